@@ -1,0 +1,146 @@
+//! The audit: the records against the kernel, both ways.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Context as _, Doomed, Driver, Instance, Known, Piece, Result, Shared};
+
+/// Where record and kernel disagree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "finding")]
+pub enum Finding {
+    /// A record has a piece that does not exist.
+    Missing {
+        /// Whose record.
+        owner: String,
+        /// The piece.
+        piece: Piece,
+    },
+    /// Something carries our mark and is in no record.
+    Stray {
+        /// What would undo it.
+        piece: Piece,
+    },
+    /// Something shared has users that are gone.
+    Unused {
+        /// The shared thing.
+        owner: String,
+        /// Who is gone.
+        jids: Vec<u32>,
+    },
+    /// A subsystem could not look.
+    Unknown {
+        /// Which.
+        subsystem: String,
+        /// Why.
+        error: String,
+    },
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Missing { owner, piece } => write!(f, "{owner}: {piece} is recorded and does not exist"),
+            Self::Stray { piece } => write!(f, "{piece} is in no record"),
+            Self::Unused { owner, jids } => write!(f, "{owner} has users that are gone: {jids:?}"),
+            Self::Unknown { subsystem, error } => write!(f, "{subsystem}: cannot look: {error}"),
+        }
+    }
+}
+
+impl<S> Driver<'_, S> {
+    /// Pieces of an instance that do not exist.
+    ///
+    /// # Errors
+    /// A subsystem cannot tell.
+    pub fn missing(&self, of: &Instance<'_>) -> Result<Vec<Finding>> {
+        let mut findings = Vec::new();
+        for piece in of.pieces {
+            if !self.exists(piece, of.jid).doing_with(|| piece.to_string()).doing(of.name)? {
+                findings.push(Finding::Missing { owner: of.name.to_owned(), piece: piece.clone() });
+            }
+        }
+        Ok(findings)
+    }
+
+    fn exists(&self, piece: &Piece, jid: u32) -> Result<bool> {
+        match (self.registry.subsystem(&piece.subsystem), piece.kind.as_str()) {
+            (_, Piece::INSTANCE) => Ok(self.is_alive(piece)),
+            (_, Shared::USE) => {
+                let name = Shared::name(&piece.subsystem, &piece.key);
+                Ok(Shared::peek(self.house.shelf(), &name)?.0.contains(&jid))
+            }
+            (Some(subsystem), _) => subsystem.exists(piece, self.house),
+            (None, _) => Ok(true),
+        }
+    }
+
+    /// What is wrong with what jails share; `alive` tells whether a jid has a record.
+    ///
+    /// # Errors
+    /// A record cannot be read.
+    pub fn shared_findings(&self, alive: &dyn Fn(u32) -> bool) -> Result<Vec<Finding>> {
+        let mut findings = Vec::new();
+        for owner in Shared::names(self.house.shelf())? {
+            let (users, pieces) = Shared::peek(self.house.shelf(), &owner)?;
+            let jids: Vec<_> = users.iter().copied().filter(|j| !alive(*j)).collect();
+            if !jids.is_empty() || users.is_empty() {
+                findings.push(Finding::Unused { owner: owner.clone(), jids });
+            }
+            for piece in pieces {
+                if !self.exists(&piece, 0)? {
+                    findings.push(Finding::Missing { owner: owner.clone(), piece });
+                }
+            }
+        }
+        Ok(findings)
+    }
+
+    /// What carries our mark and is not among the known pieces.
+    #[must_use]
+    pub fn strays(&self, known: &Known) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for subsystem in self.registry.iter() {
+            match subsystem.strays(known, self.house) {
+                Ok(strays) => findings.extend(strays.into_iter().map(|p| Finding::Stray {
+                    piece: Piece { subsystem: subsystem.name().to_owned(), ..p },
+                })),
+                Err(e) => findings
+                    .push(Finding::Unknown { subsystem: subsystem.name().to_owned(), error: e.to_string() }),
+            }
+        }
+        findings
+    }
+
+    /// Undoes a stray, on behalf of nobody's instance.
+    ///
+    /// # Errors
+    /// It will not go.
+    pub fn undo_stray(&self, piece: &Piece, nobody: &Instance<'_>) -> Result<()> {
+        let Some(subsystem) = self.registry.subsystem(&piece.subsystem) else { return Ok(()) };
+        let mut results = subsystem.undo(&[Doomed { piece, of: nobody }]);
+        self.recorder.freed(piece);
+        results.pop().unwrap_or(Ok(())).doing_with(|| format!("cannot undo {piece}"))
+    }
+
+    /// Ends the use of shared things by jails that are gone, and what has no users with it.
+    ///
+    /// # Errors
+    /// The first that would not go.
+    pub fn sweep_shared(&self, alive: &dyn Fn(u32) -> bool) -> Result<()> {
+        // What is shared may itself use something shared, so go on until nothing changes.
+        let settings = crate::Settings::default();
+        loop {
+            let names = Shared::names(self.house.shelf())?;
+            for name in &names {
+                let (users, _) = Shared::peek(self.house.shelf(), name)?;
+                if users.is_empty() || users.iter().any(|u| !alive(*u)) {
+                    let shared = Shared::lock(self.house.shelf(), name)?;
+                    shared.retain(alive, &settings, self.house, |i, j| self.unmake_shared(i, j))?;
+                }
+            }
+            if Shared::names(self.house.shelf())?.len() == names.len() {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Parameters: one declaration feeds the parser, the messages, `jls`, the manual and the completions.
+
+use crate::{Error, Result, settings::Value};
+
+/// One parameter of a subsystem.
+#[derive(Debug)]
+pub struct Param {
+    /// The full name, as the user writes it.
+    pub name: &'static str,
+    /// What values it takes.
+    pub kind: Kind,
+    /// When it can be given.
+    pub when: When,
+    /// The value of a jail that does not give it, in the user's notation; `None`: it has none.
+    pub default: Option<&'static str>,
+    /// How a child jail's value relates to its parent's.
+    pub child: Child,
+    /// One line for lists and completions: small first letter, no full stop.
+    pub help: &'static str,
+    /// The manual's paragraph.
+    pub doc: &'static str,
+}
+
+/// The values a parameter takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `p`, `nop`, `p=true`, `p=false`.
+    Bool,
+    /// A whole number in the given range, decimal, or hexadecimal after `0x`.
+    Int {
+        /// The least value.
+        min: i64,
+        /// The greatest value.
+        max: i64,
+    },
+    /// Bytes: a whole number with an optional `K`, `M`, `G` or `T` (powers of 1024, as rctl(8)).
+    Size,
+    /// Text of at most this many bytes.
+    Text {
+        /// The greatest length in bytes.
+        max: usize,
+    },
+    /// FreeBSD's `jailsys`: the modes that this one takes. An empty value means `new`.
+    Mode(&'static [Mode]),
+    /// A list. Repeating the parameter appends.
+    List {
+        /// Whether a comma in a value separates items.
+        commas: bool,
+    },
+}
+
+/// The modes of a subsystem, as FreeBSD's jailsys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    /// The facility is denied.
+    Disable,
+    /// The jail uses its parent's instance.
+    Inherit,
+    /// The jail has an instance of its own.
+    New,
+}
+
+/// When a parameter can be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// At creation alone.
+    Create,
+    /// At creation, and of a living jail.
+    Modify,
+    /// Never: it can only be read.
+    Read,
+}
+
+/// How a child jail's value relates to its parent's. A child can be given less, never more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Child {
+    /// It does not.
+    Free,
+    /// A child that does not say takes the parent's value.
+    Inherit,
+    /// A number not above the parent's (where the parent has one); a mode that the parent's does not disable.
+    AtMost,
+    /// A list whose items are all in the parent's.
+    Subset,
+    /// True only where the parent's is.
+    AndParent,
+}
+
+impl Mode {
+    /// The user's word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Disable => "disable",
+            Self::Inherit => "inherit",
+            Self::New => "new",
+        }
+    }
+
+    /// The mode of a word, or of FreeBSD's numbers for them.
+    #[must_use]
+    pub fn of(word: &str) -> Option<Self> {
+        match word {
+            "disable" | "0" => Some(Self::Disable),
+            "new" | "1" | "" => Some(Self::New),
+            "inherit" | "2" => Some(Self::Inherit),
+            _ => None,
+        }
+    }
+}
+
+impl Param {
+    /// A modifiable parameter without default that a parent does not bound; the other fields by struct update.
+    pub const BASE: Self = Self {
+        name: "",
+        kind: Kind::Text { max: 255 },
+        when: When::Modify,
+        default: None,
+        child: Child::Free,
+        help: "",
+        doc: "",
+    };
+
+    /// The value of a text.
+    ///
+    /// # Errors
+    /// FreeBSD's wording: `NAME: non-integer value "X"`, `NAME: unknown boolean value "X"`,
+    /// `NAME: unknown jailsys value "X"` (jail(8)).
+    pub fn parse(&self, text: &str) -> Result<Value> {
+        let bad = |what: &str| Error::usage(format!("{}: {what} \"{text}\"", self.name));
+        match self.kind {
+            Kind::Bool => match text {
+                "" | "true" | "1" => Ok(Value::Bool(true)),
+                "false" | "0" => Ok(Value::Bool(false)),
+                _ => Err(bad("unknown boolean value")),
+            },
+            Kind::Int { min, max } => {
+                let number = match text.strip_prefix("0x") {
+                    Some(hex) => i64::from_str_radix(hex, 16),
+                    None => text.parse(),
+                }
+                .map_err(|_| bad("non-integer value"))?;
+                if (min..=max).contains(&number) {
+                    Ok(Value::Int(number))
+                } else {
+                    Err(bad("value out of range").hint(format!("from {min} to {max}")))
+                }
+            }
+            Kind::Size => size(text).map(Value::Int).ok_or_else(|| bad("non-integer value")),
+            Kind::Text { max } => {
+                if text.len() > max {
+                    return Err(bad("value too long").hint(format!("at most {max} bytes")));
+                }
+                if text.contains('\0') {
+                    return Err(bad("value with a null byte"));
+                }
+                Ok(Value::Text(text.to_owned()))
+            }
+            Kind::Mode(modes) => {
+                let mode = Mode::of(text).ok_or_else(|| bad("unknown jailsys value"))?;
+                if modes.contains(&mode) {
+                    return Ok(Value::Text(mode.word().to_owned()));
+                }
+                let takes: Vec<_> = modes.iter().map(|m| m.word()).collect();
+                Err(bad("jailsys value not supported here").hint(format!("it takes {}", takes.join(", "))))
+            }
+            Kind::List { commas } => Ok(Value::List(match (text, commas) {
+                ("", _) => Vec::new(),
+                (_, true) => text.split(',').map(str::to_owned).collect(),
+                (_, false) => vec![text.to_owned()],
+            })),
+        }
+    }
+
+    /// Whether a child may have `own` below a parent that has `parents`; the error says what the parent allows.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Denied`].
+    pub fn permit(&self, own: &Value, parents: Option<&Value>) -> Result<()> {
+        let Some(limit) = self.narrowed(own, parents) else { return Ok(()) };
+        Err(Error::new(crate::ErrorKind::Denied, format!("{}: Operation not permitted", self.name))
+            .hint(format!("a child jail has at most what its parent has: {}", limit.text())))
+    }
+
+    /// What is left of a child's value below its parent's, if that is less than the value itself.
+    #[must_use]
+    pub fn narrowed(&self, own: &Value, parents: Option<&Value>) -> Option<Value> {
+        match (self.child, own, parents?) {
+            (Child::AtMost, Value::Int(own), Value::Int(limit)) if own > limit => Some(Value::Int(*limit)),
+            (Child::AtMost, Value::Text(own), Value::Text(limit)) if limit == "disable" && own != limit => {
+                Some(Value::Text(limit.clone()))
+            }
+            (Child::AndParent, Value::Bool(true), Value::Bool(false)) => Some(Value::Bool(false)),
+            (Child::Subset, Value::List(own), Value::List(limit))
+                if own.iter().any(|o| !limit.contains(o)) =>
+            {
+                Some(Value::List(own.iter().filter(|o| limit.contains(o)).cloned().collect()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The user's words for the kind, for the manual and `jdb show params`.
+    #[must_use]
+    pub fn kind_text(&self) -> String {
+        match self.kind {
+            Kind::Bool => "bool".into(),
+            Kind::Int { .. } => "int".into(),
+            Kind::Size => "size".into(),
+            Kind::Text { .. } => "string".into(),
+            Kind::Mode(modes) => modes.iter().map(|m| m.word()).collect::<Vec<_>>().join("|"),
+            Kind::List { .. } => "list".into(),
+        }
+    }
+}
+
+/// Bytes of `64M`.
+fn size(text: &str) -> Option<i64> {
+    let upper = text.to_ascii_uppercase();
+    let (digits, shift) = match upper.strip_suffix(['K', 'M', 'G', 'T']) {
+        Some(digits) => (digits, 10 * (1 + "KMGT".find(upper.chars().last()?)?)),
+        None => (upper.as_str(), 0),
+    };
+    let number: i64 = digits.parse().ok().filter(|n| *n >= 0)?;
+    number.checked_mul(1 << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn param(kind: Kind, child: Child) -> Param {
+        Param { name: "p", kind, child, ..Param::BASE }
+    }
+
+    #[test]
+    fn sizes_have_suffixes_and_do_not_overflow() {
+        assert_eq!(size("64M"), Some(64 << 20));
+        assert_eq!(size("1g"), Some(1 << 30));
+        assert_eq!(size("7"), Some(7));
+        for bad in ["", "M", "-1", "1.5G", "9999999999T", "1Q", "é"] {
+            assert_eq!(size(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn errors_use_upstreams_words() {
+        let text = |kind, text| param(kind, Child::Free).parse(text).unwrap_err().to_string();
+        assert_eq!(text(Kind::Bool, "yes"), "p: unknown boolean value \"yes\"");
+        assert_eq!(text(Kind::Int { min: 0, max: 9 }, "x"), "p: non-integer value \"x\"");
+        assert_eq!(text(Kind::Mode(&[Mode::New]), "old"), "p: unknown jailsys value \"old\"");
+    }
+
+    #[test]
+    fn a_child_has_at_most_what_its_parent_has() {
+        let int = param(Kind::Int { min: 0, max: 99 }, Child::AtMost);
+        assert!(int.permit(&Value::Int(5), Some(&Value::Int(5))).is_ok());
+        assert!(int.permit(&Value::Int(6), Some(&Value::Int(5))).is_err());
+        assert!(int.permit(&Value::Int(6), None).is_ok());
+        let flag = param(Kind::Bool, Child::AndParent);
+        assert!(flag.permit(&Value::Bool(true), Some(&Value::Bool(false))).is_err());
+        assert!(flag.permit(&Value::Bool(false), Some(&Value::Bool(false))).is_ok());
+        let list = param(Kind::List { commas: true }, Child::Subset);
+        let items = |s: &str| Value::List(s.split(' ').map(str::to_owned).collect());
+        assert_eq!(list.narrowed(&items("a b c"), Some(&items("c a"))), Some(items("a c")));
+    }
+}

@@ -1,0 +1,381 @@
+//! All subsystems, in order, and all their parameters.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{Child, Error, Kind, Mode, Param, Result, Settings, Subsystem, Value, When};
+
+/// The subsystems of a program, ordered so that each comes after what it needs.
+pub struct Registry<S: 'static> {
+    ordered: Vec<&'static dyn Subsystem<S>>,
+    params: BTreeMap<&'static str, (&'static Param, &'static str)>,
+}
+
+/// What a user gave for one jail.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    /// The values.
+    pub settings: Settings,
+    /// Lists that are to be added to what is there, not to replace it (`+=`).
+    pub appended: BTreeSet<String>,
+}
+
+impl<S> std::fmt::Debug for Registry<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter().map(|s| s.name())).finish()
+    }
+}
+
+impl<S> Registry<S> {
+    /// Orders the subsystems by what they come after, and otherwise as given.
+    ///
+    /// # Errors
+    /// Two subsystems or two parameters of one name, a cycle, or a need that nobody meets.
+    pub fn new(list: &[&'static dyn Subsystem<S>]) -> Result<Self> {
+        let mut ordered: Vec<&'static dyn Subsystem<S>> = Vec::with_capacity(list.len());
+        let mut waiting = list.to_vec();
+        while !waiting.is_empty() {
+            let ready = waiting
+                .iter()
+                .position(|s| s.after().iter().all(|need| ordered.iter().any(|o| o.name() == *need)));
+            let Some(ready) = ready else {
+                let names: Vec<_> = waiting.iter().map(|s| s.name()).collect();
+                return Err(Error::usage(format!(
+                    "subsystems wait for each other, or for one that does not exist: {}",
+                    names.join(", ")
+                )));
+            };
+            ordered.push(waiting.remove(ready));
+        }
+        let mut params = BTreeMap::new();
+        for (n, subsystem) in ordered.iter().enumerate() {
+            if ordered[..n].iter().any(|o| o.name() == subsystem.name()) {
+                return Err(Error::usage(format!("two subsystems are named {}", subsystem.name())));
+            }
+            for param in subsystem.params() {
+                if let Some((_, other)) = params.insert(param.name, (param, subsystem.name())) {
+                    return Err(Error::usage(format!(
+                        "parameter {} is declared by {other} and {}",
+                        param.name,
+                        subsystem.name()
+                    )));
+                }
+            }
+        }
+        Ok(Self { ordered, params })
+    }
+
+    /// The subsystems in the order of creation.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &'static dyn Subsystem<S>> + '_ {
+        self.ordered.iter().copied()
+    }
+
+    /// The subsystem of a name.
+    #[must_use]
+    pub fn subsystem(&self, name: &str) -> Option<&'static dyn Subsystem<S>> {
+        self.iter().find(|s| s.name() == name)
+    }
+
+    /// The parameter of a name.
+    #[must_use]
+    pub fn param(&self, name: &str) -> Option<&'static Param> {
+        self.params.get(name).map(|(param, _)| *param)
+    }
+
+    /// All parameters by name, each with its subsystem's name.
+    pub fn params(&self) -> impl Iterator<Item = (&'static Param, &'static str)> + '_ {
+        self.params.values().copied()
+    }
+
+    /// The parameter that a user's word names, and whether the word negates it (`nopersist`,
+    /// `allow.noraw_sockets`).
+    ///
+    /// # Errors
+    /// jail(8)'s `unknown parameter: NAME`, with the nearest known name as hint.
+    pub fn lookup(&self, word: &str) -> Result<(&'static Param, bool)> {
+        if let Some(param) = self.param(word) {
+            return Ok((param, false));
+        }
+        let (stem, last) = word.rsplit_once('.').map_or(("", word), |(stem, last)| (stem, last));
+        if let Some(bare) = last.strip_prefix("no") {
+            let positive = if stem.is_empty() { bare.to_owned() } else { format!("{stem}.{bare}") };
+            if let Some(param) = self.param(&positive).filter(|p| p.kind == Kind::Bool) {
+                return Ok((param, true));
+            }
+        }
+        let error = Error::usage(format!("unknown parameter: {word}"));
+        Err(match self.nearest(word) {
+            Some(near) => error.hint(format!("did you mean {near}?")),
+            None => error.hint("jdb show params lists all"),
+        })
+    }
+
+    /// Adds one definition as jail(8) reads it: `name`, `noname`, `name=value`, `name+=value`. Lists grow,
+    /// of scalars the last one holds.
+    ///
+    /// # Errors
+    /// The parameter is unknown or read-only, or the value is not of its type.
+    pub fn define(&self, given: &mut Given, definition: &str) -> Result<()> {
+        let (word, value) = match definition.split_once('=') {
+            Some((word, value)) => (word, Some(value)),
+            None => (definition, None),
+        };
+        let (word, append) = word.strip_suffix('+').map_or((word, false), |w| (w, true));
+        let (param, negated) = self.lookup(word)?;
+        if param.when == When::Read {
+            return Err(Error::usage(format!("{}: read-only parameter", param.name)));
+        }
+        let value = match (param.kind, value, negated) {
+            (_, Some(_), true) => {
+                return Err(Error::usage(format!("{word}: a negated parameter has no value")));
+            }
+            (_, None, true) => Value::Bool(false),
+            (Kind::Bool | Kind::Mode(_), text, false) => param.parse(text.unwrap_or(""))?,
+            (_, Some(text), false) => param.parse(text)?,
+            (_, None, false) => return Err(Error::usage(format!("{}: value missing", param.name))),
+        };
+        if append && !matches!(param.kind, Kind::List { .. }) {
+            return Err(Error::usage(format!("{}: += needs a list", param.name)));
+        }
+        if append && given.settings.get(param.name).is_none() {
+            given.appended.insert(param.name.to_owned());
+        }
+        let value = match (value, given.settings.remove(param.name)) {
+            // An empty list given later empties it.
+            (Value::List(new), Some(Value::List(old))) if !new.is_empty() => Value::List([old, new].concat()),
+            (value, _) => value,
+        };
+        given.settings.set(param.name, value);
+        Ok(())
+    }
+
+    /// All values of a jail: what is given, over what is there (`living`), over what the parent or the
+    /// declaration says. Setting a member of a mode (`host.hostname`) makes the mode `new`.
+    ///
+    /// # Errors
+    /// A create-only value differs from the living jail's; a member is set of a mode that is given and is
+    /// not `new`; a value is wider than the parent's.
+    pub fn complete(
+        &self,
+        given: &Given,
+        living: Option<&Settings>,
+        parent: Option<&Settings>,
+    ) -> Result<Settings> {
+        let mut all = living.cloned().unwrap_or_default();
+        for (name, value) in given.settings.iter() {
+            let Some(param) = self.param(name) else { continue };
+            let value = match (value, all.get(name)) {
+                (Value::List(new), Some(Value::List(old))) if given.appended.contains(name) => {
+                    Value::List([old.clone(), new.clone()].concat())
+                }
+                _ => value.clone(),
+            };
+            if living.is_some_and(|l| param.when == When::Create && l.get(name) != Some(&value)) {
+                return Err(Error::usage(format!("{name} cannot be changed after creation")));
+            }
+            param.permit(&value, parent.and_then(|p| p.get(name)))?;
+            all.set(name, value);
+        }
+        for (param, _) in self.params() {
+            let Kind::Mode(modes) = param.kind else { continue };
+            let member = given.settings.iter().find(|(name, _)| self.mode_of(name) == Some(param.name));
+            let Some((member, _)) = member else { continue };
+            match (all.get(param.name).is_some(), all.mode(param.name)) {
+                (true, Mode::New) => {}
+                (false, _) if modes.contains(&Mode::New) => {
+                    let new = Value::Text(Mode::New.word().to_owned());
+                    param.permit(&new, parent.and_then(|p| p.get(param.name)))?;
+                    all.set(param.name, new);
+                }
+                (_, mode) => {
+                    return Err(Error::usage(format!(
+                        "{member} needs {}=new, which is {}",
+                        param.name,
+                        mode.word()
+                    )));
+                }
+            }
+        }
+        if living.is_none() {
+            for (param, _) in self.params().filter(|(p, _)| p.when != When::Read) {
+                if all.get(param.name).is_some() {
+                    continue;
+                }
+                let parents = parent.and_then(|p| p.get(param.name));
+                let own = match (param.child, parents) {
+                    (Child::Inherit, Some(value)) => Some(value.clone()),
+                    _ => param.default.map(|text| param.parse(text)).transpose()?,
+                };
+                if let Some(own) = own {
+                    let own = param.narrowed(&own, parents).unwrap_or(own);
+                    all.set(param.name, own);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// What of a child's values is wider than its parent's now allow, as it must become.
+    #[must_use]
+    pub fn narrowing(&self, child: &Settings, parent: &Settings) -> Settings {
+        self.params()
+            .filter_map(|(param, _)| {
+                let less = param.narrowed(child.get(param.name)?, parent.get(param.name))?;
+                Some((param.name.to_owned(), less))
+            })
+            .collect()
+    }
+
+    /// The mode parameter that owns a name: `host` for `host.hostname`.
+    fn mode_of(&self, name: &str) -> Option<&'static str> {
+        let mut stem = name;
+        while let Some((shorter, _)) = stem.rsplit_once('.') {
+            stem = shorter;
+            if let Some(param) = self.param(stem).filter(|p| matches!(p.kind, Kind::Mode(_))) {
+                return Some(param.name);
+            }
+        }
+        None
+    }
+
+    /// The known name nearest to a word, if it is near.
+    #[must_use]
+    pub fn nearest(&self, word: &str) -> Option<&'static str> {
+        let limit = 1 + word.len() / 4;
+        self.params
+            .keys()
+            .map(|name| (distance(word, name), *name))
+            .filter(|(d, _)| *d <= limit)
+            .min()
+            .map(|(_, name)| name)
+    }
+}
+
+/// Levenshtein's distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, cb) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Plain(&'static str, &'static [&'static str], &'static [Param]);
+    impl Subsystem<()> for Plain {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+        fn about(&self) -> &'static str {
+            "a test"
+        }
+        fn params(&self) -> &'static [Param] {
+            self.2
+        }
+        fn after(&self) -> &'static [&'static str] {
+            self.1
+        }
+    }
+    static A: Plain = Plain("a", &["b"], &[]);
+    static B: Plain = Plain("b", &[], &[]);
+    static LOOP: Plain = Plain("b", &["a"], &[]);
+    static NET: Plain = Plain(
+        "net",
+        &[],
+        &[
+            Param {
+                name: "vnet",
+                kind: Kind::Mode(&[Mode::New, Mode::Inherit]),
+                when: When::Create,
+                default: Some("inherit"),
+                ..Param::BASE
+            },
+            Param { name: "vnet.link", kind: Kind::List { commas: false }, ..Param::BASE },
+            Param { name: "persist", kind: Kind::Bool, default: Some("false"), ..Param::BASE },
+            Param {
+                name: "allow.raw_sockets",
+                kind: Kind::Bool,
+                default: Some("true"),
+                child: Child::AndParent,
+                ..Param::BASE
+            },
+            Param { name: "jid", kind: Kind::Int { min: 0, max: 9 }, when: When::Read, ..Param::BASE },
+        ],
+    );
+
+    fn given(definitions: &[&str]) -> Result<Given> {
+        let registry = Registry::new(&[&NET])?;
+        let mut given = Given::default();
+        definitions.iter().try_for_each(|d| registry.define(&mut given, d))?;
+        Ok(given)
+    }
+
+    #[test]
+    fn what_is_needed_comes_first() {
+        let order: Vec<_> = Registry::new(&[&A, &B]).unwrap().iter().map(|s| s.name()).collect();
+        assert_eq!(order, ["b", "a"]);
+    }
+
+    #[test]
+    fn cycles_and_unknown_needs_are_refused() {
+        assert!(Registry::new(&[&A, &LOOP]).is_err());
+        assert!(Registry::new(&[&A]).is_err());
+        assert!(Registry::new(&[&B, &B]).is_err());
+    }
+
+    #[test]
+    fn an_unknown_parameter_hints_at_the_nearest() {
+        let error = given(&["vnet.lnik=x"]).unwrap_err();
+        assert_eq!(error.to_string(), "unknown parameter: vnet.lnik");
+        assert_eq!(error.advice(), Some("did you mean vnet.link?"));
+        assert!(given(&["jid=3"]).is_err());
+    }
+
+    #[test]
+    fn booleans_are_negated_on_the_last_component() {
+        let given = given(&["nopersist", "allow.noraw_sockets"]).unwrap();
+        assert_eq!(given.settings.get("persist"), Some(&Value::Bool(false)));
+        assert_eq!(given.settings.get("allow.raw_sockets"), Some(&Value::Bool(false)));
+    }
+
+    #[test]
+    fn a_member_makes_its_mode_new() {
+        let registry = Registry::new(&[&NET]).unwrap();
+        let all = registry.complete(&given(&["vnet.link=e lan"]).unwrap(), None, None).unwrap();
+        assert!(all.is_new("vnet"));
+        let error = registry.complete(&given(&["vnet=inherit", "vnet.link=e lan"]).unwrap(), None, None);
+        assert_eq!(error.unwrap_err().to_string(), "vnet.link needs vnet=new, which is inherit");
+    }
+
+    #[test]
+    fn lists_repeat_and_a_modification_replaces_or_appends() {
+        let registry = Registry::new(&[&NET]).unwrap();
+        let old = registry.complete(&given(&["vnet.link=a,b", "vnet.link+=c"]).unwrap(), None, None).unwrap();
+        assert_eq!(old.list("vnet.link"), ["a,b", "c"]);
+        let new = registry.complete(&given(&["vnet.link+=d"]).unwrap(), Some(&old), None).unwrap();
+        assert_eq!(new.list("vnet.link"), ["a,b", "c", "d"]);
+        let new = registry.complete(&given(&["vnet.link=d"]).unwrap(), Some(&old), None).unwrap();
+        assert_eq!(new.list("vnet.link"), ["d"]);
+        assert!(registry.complete(&given(&["vnet=inherit"]).unwrap(), Some(&old), None).is_err());
+    }
+
+    #[test]
+    fn a_child_starts_with_at_most_what_its_parent_has_and_is_narrowed_with_it() {
+        let registry = Registry::new(&[&NET]).unwrap();
+        let parent = registry.complete(&given(&["allow.noraw_sockets"]).unwrap(), None, None).unwrap();
+        let child = registry.complete(&Given::default(), None, Some(&parent)).unwrap();
+        assert!(!child.bool("allow.raw_sockets"));
+        assert!(registry.complete(&given(&["allow.raw_sockets"]).unwrap(), None, Some(&parent)).is_err());
+        let wide = registry.complete(&Given::default(), None, None).unwrap();
+        let less = registry.narrowing(&wide, &parent);
+        assert_eq!(less.get("allow.raw_sockets"), Some(&Value::Bool(false)));
+    }
+}

@@ -1,0 +1,226 @@
+//! What several jails share: made on first use, gone with its last user.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Context as _, Fds, Instance, Journal, Piece, Result, Settings, Site};
+
+/// A locked record of something shared, with a journal of its own.
+#[derive(Debug)]
+pub struct Shared {
+    dir: PathBuf,
+    /// Held for as long as this lives.
+    _lock: File,
+    record: Record,
+    /// Its name, as an owner in messages.
+    name: String,
+}
+
+/// What is written.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Record {
+    /// The format.
+    version: u32,
+    /// The jids of those that use it.
+    users: Vec<u32>,
+    /// Whether it was made to its end.
+    whole: bool,
+    /// What its maker left for its users.
+    data: serde_json::Value,
+    /// What was made.
+    pieces: Vec<Piece>,
+}
+
+impl Shared {
+    /// The kind of a user's piece.
+    pub const USE: &'static str = "use";
+    const VERSION: u32 = 1;
+
+    /// The name of a shared thing's folder. A slash in the key becomes a comma, which no key has.
+    #[must_use]
+    pub fn name(subsystem: &str, key: &str) -> String {
+        format!("{subsystem}.{}", key.replace('/', ","))
+    }
+
+    /// Locks the record, making it if there is none.
+    ///
+    /// # Errors
+    /// The file system refuses, or the record is of a version that this program does not know.
+    pub fn lock(shelf: &Path, name: &str) -> Result<Self> {
+        let dir = shelf.join(name);
+        loop {
+            fs::create_dir_all(&dir).doing_with(|| format!("cannot make {}", dir.display()))?;
+            let lock = match File::open(&dir) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                other => other.doing_with(|| format!("cannot open {}", dir.display()))?,
+            };
+            lock.lock().doing_with(|| format!("cannot lock {}", dir.display()))?;
+            // The one before us may have removed the folder while we waited for its lock.
+            if !still_there(&lock, &dir) {
+                continue;
+            }
+            let record = read(&dir)?.unwrap_or_default();
+            return Ok(Self { dir, _lock: lock, record, name: name.to_owned() });
+        }
+    }
+
+    /// The names of all that there are.
+    ///
+    /// # Errors
+    /// The shelf cannot be read.
+    pub fn names(shelf: &Path) -> Result<Vec<String>> {
+        let entries = match fs::read_dir(shelf) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.doing_with(|| format!("cannot read {}", shelf.display()))?,
+        };
+        let mut names: Vec<_> = entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Its users and its pieces, without the lock.
+    ///
+    /// # Errors
+    /// The record cannot be read or understood.
+    pub fn peek(shelf: &Path, name: &str) -> Result<(Vec<u32>, Vec<Piece>)> {
+        let dir = shelf.join(name);
+        let record = read(&dir)?.unwrap_or_default();
+        let journal = dir.join("journal");
+        let pieces = if journal.exists() {
+            Journal::open(&journal, record.pieces)?.pieces().to_vec()
+        } else {
+            record.pieces
+        };
+        Ok((record.users, pieces))
+    }
+
+    /// Makes the site's jail a user; makes the thing itself if nobody did, or not to its end.
+    pub(crate) fn join(
+        &mut self,
+        site: &mut Site<'_>,
+        act: impl FnOnce(&mut Site<'_>) -> Result<serde_json::Value>,
+    ) -> Result<serde_json::Value> {
+        let mut journal = Journal::open(&self.dir.join("journal"), self.record.pieces.clone())?;
+        if !self.record.users.contains(&site.jid) {
+            self.record.users.push(site.jid);
+            self.record.version = Self::VERSION;
+            self.write()?;
+        }
+        if !self.record.whole {
+            let mut inner = Site {
+                name: &self.name,
+                jid: 0,
+                settings: site.settings,
+                parent: site.parent,
+                fds: Fds::default(),
+                house: site.house,
+                subsystem: site.subsystem,
+                journal: &mut journal,
+                recorder: site.recorder,
+            };
+            self.record.data = act(&mut inner)?;
+            self.record.whole = true;
+            self.record.pieces = journal.pieces().to_vec();
+            self.write()?;
+            journal.folded()?;
+        }
+        Ok(self.record.data.clone())
+    }
+
+    /// Ends a jail's use. `unmake` is called with the pieces, last first, when nobody is left, and says
+    /// whether all of them are gone; the record goes with them.
+    ///
+    /// # Errors
+    /// The record cannot be written, or `unmake` failed: then it stays, without users, for a repair.
+    pub fn leave(
+        mut self,
+        jid: u32,
+        settings: &Settings,
+        house: &dyn crate::House,
+        unmake: impl FnOnce(&Instance<'_>, &mut Journal) -> Result<()>,
+    ) -> Result<()> {
+        self.record.users.retain(|u| *u != jid);
+        self.sweep(settings, house, unmake)
+    }
+
+    /// Keeps only users for which `alive` holds; then as [`Shared::leave`].
+    ///
+    /// # Errors
+    /// As [`Shared::leave`].
+    pub fn retain(
+        mut self,
+        alive: impl Fn(u32) -> bool,
+        settings: &Settings,
+        house: &dyn crate::House,
+        unmake: impl FnOnce(&Instance<'_>, &mut Journal) -> Result<()>,
+    ) -> Result<()> {
+        self.record.users.retain(|u| alive(*u));
+        self.sweep(settings, house, unmake)
+    }
+
+    fn sweep(
+        mut self,
+        settings: &Settings,
+        house: &dyn crate::House,
+        unmake: impl FnOnce(&Instance<'_>, &mut Journal) -> Result<()>,
+    ) -> Result<()> {
+        if !self.record.users.is_empty() {
+            return self.write();
+        }
+        let mut journal = Journal::open(&self.dir.join("journal"), self.record.pieces.clone())?;
+        // From here on it is no longer whole, whatever happens: the next user makes it anew.
+        self.record.whole = false;
+        self.write()?;
+        let pieces = journal.pieces().to_vec();
+        let instance = Instance {
+            name: &self.name,
+            jid: 0,
+            settings,
+            parent: None,
+            pieces: &pieces,
+            fds: Fds::default(),
+            house,
+        };
+        unmake(&instance, &mut journal)?;
+        fs::remove_dir_all(&self.dir).doing_with(|| format!("cannot remove {}", self.dir.display()))
+    }
+
+    fn write(&self) -> Result<()> {
+        let text = serde_json::to_vec(&self.record).doing("cannot encode a record")?;
+        let (new, path) = (self.dir.join("record.new"), self.dir.join("record"));
+        fs::write(&new, text)
+            .and_then(|()| fs::rename(&new, &path))
+            .doing_with(|| format!("cannot write {}", path.display()))
+    }
+}
+
+fn read(dir: &Path) -> Result<Option<Record>> {
+    let path = dir.join("record");
+    let text = match fs::read(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.doing_with(|| format!("cannot read {}", path.display()))?,
+    };
+    let record: Record =
+        serde_json::from_slice(&text).doing_with(|| format!("cannot understand {}", path.display()))?;
+    if record.version != Shared::VERSION {
+        return Err(crate::Error::unsupported(format!(
+            "{}: version {} is not known",
+            path.display(),
+            record.version
+        ))
+        .hint("it was written by another version of this program"));
+    }
+    Ok(Some(record))
+}
+
+/// Whether the open folder is still the one at the path.
+fn still_there(open: &File, dir: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let id = |m: fs::Metadata| (m.dev(), m.ino());
+    matches!((open.metadata().map(id), fs::metadata(dir).map(id)), (Ok(a), Ok(b)) if a == b)
+}

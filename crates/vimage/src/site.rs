@@ -1,0 +1,247 @@
+//! Where a subsystem works: the instance it reads, the site it builds on, the house around them.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    fmt,
+    os::fd::{BorrowedFd, OwnedFd},
+    path::Path,
+    rc::Rc,
+};
+
+use crate::{Anchor, Error, Journal, Piece, Recorder, Result, Settings, shared::Shared};
+
+/// What the owner of the records offers to subsystems.
+pub trait House: fmt::Debug {
+    /// Opens what an anchor names; `None` when it is gone. Holds it as long as the descriptor lives.
+    ///
+    /// # Errors
+    /// It cannot be told whether it is gone.
+    fn open(&self, anchor: &Anchor) -> Result<Option<OwnedFd>>;
+
+    /// The anchor of an open object.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    fn anchor(&self, kind: &str, object: BorrowedFd<'_>) -> Result<Anchor>;
+
+    /// Holds an object under an owner's name until [`House::release`], without any process.
+    ///
+    /// # Errors
+    /// The object cannot be held.
+    fn hold(&self, owner: &str, name: &str, object: BorrowedFd<'_>) -> Result<()>;
+
+    /// Drops all that is held under a name; nothing held is success.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    fn release(&self, owner: &str) -> Result<()>;
+
+    /// The next number of a series (`ifindex`), never given twice to the living.
+    ///
+    /// # Errors
+    /// The series cannot be read or written.
+    fn number(&self, series: &str) -> Result<u32>;
+
+    /// A number that is the same for the same words on this machine and different elsewhere.
+    ///
+    /// # Errors
+    /// The machine's secret cannot be read or made.
+    fn stable(&self, words: &str) -> Result<u64>;
+
+    /// The folder of the records that jails share.
+    fn shelf(&self) -> &Path;
+}
+
+/// Open objects by name: namespaces (`net`), prepared mounts (`mount:/`).
+#[derive(Clone, Debug, Default)]
+pub struct Fds(Rc<RefCell<BTreeMap<String, Rc<OwnedFd>>>>);
+
+impl Fds {
+    /// Adds one.
+    pub fn put(&self, name: impl Into<String>, fd: OwnedFd) {
+        self.0.borrow_mut().insert(name.into(), Rc::new(fd));
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Rc<OwnedFd>> {
+        self.0.borrow().get(name).cloned()
+    }
+
+    /// All names.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.0.borrow().keys().cloned().collect()
+    }
+
+    /// Closes all, so that nothing of ours holds the instance.
+    pub fn clear(&self) {
+        self.0.borrow_mut().clear();
+    }
+}
+
+/// A jail as its subsystems see it.
+#[derive(Debug)]
+pub struct Instance<'a> {
+    /// The full name.
+    pub name: &'a str,
+    /// The number.
+    pub jid: u32,
+    /// All values.
+    pub settings: &'a Settings,
+    /// The parent jail; `None` for the host.
+    pub parent: Option<&'a Self>,
+    /// What was made for it.
+    pub pieces: &'a [Piece],
+    /// What is open of it.
+    pub fds: Fds,
+    /// What the owner of the records offers.
+    pub house: &'a dyn House,
+}
+
+impl Instance<'_> {
+    /// An open object of the jail's: one that was prepared or just born, or the instance piece whose anchor
+    /// is of this kind, opened anew; `None` if there is none or it is gone.
+    ///
+    /// # Errors
+    /// It exists and cannot be opened.
+    pub fn fd(&self, kind: &str) -> Result<Option<Rc<OwnedFd>>> {
+        if let Some(fd) = self.fds.get(kind) {
+            return Ok(Some(fd));
+        }
+        let anchor = self
+            .pieces
+            .iter()
+            .filter(|p| p.kind == Piece::INSTANCE)
+            .find_map(|p| p.anchor.as_ref().filter(|a| a.kind() == kind));
+        let Some(fd) = anchor.map(|a| self.house.open(a)).transpose()?.flatten() else { return Ok(None) };
+        self.fds.put(kind, fd);
+        Ok(self.fds.get(kind))
+    }
+
+    /// As [`Instance::fd`], but the nearest ancestor's where the jail has none of its own; `None`: the host's.
+    ///
+    /// # Errors
+    /// As [`Instance::fd`].
+    pub fn nearest(&self, kind: &str) -> Result<Option<Rc<OwnedFd>>> {
+        match (self.fd(kind)?, self.parent) {
+            (Some(fd), _) => Ok(Some(fd)),
+            (None, Some(parent)) => parent.nearest(kind),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The pieces of one kind of a subsystem, in the order they were made.
+    pub fn pieces_of<'s>(&'s self, subsystem: &'s str, kind: &'s str) -> impl Iterator<Item = &'s Piece> {
+        self.pieces.iter().filter(move |p| p.subsystem == subsystem && p.kind == kind)
+    }
+}
+
+/// Where a subsystem makes things.
+#[derive(Debug)]
+pub struct Site<'a> {
+    /// The jail's full name.
+    pub name: &'a str,
+    /// Its number.
+    pub jid: u32,
+    /// All values, those of an update included.
+    pub settings: &'a Settings,
+    /// The parent jail; `None` for the host.
+    pub parent: Option<&'a Instance<'a>>,
+    /// What is open of the jail.
+    pub fds: Fds,
+    /// What the owner of the records offers.
+    pub house: &'a dyn House,
+    pub(crate) subsystem: &'static str,
+    pub(crate) journal: &'a mut Journal,
+    pub(crate) recorder: &'a Recorder,
+}
+
+impl Site<'_> {
+    /// The jail as it is now.
+    #[must_use]
+    pub fn instance(&self) -> Instance<'_> {
+        Instance {
+            name: self.name,
+            jid: self.jid,
+            settings: self.settings,
+            parent: self.parent,
+            pieces: self.journal.pieces(),
+            fds: self.fds.clone(),
+            house: self.house,
+        }
+    }
+
+    /// Makes a piece: writes it to the journal, then acts.
+    ///
+    /// # Errors
+    /// The journal cannot be written, or the act failed.
+    pub fn make<T>(&mut self, piece: Piece, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.make_all(vec![piece], act)
+    }
+
+    /// Makes pieces that come to be by one act.
+    ///
+    /// # Errors
+    /// As [`Site::make`].
+    pub fn make_all<T>(&mut self, pieces: Vec<Piece>, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        let pieces: Vec<_> =
+            pieces.into_iter().map(|p| Piece { subsystem: self.subsystem.to_owned(), ..p }).collect();
+        let label = pieces.iter().map(Piece::to_string).collect::<Vec<_>>().join(" ");
+        self.recorder.point("make", &label)?;
+        for piece in pieces {
+            self.journal.make(piece)?;
+        }
+        let done = self.recorder.timed(self.name, "make", &label, act)?;
+        self.recorder.point("made", &label)?;
+        Ok(done)
+    }
+
+    /// Adopts a namespace or the like that the birth brought about, as a piece that exists as long as its
+    /// anchor does.
+    ///
+    /// # Errors
+    /// The birth brought none of this kind, or the journal cannot be written.
+    pub fn adopt(&mut self, kind: &str) -> Result<()> {
+        let Some(fd) = self.fds.get(kind) else {
+            return Err(Error::new(crate::ErrorKind::Failed, format!("no {kind} instance was born")));
+        };
+        use std::os::fd::AsFd as _;
+        let anchor = self.house.anchor(kind, fd.as_fd())?;
+        self.make(Piece::new(Piece::INSTANCE, kind).anchored(anchor), || Ok(()))
+    }
+
+    /// Unmakes a piece, in the course of an update.
+    ///
+    /// # Errors
+    /// The act failed, or the journal cannot be written.
+    pub fn unmake(&mut self, piece: &Piece, act: impl FnOnce() -> Result<()>) -> Result<()> {
+        let label = piece.to_string();
+        self.recorder.point("undo", &label)?;
+        self.recorder.timed(self.name, "undo", &label, act)?;
+        self.journal.gone(piece)?;
+        self.recorder.freed(piece);
+        self.recorder.point("undone", &label)
+    }
+
+    /// Uses something that several jails share (a segment): makes it by `act` on first use. The last user's
+    /// removal unmakes it. Returns what `act` left in the shared record.
+    ///
+    /// # Errors
+    /// It cannot be made, or its record not be locked.
+    pub fn share(
+        &mut self,
+        key: &str,
+        act: impl FnOnce(&mut Site<'_>) -> Result<serde_json::Value>,
+    ) -> Result<serde_json::Value> {
+        let shared = Shared::name(self.subsystem, key);
+        let piece = Piece { subsystem: self.subsystem.to_owned(), ..Piece::new(Shared::USE, key) };
+        if !self.journal.pieces().iter().any(|p| p.is(&piece)) {
+            self.recorder.point("make", &piece.to_string())?;
+            self.journal.make(piece)?;
+        }
+        let mut shared = Shared::lock(self.house.shelf(), &shared)?;
+        shared.join(self, act)
+    }
+}

@@ -1,0 +1,195 @@
+//! What a subsystem is: FreeBSD's `struct vimage_subsys` of 2010, in Rust.
+
+use std::{collections::BTreeSet, os::fd::OwnedFd, time::Instant};
+
+use crate::{Error, House, Instance, Param, Piece, Result, Settings, Site};
+
+/// A kernel facility of which every jail may own an instance.
+///
+/// Everything but `name`, `about` and `params` has a default, so that a subsystem says only what it does.
+/// `S` is the step type: how a process that is born into an instance is told what to do. The framework
+/// never looks into one.
+pub trait Subsystem<S>: Sync {
+    /// Its name, and its key in records.
+    fn name(&self) -> &'static str;
+
+    /// One line for `jdb show subsystems`: small first letter, no full stop.
+    fn about(&self) -> &'static str;
+
+    /// Its parameters.
+    fn params(&self) -> &'static [Param];
+
+    /// Subsystems whose instances must exist first; removal runs the other way round.
+    fn after(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// What this host lacks for it.
+    fn probe(&self) -> Support {
+        Support::Full
+    }
+
+    /// Fills in defaults that depend on other values. Runs before [`Subsystem::check`].
+    fn resolve(&self, _ask: &mut Ask<'_>) {}
+
+    /// Checks all values. Changes nothing.
+    ///
+    /// # Errors
+    /// A value is wrong, this host cannot honour it, or the parent forbids it.
+    fn check(&self, _ask: &Ask<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    /// The birth steps, and what is prepared for them: nothing that outlives the returned value.
+    ///
+    /// # Errors
+    /// Something that the instance needs cannot be opened.
+    fn plan(&self, _ask: &Ask<'_>) -> Result<Plan<S>> {
+        Ok(Plan::default())
+    }
+
+    /// Makes the instance: each thing through [`Site::make`]. A process of the jail stands waiting
+    /// meanwhile, in all its namespaces.
+    ///
+    /// # Errors
+    /// The kernel refused something; the framework undoes what was made.
+    fn create(&self, _site: &mut Site<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    /// The steps of a process that enters the instance; `first`: no process is inside yet.
+    ///
+    /// # Errors
+    /// Something of the instance cannot be opened.
+    fn enter(&self, _of: &Instance<'_>, _first: bool) -> Result<Vec<S>> {
+        Ok(Vec::new())
+    }
+
+    /// Changes a living instance from `old` to the site's settings. Returns steps that a process must take
+    /// inside. Called the other way round to undo a failed update.
+    ///
+    /// # Errors
+    /// The kernel refused something.
+    fn update(&self, _site: &mut Site<'_>, _old: &Settings) -> Result<Vec<S>> {
+        Ok(Vec::new())
+    }
+
+    /// Live values, from the kernel; what is left out is as recorded.
+    ///
+    /// # Errors
+    /// The instance cannot be entered or read.
+    fn inspect(&self, _of: &Instance<'_>) -> Result<Settings> {
+        Ok(Settings::default())
+    }
+
+    /// Closes the entrances, so that nothing new comes in. The instances' processes are gone.
+    fn quiesce(&self, _of: &[Instance<'_>]) -> Vec<Error> {
+        Vec::new()
+    }
+
+    /// Gets rid of what is still under way inside, until the deadline at the latest.
+    fn drain(&self, _of: &[Instance<'_>], _deadline: Instant) -> Vec<Error> {
+        Vec::new()
+    }
+
+    /// Unmakes pieces of one kind, in the order given, and answers for each. Idempotent: already gone is
+    /// success.
+    fn undo(&self, doomed: &[Doomed<'_>]) -> Vec<Result<()>> {
+        doomed.iter().map(|_| Ok(())).collect()
+    }
+
+    /// Whether a piece exists.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    fn exists(&self, _piece: &Piece, _house: &dyn House) -> Result<bool> {
+        Ok(true)
+    }
+
+    /// What carries our mark in the kernel and is no piece of any record: each as the piece that
+    /// [`Subsystem::undo`] would take.
+    ///
+    /// # Errors
+    /// The kernel could not be asked.
+    fn strays(&self, _known: &Known, _house: &dyn House) -> Result<Vec<Piece>> {
+        Ok(Vec::new())
+    }
+}
+
+/// Whether a host can do what a subsystem needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// All of it.
+    Full,
+    /// Not these; parameters that need them are refused.
+    Lacks(Vec<Lack>),
+}
+
+/// Something that a host lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// What, in the kernel's words.
+    pub what: &'static str,
+    /// What does not work therefore, or how to get it.
+    pub hint: &'static str,
+}
+
+/// What is asked of a subsystem before anything is changed.
+#[derive(Debug)]
+pub struct Ask<'a> {
+    /// The jail's full name.
+    pub name: &'a str,
+    /// Its number.
+    pub jid: u32,
+    /// What the user gave.
+    pub given: &'a Settings,
+    /// All values, defaults included.
+    pub settings: Settings,
+    /// The parent jail; `None` for the host.
+    pub parent: Option<&'a Instance<'a>>,
+    /// The living jail that is to be changed; `None` at creation.
+    pub living: Option<&'a Instance<'a>>,
+    /// What the owner of the records offers.
+    pub house: &'a dyn House,
+}
+
+/// What a birth needs.
+#[derive(Debug)]
+pub struct Plan<S> {
+    /// Steps of the process that is born in the new instances.
+    pub birth: Vec<S>,
+    /// What was prepared, by name; found again under that name by [`Instance::fd`].
+    pub prepared: Vec<(String, OwnedFd)>,
+}
+
+impl<S> Default for Plan<S> {
+    fn default() -> Self {
+        Self { birth: Vec::new(), prepared: Vec::new() }
+    }
+}
+
+/// A piece to unmake, and whose it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Doomed<'a> {
+    /// The piece.
+    pub piece: &'a Piece,
+    /// The instance it is part of.
+    pub of: &'a Instance<'a>,
+}
+
+/// Which pieces the records know.
+#[derive(Debug, Default)]
+pub struct Known(BTreeSet<(String, String, String)>);
+
+impl Known {
+    /// Of these pieces.
+    pub fn of<'a>(pieces: impl IntoIterator<Item = &'a Piece>) -> Self {
+        Self(pieces.into_iter().map(|p| (p.subsystem.clone(), p.kind.clone(), p.key.clone())).collect())
+    }
+
+    /// Whether some record has the piece.
+    #[must_use]
+    pub fn has(&self, subsystem: &str, kind: &str, key: &str) -> bool {
+        self.0.contains(&(subsystem.to_owned(), kind.to_owned(), key.to_owned()))
+    }
+}
