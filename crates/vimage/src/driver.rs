@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    Anchor, Ask, Context as _, Doomed, Error, Fds, Given, House, Instance, Journal, Piece, Plan, Recorder,
-    Registry, Result, Settings, Shared, Site, Subsystem,
+    Anchor, Ask, Context as _, Doomed, Entry, Error, Fds, Given, House, Instance, Journal, Piece, Plan,
+    Recorder, Registry, Result, Settings, Shared, Site, Subsystem,
 };
 
 /// Runs the subsystems of a registry over instances.
@@ -85,41 +85,62 @@ impl<'a, S> Driver<'a, S> {
         Ok(ask)
     }
 
-    /// The joint birth plan of all subsystems.
-    ///
-    /// # Errors
-    /// Something that an instance needs cannot be opened.
-    pub fn plan(&self, ask: &Ask<'_>) -> Result<Plan<S>> {
-        let mut joint = Plan::default();
-        for subsystem in self.registry.iter() {
-            let plan = self.recorder.timed(ask.name, "plan", subsystem.name(), || subsystem.plan(ask))?;
-            joint.birth.extend(plan.birth);
-            joint.prepared.extend(plan.prepared);
-        }
-        Ok(joint)
-    }
-
-    /// Makes all instances of a jail that was just born. On failure the caller undoes ([`Driver::unmake`]).
+    /// Prepares all instances of a jail, and returns the joint plan of its birth. On failure, here and in the
+    /// next two, the caller undoes ([`Driver::unmake`]).
     ///
     /// # Errors
     /// A subsystem's.
-    pub fn create(&self, owner: &mut Owner<'_>, subsystem: &dyn Subsystem<S>) -> Result<()> {
-        let start = Instant::now();
-        let settings = owner.settings.clone();
-        let mut site = self.site(owner, &settings, subsystem.name());
-        let done = subsystem.create(&mut site);
-        self.recorder.note(&owner.name, "create", subsystem.name(), start, done.as_ref().err());
-        done
+    pub fn prepare(&self, owner: &mut Owner<'_>) -> Result<Plan<S>> {
+        let mut joint = Plan::default();
+        self.each(owner, "prepare", |subsystem, site| {
+            let plan = subsystem.prepare(site)?;
+            joint.birth.extend(plan.birth);
+            plan.prepared.into_iter().for_each(|(name, fd)| site.fds.put(name, fd));
+            Ok(())
+        })?;
+        Ok(joint)
     }
 
-    /// The steps of a process that enters; `first`: no process is inside yet.
+    /// Makes all instances of a jail that was just born.
+    ///
+    /// # Errors
+    /// A subsystem's.
+    pub fn create(&self, owner: &mut Owner<'_>) -> Result<()> {
+        self.each(owner, "create", |subsystem, site| subsystem.create(site))
+    }
+
+    /// Makes what the jail's process need not wait for at once.
+    ///
+    /// # Errors
+    /// A subsystem's.
+    pub fn furnish(&self, owner: &mut Owner<'_>) -> Result<()> {
+        self.each(owner, "furnish", |subsystem, site| subsystem.furnish(site))
+    }
+
+    fn each(
+        &self,
+        owner: &mut Owner<'_>,
+        phase: &str,
+        mut verb: impl FnMut(&dyn Subsystem<S>, &mut Site<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let settings = owner.settings.clone();
+        for subsystem in self.registry.iter() {
+            let start = Instant::now();
+            let done = verb(subsystem, &mut self.site(owner, &settings, subsystem.name()));
+            self.recorder.note(&owner.name, phase, subsystem.name(), start, done.as_ref().err());
+            done?;
+        }
+        Ok(())
+    }
+
+    /// The steps of a process that enters.
     ///
     /// # Errors
     /// Something of an instance cannot be opened.
-    pub fn enter(&self, of: &Instance<'_>, first: bool) -> Result<Vec<S>> {
+    pub fn enter(&self, of: &Instance<'_>, how: Entry) -> Result<Vec<S>> {
         let mut steps = Vec::new();
         for subsystem in self.registry.iter() {
-            steps.extend(subsystem.enter(of, first)?);
+            steps.extend(subsystem.enter(of, how)?);
         }
         Ok(steps)
     }

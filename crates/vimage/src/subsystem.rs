@@ -40,16 +40,16 @@ pub trait Subsystem<S>: Sync {
         Ok(())
     }
 
-    /// The birth steps, and what is prepared for them: nothing that outlives the returned value.
+    /// Makes what must exist before the jail's first process is born, and returns what that process has to
+    /// do for the instance.
     ///
     /// # Errors
-    /// Something that the instance needs cannot be opened.
-    fn plan(&self, _ask: &Ask<'_>) -> Result<Plan<S>> {
+    /// The kernel refused something; the framework undoes what was made.
+    fn prepare(&self, _site: &mut Site<'_>) -> Result<Plan<S>> {
         Ok(Plan::default())
     }
 
-    /// Makes the instance: each thing through [`Site::make`]. A process of the jail stands waiting
-    /// meanwhile, in all its namespaces.
+    /// Makes the instance while the process that was born in it stands and waits.
     ///
     /// # Errors
     /// The kernel refused something; the framework undoes what was made.
@@ -57,11 +57,20 @@ pub trait Subsystem<S>: Sync {
         Ok(())
     }
 
-    /// The steps of a process that enters the instance; `first`: no process is inside yet.
+    /// Goes on making the instance while the process takes its steps; it waits again before it becomes a
+    /// program.
+    ///
+    /// # Errors
+    /// The kernel refused something; the framework undoes what was made.
+    fn furnish(&self, _site: &mut Site<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    /// The steps of a process that enters the instance.
     ///
     /// # Errors
     /// Something of the instance cannot be opened.
-    fn enter(&self, _of: &Instance<'_>, _first: bool) -> Result<Vec<S>> {
+    fn enter(&self, _of: &Instance<'_>, _how: Entry) -> Result<Vec<S>> {
         Ok(Vec::new())
     }
 
@@ -151,6 +160,17 @@ pub struct Ask<'a> {
     pub living: Option<&'a Instance<'a>>,
     /// What the owner of the records offers.
     pub house: &'a dyn House,
+}
+
+/// How a process comes into a jail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// It was born with the jail.
+    Born,
+    /// The jail exists and no process is inside.
+    First,
+    /// Others are inside already.
+    Joining,
 }
 
 /// What a birth needs.

@@ -1,0 +1,63 @@
+//! What a subsystem contributes to a process of a jail, and how the contributions of all become one program.
+
+use std::{os::fd::OwnedFd, rc::Rc};
+
+use crate::{
+    capability::CapSet,
+    namespace::Kind,
+    seccomp::{self, Rule},
+    step::{Stage, Step},
+};
+
+/// One contribution.
+#[derive(Debug)]
+pub enum Act {
+    /// A namespace to be born in, or, with its descriptor, one to enter.
+    Namespace(Kind, Option<Rc<OwnedFd>>),
+    /// A step, and when it is taken.
+    Step(Stage, Step),
+    /// A system call to deny.
+    Deny(Rule),
+    /// Capabilities to lose.
+    Drop(CapSet),
+}
+
+/// All contributions, folded.
+#[derive(Debug, Default)]
+pub struct Folded {
+    /// CLONE_NEW* of the namespaces to be born in.
+    pub namespaces: u64,
+    /// The steps in order, the joint filter and the joint capabilities among them.
+    pub steps: Vec<Step>,
+}
+
+/// Folds contributions into one list of steps: all denied calls become one filter, all dropped capabilities
+/// one mask; steps of one stage keep their order.
+#[must_use]
+pub fn fold(acts: Vec<Act>) -> Folded {
+    let mut namespaces = 0;
+    let mut staged: Vec<(Stage, Step)> = Vec::new();
+    let mut rules = Vec::new();
+    let mut dropped = CapSet::EMPTY;
+    for act in acts {
+        match act {
+            Act::Namespace(kind, None) => namespaces |= u64::from(kind.flag()),
+            Act::Namespace(kind, Some(ns)) => {
+                // The user namespace first: it gives the right to enter those that it owns.
+                let stage = if kind == Kind::User { Stage::User } else { Stage::Others };
+                staged.push((stage, Step::Join(ns, kind.flag())));
+            }
+            Act::Step(stage, step) => staged.push((stage, step)),
+            Act::Deny(rule) => rules.push(rule),
+            Act::Drop(caps) => dropped = dropped.with(caps),
+        }
+    }
+    if !rules.is_empty() {
+        staged.push((Stage::Seccomp, Step::Seccomp(seccomp::compile(&rules))));
+    }
+    if dropped != CapSet::EMPTY {
+        staged.push((Stage::Capabilities, Step::Bound(dropped.bits())));
+    }
+    staged.sort_by_key(|(stage, _)| *stage);
+    Folded { namespaces, steps: staged.into_iter().map(|(_, step)| step).collect() }
+}

@@ -1,0 +1,257 @@
+//! New processes that share our memory until they call exec.
+//!
+//! The child runs at the same time as the parent, which meanwhile writes its id maps and makes the other side
+//! of its network; a gate is how it waits for that.
+
+use std::{
+    fmt,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+    sync::atomic::{AtomicU32, Ordering::SeqCst},
+};
+
+use linux_raw_sys::general as sys;
+use rustix::{io, process};
+
+use crate::{
+    raw::{self, CloneArgs},
+    step::{Program, STACK},
+};
+
+/// How a process is made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct How {
+    /// CLONE_NEW*, of namespaces to make.
+    pub namespaces: u64,
+    /// The cgroup v2 directory that it is born in (CLONE_INTO_CGROUP, Linux 5.7); our own otherwise.
+    pub cgroup: Option<RawFd>,
+    /// Whether the maker stops until the child calls exec or ends (CLONE_VFORK).
+    pub vfork: bool,
+    /// Whether the child's parent is the maker's parent (CLONE_PARENT).
+    pub sibling: bool,
+}
+
+/// A step that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    doing: String,
+    errno: io::Errno,
+}
+
+impl Failed {
+    /// The error number.
+    #[must_use]
+    pub fn errno(&self) -> io::Errno {
+        self.errno
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.doing, self.errno)
+    }
+}
+
+impl std::error::Error for Failed {}
+
+/// A child that may not have called exec yet. Dropped before [`Running::finish`], it is killed.
+#[derive(Debug)]
+pub struct Running {
+    job: Box<Job>,
+    finished: bool,
+}
+
+/// What the child uses while it runs in our memory.
+#[derive(Debug)]
+struct Job {
+    program: Program,
+    gates: [AtomicU32; GATES],
+    /// Our own pidfd, for the child to see whether we are alive.
+    us: OwnedFd,
+}
+
+/// How many gates there are.
+const GATES: usize = 2;
+
+/// What a new process is given to find its work.
+struct Entry<'a> {
+    program: &'a Program,
+    gates: &'a [AtomicU32],
+    parent: i32,
+}
+
+/// Starts a program in a new process, which runs at once.
+///
+/// # Errors
+/// clone3(2): EPERM, ENOSPC (a limit of namespaces), EAGAIN (of processes), ENOMEM (a pid namespace whose
+/// init has died).
+pub fn spawn(mut program: Program, how: How) -> io::Result<Running> {
+    program.prepare();
+    let us = process::pidfd_open(process::getpid(), process::PidfdFlags::empty())?;
+    let job = Box::new(Job { program, gates: Default::default(), us });
+    // SAFETY: the job lives in a box that `Running` keeps until the child has called exec or ended.
+    let pid = unsafe { clone(&job.program, How { vfork: false, ..how }, &job.gates, job.us.as_raw_fd()) };
+    match i32::try_from(-pid) {
+        Ok(errno) if errno > 0 => Err(io::Errno::from_raw_os_error(errno)),
+        _ => Ok(Running { job, finished: false }),
+    }
+}
+
+/// Makes the process of a program. Returns its pid, or the negative error number.
+///
+/// # Safety
+/// The program, its gates and all programs below it stay alive and unchanged until the process has called
+/// exec or ended. Called at most once for each program.
+pub(crate) unsafe fn clone(program: &Program, how: How, gates: &[AtomicU32], parent: i32) -> isize {
+    let control = &program.control;
+    let stack = control.stack.get() as usize;
+    // The entry lies at the top of the child's stack, and the frame below it, aligned as the ABI wants.
+    let entry = (stack + STACK - size_of::<Entry<'_>>()) & !63;
+    // SAFETY: the place is inside the stack, which nothing uses yet, and aligned to 64 bytes.
+    unsafe { (entry as *mut Entry<'_>).write(Entry { program, gates, parent }) };
+    let mut flags = how.namespaces
+        | u64::from(sys::CLONE_VM | sys::CLONE_FILES | sys::CLONE_PIDFD | sys::CLONE_CHILD_CLEARTID);
+    for (wanted, flag) in [(how.vfork, sys::CLONE_VFORK), (how.sibling, sys::CLONE_PARENT)] {
+        flags |= if wanted { u64::from(flag) } else { 0 };
+    }
+    if how.cgroup.is_some() {
+        flags |= sys::CLONE_INTO_CGROUP;
+    }
+    let args = CloneArgs {
+        flags,
+        pidfd: control.pidfd.as_ptr() as u64,
+        child_tid: control.running.as_ptr() as u64,
+        // With CLONE_PARENT the signal is the maker's own.
+        exit_signal: if how.sibling { 0 } else { u64::from(sys::SIGCHLD) },
+        stack: stack as u64,
+        stack_size: (entry - stack) as u64,
+        cgroup: how.cgroup.map_or(0, |c| c as u64),
+        ..CloneArgs::default()
+    };
+    // SAFETY: the stack is the program's own; `enter` keeps to what the step list may do.
+    unsafe { raw::clone3(&args, enter, entry) }
+}
+
+extern "C" fn enter(entry: usize) -> ! {
+    // SAFETY: `clone` wrote an entry at this address, on the stack that this process alone uses.
+    let entry = unsafe { &*(entry as *const Entry<'_>) };
+    // SAFETY: this is the process that was made for the program.
+    unsafe { entry.program.run(entry.gates, entry.parent) }
+}
+
+/// futex(2): waits while a word has a value. Usable in the child.
+pub(crate) fn wait_while(word: &AtomicU32, value: u32) -> isize {
+    while word.load(SeqCst) == value {
+        let arguments = [word.as_ptr() as usize, sys::FUTEX_WAIT as usize, value as usize, 0, 0, 0];
+        // SAFETY: the word is alive, as the reference says; no timeout is given.
+        unsafe { raw::syscall(sys::__NR_futex, arguments) };
+    }
+    0
+}
+
+impl Running {
+    /// The child's pidfd.
+    #[must_use]
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        let number = self.job.program.control.pidfd.load(SeqCst);
+        // SAFETY: clone3 succeeded with CLONE_PIDFD, so the number is an open descriptor of ours, which only
+        // `drop` closes.
+        unsafe { BorrowedFd::borrow_raw(number) }
+    }
+
+    /// The child's pid in our pid namespace.
+    ///
+    /// # Errors
+    /// /proc is not there.
+    pub fn pid(&self) -> io::Result<i32> {
+        crate::pidfd::pid(self.pidfd())
+    }
+
+    /// Opens a gate: the child goes on.
+    pub fn open(&self, gate: usize) {
+        let gate = &self.job.gates[gate];
+        gate.store(1, SeqCst);
+        let arguments = [gate.as_ptr() as usize, sys::FUTEX_WAKE as usize, i32::MAX as usize, 0, 0, 0];
+        // SAFETY: the word is in the job, which is alive.
+        unsafe { raw::syscall(sys::__NR_futex, arguments) };
+    }
+
+    /// Opens all gates and waits until the child, and every process below it, has called exec or ended.
+    ///
+    /// # Errors
+    /// The step that failed, in the child or below.
+    pub fn finish(mut self) -> Result<Finished, Failed> {
+        (0..GATES).for_each(|gate| self.open(gate));
+        let mut failed = None;
+        let mut pidfds = Vec::new();
+        self.job.program.walk(&mut |program| {
+            let control = &program.control;
+            // One below was made if its pidfd is known; its maker has ended or called exec by now.
+            let number = control.pidfd.swap(-1, SeqCst);
+            if number >= 0 {
+                wait_while(&control.running, 1);
+                // SAFETY: clone3 put this descriptor into our table for us to close; the cell is clear now.
+                pidfds.push(unsafe { OwnedFd::from_raw_fd(number) });
+            }
+            let errno = control.errno.load(SeqCst);
+            if errno != 0 {
+                // The innermost knows best: those above only see that a process of theirs failed.
+                let doing = program.describe(control.failed.load(SeqCst) as usize);
+                failed = Some(Failed { doing, errno: io::Errno::from_raw_os_error(errno) });
+            }
+        });
+        self.finished = true;
+        match failed {
+            None => Ok(Finished { pidfds }),
+            Some(failed) => {
+                for pidfd in &pidfds {
+                    // Those that are not our children have a parent that reaps them.
+                    let _not_ours = reap(pidfd.as_fd());
+                }
+                Err(failed)
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.finished || self.job.program.control.running.load(SeqCst) == 0 {
+            return;
+        }
+        // The child uses our memory: nothing of it may be freed while it lives.
+        self.job.program.walk(&mut |program| {
+            let control = &program.control;
+            let number = control.pidfd.swap(-1, SeqCst);
+            if number < 0 {
+                return;
+            }
+            // SAFETY: clone3 put this descriptor into our table for us to close; the cell is cleared here.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(number) };
+            // Fails only when it has ended by itself.
+            let _gone = process::pidfd_send_signal(pidfd.as_fd(), process::Signal::KILL);
+            wait_while(&control.running, 1);
+            let _not_ours = reap(pidfd.as_fd());
+        });
+    }
+}
+
+/// Processes that have called exec or ended: the child, then those below it in the order of the steps.
+#[derive(Debug)]
+pub struct Finished {
+    /// Their pidfds.
+    pub pidfds: Vec<OwnedFd>,
+}
+
+/// Waits for the end of a child and collects it. Returns its wait status, as waitpid(2).
+///
+/// # Errors
+/// ECHILD: it is not our child.
+pub fn reap(pidfd: BorrowedFd<'_>) -> io::Result<i32> {
+    let status = process::waitid(process::WaitId::PidFd(pidfd), process::WaitIdOptions::EXITED)?;
+    let Some(status) = status else { return Err(io::Errno::CHILD) };
+    Ok(match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => (code & 0xff) << 8,
+        (None, Some(signal)) => signal,
+        (None, None) => 0,
+    })
+}
