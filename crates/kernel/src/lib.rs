@@ -1,1 +1,15 @@
-//! kernel
+//! System calls that rustix lacks, and the small machines that are built from them.
+//!
+//! The one crate with `unsafe`: a function makes one system call, takes borrowed file descriptors and
+//! returns owned ones. What rustix has is used from there and not wrapped again. Errors are the kernel's
+//! ([`rustix::io::Errno`]): saying what was being done is the caller's part.
+
+pub mod capability;
+mod errno;
+pub mod init;
+mod ioctl;
+pub mod mount;
+pub mod namespace;
+pub mod pidfd;
+pub mod probe;
+pub mod seccomp;

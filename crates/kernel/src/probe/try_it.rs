@@ -1,0 +1,115 @@
+//! One real call for each feature, which changes nothing.
+
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::path::PathBuf;
+
+use rustix::fs::{CWD, Mode, OFlags, open};
+use rustix::io::{Errno, Result};
+use rustix::mount::{FsOpenFlags, MoveMountFlags, fsconfig_set_fd, fsopen, move_mount};
+use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, getpid, pidfd_open, waitid};
+
+use crate::errno::check;
+use crate::mount::{Attr, mount_setattr};
+use crate::namespace::{Handle, Kind, current, ioctl_pidfd};
+use crate::pidfd::ask_exit_status;
+
+pub(super) fn nsfs_handles() -> bool {
+    current(Kind::Uts).and_then(|ns| Handle::ask(ns)?.open()).is_ok()
+}
+
+pub(super) fn pidfd_ns_ioctls() -> bool {
+    pidfd_open(getpid(), PidfdFlags::empty()).and_then(|me| ioctl_pidfd(me, 10)).is_ok()
+}
+
+/// A process's status must be there when it is reaped.
+pub(super) fn pidfd_exit_info() -> bool {
+    let Ok(child) = clone_and_exit(None) else { return false };
+    let options = WaitIdOptions::EXITED | WaitIdOptions::from_bits_retain(libc::__WALL.cast_unsigned());
+    let reaped = waitid(WaitId::PidFd(child.as_fd()), options);
+    reaped.is_ok() && matches!(ask_exit_status(child), Ok(Some(0)))
+}
+
+pub(super) fn proc_by_pidns() -> bool {
+    let Ok(pidns) = current(Kind::Pid) else { return false };
+    fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC).and_then(|fs| fsconfig_set_fd(fs, "pidns", pidns)).is_ok()
+}
+
+/// The kernel looks at the descriptor last: a directory is not a user namespace.
+pub(super) fn idmapped_mounts() -> bool {
+    let Ok(directory) = open("/", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) else {
+        return false;
+    };
+    let attr = Attr { userns: Some(directory.as_fd()), ..Attr::default() };
+    mount_setattr(CWD, c"/", rustix::fs::AtFlags::empty(), &attr) == Err(Errno::INVAL)
+}
+
+/// `EINVAL` for an unknown flag comes before `ENOENT` for an empty path.
+pub(super) fn move_mount_beneath() -> bool {
+    move_mount(CWD, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_BENEATH) == Err(Errno::NOENT)
+}
+
+/// Every cgroup but the root has the file. On a machine with no other cgroup the release tells.
+pub(super) fn cgroup_kill() -> bool {
+    let Some(root) = cgroup2() else { return false };
+    let children = fs::read_dir(root).into_iter().flatten().flatten();
+    match children.map(|child| child.path()).find(|path| path.is_dir()) {
+        Some(cgroup) => cgroup.join("cgroup.kill").exists(),
+        None => release() >= (5, 14),
+    }
+}
+
+/// Returns where the cgroup2 file system is mounted, by proc_pid_mountinfo(5).
+fn cgroup2() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").ok()?;
+    let line = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
+    line.split(' ').nth(4).map(PathBuf::from)
+}
+
+fn release() -> (u32, u32) {
+    let name = rustix::system::uname();
+    let mut numbers = name.release().to_str().unwrap_or("").split(['.', '-']).map(str::parse);
+    let mut next = || numbers.next().and_then(std::result::Result::ok).unwrap_or(0);
+    (next(), next())
+}
+
+/// A kernel that knows the flag looks for the cgroup, and a directory elsewhere is none.
+pub(super) fn clone_into_cgroup() -> bool {
+    let Ok(directory) = open("/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    else {
+        return false;
+    };
+    matches!(clone_and_exit(Some(directory.as_fd())), Err(Errno::BADF))
+}
+
+/// Makes a child that exits with status 0 at once, and returns its pidfd: clone3(2). Nobody is told by a
+/// signal, so it must be waited for with `__WALL`.
+fn clone_and_exit(cgroup: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
+    let mut pidfd = -1;
+    let mut flags = libc::CLONE_PIDFD as u64;
+    if cgroup.is_some() {
+        flags |= linux_raw_sys::general::CLONE_INTO_CGROUP;
+    }
+    let args = linux_raw_sys::general::clone_args {
+        flags,
+        pidfd: (&raw mut pidfd) as u64,
+        cgroup: cgroup.map_or(0, |fd| fd.as_raw_fd() as u64),
+        child_tid: 0,
+        parent_tid: 0,
+        exit_signal: 0,
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+    };
+    // SAFETY: the child has a copy of the memory, and does nothing but leave.
+    let ret = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) };
+    if ret == 0 {
+        // SAFETY: ends this process without running anything.
+        unsafe { libc::_exit(0) };
+    }
+    check(ret)?;
+    // SAFETY: the kernel made this descriptor for this call; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(pidfd) })
+}
