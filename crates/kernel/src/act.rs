@@ -5,7 +5,7 @@ use std::{os::fd::OwnedFd, rc::Rc};
 use crate::{
     capability::CapSet,
     namespace::Kind,
-    seccomp::{self, Rule},
+    seccomp::{self, BadRule, Rule},
     step::{Stage, Step},
 };
 
@@ -17,7 +17,7 @@ pub enum Act {
     /// A step, and when it is taken.
     Step(Stage, Step),
     /// A system call to deny.
-    Deny(Rule),
+    Deny(Rule<'static>),
     /// Capabilities to lose.
     Drop(CapSet),
 }
@@ -33,8 +33,10 @@ pub struct Folded {
 
 /// Folds contributions into one list of steps: all denied calls become one filter, all dropped capabilities
 /// one mask; steps of one stage keep their order.
-#[must_use]
-pub fn fold(acts: Vec<Act>) -> Folded {
+///
+/// # Errors
+/// A rule names a system call that is not known.
+pub fn fold(acts: Vec<Act>) -> Result<Folded, BadRule> {
     let mut namespaces = 0;
     let mut staged: Vec<(Stage, Step)> = Vec::new();
     let mut rules = Vec::new();
@@ -49,15 +51,16 @@ pub fn fold(acts: Vec<Act>) -> Folded {
             }
             Act::Step(stage, step) => staged.push((stage, step)),
             Act::Deny(rule) => rules.push(rule),
-            Act::Drop(caps) => dropped = dropped.with(caps),
+            Act::Drop(caps) => dropped.0 |= caps.0,
         }
     }
     if !rules.is_empty() {
-        staged.push((Stage::Seccomp, Step::Seccomp(seccomp::compile(&rules))));
+        let filter = seccomp::deny(seccomp::Abi::NATIVE, &rules)?;
+        staged.push((Stage::Seccomp, Step::Seccomp(filter)));
     }
     if dropped != CapSet::EMPTY {
-        staged.push((Stage::Capabilities, Step::Bound(dropped.bits())));
+        staged.push((Stage::Capabilities, Step::Bound(dropped.0)));
     }
     staged.sort_by_key(|(stage, _)| *stage);
-    Folded { namespaces, steps: staged.into_iter().map(|(_, step)| step).collect() }
+    Ok(Folded { namespaces, steps: staged.into_iter().map(|(_, step)| step).collect() })
 }

@@ -4,6 +4,7 @@
 //! returns owned ones. What rustix has is used from there and not wrapped again. Errors are the kernel's
 //! ([`rustix::io::Errno`]): saying what was being done is the caller's part.
 
+pub mod act;
 pub mod capability;
 mod errno;
 pub mod init;
@@ -12,4 +13,7 @@ pub mod mount;
 pub mod namespace;
 pub mod pidfd;
 pub mod probe;
+mod raw;
 pub mod seccomp;
+pub mod spawn;
+pub mod step;

@@ -162,7 +162,7 @@ impl Running {
     ///
     /// # Errors
     /// /proc is not there.
-    pub fn pid(&self) -> io::Result<i32> {
+    pub fn pid(&self) -> io::Result<process::Pid> {
         crate::pidfd::pid(self.pidfd())
     }
 

@@ -12,7 +12,7 @@ use std::{
     sync::atomic::{AtomicI32, AtomicU32},
 };
 
-use linux_raw_sys::general as sys;
+use linux_raw_sys::{errno as sys_errno, general as sys};
 use rustix::mount::MountFlags;
 
 use crate::{raw, seccomp::SockFilter, spawn};
@@ -215,7 +215,10 @@ impl Program {
             (None, End::Exit) => "cannot exit".to_owned(),
             (None, End::ExecFd(..)) => "cannot execute the init".to_owned(),
             (None, End::Exec(_, exec)) => {
-                format!("execvp(): {}", exec.argv.first().map_or_else(String::new, |a| a.to_string_lossy().into_owned()))
+                format!(
+                    "execvp(): {}",
+                    exec.argv.first().map_or_else(String::new, |a| a.to_string_lossy().into_owned())
+                )
             }
         }
     }
@@ -246,17 +249,15 @@ impl Program {
                 arm(parent);
             }
         }
-        call(sys::__NR_prctl, [sys::PR_SET_PDEATHSIG as usize, 0, 0, 0, 0, 0]);
+        call(sys::__NR_prctl, [libc::PR_SET_PDEATHSIG as usize, 0, 0, 0, 0, 0]);
         let mut errno = 0;
         match &self.end {
             End::Exit => exit(0),
             End::ExecFd(file, exec) => {
                 let [argv, envp] = exec.addresses();
                 let empty = c"".as_ptr() as usize;
-                errno = call(
-                    sys::__NR_execveat,
-                    [fd(file), empty, argv, envp, sys::AT_EMPTY_PATH as usize, 0],
-                );
+                errno =
+                    call(sys::__NR_execveat, [fd(file), empty, argv, envp, sys::AT_EMPTY_PATH as usize, 0]);
             }
             End::Exec(paths, exec) => {
                 let [argv, envp] = exec.addresses();
@@ -276,8 +277,6 @@ impl Program {
         fail(self.steps.len(), errno)
     }
 }
-
-use linux_raw_sys::errno as sys_errno;
 
 impl Exec {
     fn addresses(&self) -> [usize; 2] {
@@ -360,19 +359,22 @@ impl Step {
             Self::Seccomp(filter) => {
                 let program = sys_filter(filter);
                 let address = &raw const program as usize;
-                call(sys::__NR_seccomp, [sys_seccomp::SECCOMP_SET_MODE_FILTER as usize, 0, address, 0, 0, 0])
+                call(sys::__NR_seccomp, [libc::SECCOMP_SET_MODE_FILTER as usize, 0, address, 0, 0, 0])
             }
             Self::Bound(mask) => {
-                let drop = |cap: usize| call(sys::__NR_prctl, [PR_CAPBSET_DROP, cap, 0, 0, 0, 0]);
+                let drop =
+                    |cap: usize| call(sys::__NR_prctl, [libc::PR_CAPBSET_DROP as usize, cap, 0, 0, 0, 0]);
                 // A number that this kernel does not know is EINVAL: there is nothing to drop.
                 let each = (0..64).filter(|cap| mask & (1 << cap) != 0);
                 each.map(|cap| unless(sys_errno::EINVAL, drop(cap))).find(|r| *r < 0).unwrap_or(0)
             }
             Self::Session => call(sys::__NR_setsid, [0; 6]),
-            Self::Terminal => call(sys::__NR_ioctl, [0, linux_raw_sys::ioctl::TIOCSCTTY as usize, 0, 0, 0, 0]),
+            Self::Terminal => {
+                call(sys::__NR_ioctl, [0, linux_raw_sys::ioctl::TIOCSCTTY as usize, 0, 0, 0, 0])
+            }
             Self::Dup(file, to) => call(sys::__NR_dup3, [fd(file), *to as usize, 0, 0, 0, 0]),
             Self::Private => {
-                let flags = (sys::CLOSE_RANGE_UNSHARE | sys::CLOSE_RANGE_CLOEXEC) as usize;
+                let flags = (libc::CLOSE_RANGE_UNSHARE | libc::CLOSE_RANGE_CLOEXEC) as usize;
                 call(sys::__NR_close_range, [3, u32::MAX as usize, flags, 0, 0, 0])
             }
             Self::Signals => {
@@ -399,7 +401,9 @@ impl fmt::Display for Step {
             Self::Join(..) => f.write_str("cannot enter a namespace"),
             Self::Unshare(_) => f.write_str("cannot make a namespace"),
             Self::Ids { uid, gid, .. } => write!(f, "cannot become user {uid} group {gid}"),
-            Self::Mkdir(path) | Self::Touch(path) => write!(f, "cannot make the mount point {}", quoted(path)),
+            Self::Mkdir(path) | Self::Touch(path) => {
+                write!(f, "cannot make the mount point {}", quoted(path))
+            }
             Self::Attach(_, path) => write!(f, "cannot mount on {}", quoted(path)),
             Self::Mount { kind, at, .. } => {
                 write!(f, "cannot mount {} on {}", kind.to_string_lossy(), quoted(at))
@@ -423,12 +427,6 @@ impl fmt::Display for Step {
             Self::Spawn(..) => f.write_str("cannot start a process"),
         }
     }
-}
-
-const PR_CAPBSET_DROP: usize = sys::PR_CAPBSET_DROP as usize;
-mod sys_seccomp {
-    /// seccomp(2).
-    pub(super) const SECCOMP_SET_MODE_FILTER: u32 = 1;
 }
 
 /// struct sock_fprog.
@@ -459,7 +457,7 @@ fn unless(errno: u32, result: isize) -> isize {
 
 /// Asks to be killed when the parent dies; ends at once if it has died already.
 fn arm(parent: i32) {
-    call(sys::__NR_prctl, [sys::PR_SET_PDEATHSIG as usize, sys::SIGKILL as usize, 0, 0, 0, 0]);
+    call(sys::__NR_prctl, [libc::PR_SET_PDEATHSIG as usize, sys::SIGKILL as usize, 0, 0, 0, 0]);
     if parent < 0 {
         return;
     }

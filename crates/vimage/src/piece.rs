@@ -36,6 +36,12 @@ impl Anchor {
     pub fn kind(&self) -> &str {
         self.0.split(':').next().unwrap_or_default()
     }
+
+    /// What follows the first colon: the path of a cgroup, the numbers of a namespace.
+    #[must_use]
+    pub fn object(&self) -> &str {
+        self.0.split_once(':').map_or("", |(_, object)| object)
+    }
 }
 
 impl fmt::Display for Anchor {

@@ -132,6 +132,12 @@ impl Instance<'_> {
         }
     }
 
+    /// The first anchor of a kind among the pieces: `cgroup`, `net`.
+    #[must_use]
+    pub fn anchor(&self, kind: &str) -> Option<&Anchor> {
+        self.pieces.iter().filter_map(|p| p.anchor.as_ref()).find(|a| a.kind() == kind)
+    }
+
     /// The pieces of one kind of a subsystem, in the order they were made.
     pub fn pieces_of<'s>(&'s self, subsystem: &'s str, kind: &'s str) -> impl Iterator<Item = &'s Piece> {
         self.pieces.iter().filter(move |p| p.subsystem == subsystem && p.kind == kind)
