@@ -80,8 +80,12 @@ pub enum Step {
     /// Mounts a detached tree over `/` and goes to live in it. The old root lies hidden below; who lacks
     /// CAP_SYS_ADMIN cannot take the cover off.
     Root(Rc<OwnedFd>),
+    /// pivot_root(2) to the current directory, which is a mount, and umount2(2) of the old root.
+    Pivot,
     /// chdir(2).
     Chdir(CString),
+    /// Tells the parent that this point was reached ([`spawn::Running::reached`]).
+    Reached(usize),
     /// open(2), write(2), close(2) of a file that exists.
     Write(CString, Vec<u8>),
     /// sethostname(2).
@@ -338,7 +342,18 @@ impl Step {
                 let inside = call(sys::__NR_fchdir, [fd(tree), 0, 0, 0, 0, 0]);
                 if inside < 0 { inside } else { call(sys::__NR_chroot, [dot, 0, 0, 0, 0, 0]) }
             }
+            Self::Pivot => {
+                // As pivot_root(2) has it: the old root comes to lie on the new one, and goes from there.
+                let dot = c".".as_ptr() as usize;
+                let pivoted = call(sys::__NR_pivot_root, [dot, dot, 0, 0, 0, 0]);
+                let detach = sys::MNT_DETACH as usize;
+                if pivoted < 0 { pivoted } else { call(sys::__NR_umount2, [dot, detach, 0, 0, 0, 0]) }
+            }
             Self::Chdir(path) => call(sys::__NR_chdir, [at(path), 0, 0, 0, 0, 0]),
+            Self::Reached(gate) => gates.get(*gate).map_or(0, |gate| {
+                spawn::wake(gate);
+                0
+            }),
             Self::Write(path, bytes) => {
                 let flags = (sys::O_WRONLY | sys::O_CLOEXEC | sys::O_NOFOLLOW) as usize;
                 let file = call(sys::__NR_openat, [cwd, at(path), flags, 0, 0, 0]);
@@ -410,6 +425,8 @@ impl fmt::Display for Step {
             }
             Self::Propagate(_) => f.write_str("cannot set mount propagation"),
             Self::Root(_) => f.write_str("cannot enter the root directory"),
+            Self::Pivot => f.write_str("cannot change the root mount"),
+            Self::Reached(_) => f.write_str("cannot report"),
             Self::Chdir(path) => write!(f, "cannot change to the directory {}", quoted(path)),
             Self::Write(path, bytes) => {
                 write!(f, "cannot write \"{}\" to {}", String::from_utf8_lossy(bytes), quoted(path))
