@@ -267,7 +267,7 @@ impl Program {
     /// Emits a binary search for the number in the accumulator. `ranges` holds the first number of each
     /// range. A range of a single number between two alike costs one comparison and not two.
     fn search(&mut self, ranges: &[(u32, Label)]) -> Label {
-        const LINEAR: usize = 4;
+        const LINEAR: usize = 8;
         let Parted { singles, merged } = part(ranges);
         if let [(_, whole)] = merged[..]
             && singles.len() <= LINEAR

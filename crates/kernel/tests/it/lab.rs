@@ -1,1 +1,74 @@
+//! Places where a test can do no harm.
 
+use std::env;
+use std::fs::{create_dir, remove_dir};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use rustix::io::Result;
+use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+/// Runs `body` on a thread of its own in new namespaces; says so and does nothing where that is refused.
+pub fn apart(flags: UnshareFlags, body: impl FnOnce() + Send + 'static) {
+    let name = thread::current().name().unwrap_or("a test").to_owned();
+    let thread = thread::Builder::new().name(name.clone()).spawn(move || {
+        // SAFETY: the flags leave the table of file descriptors shared.
+        match unsafe { unshare_unsafe(flags) } {
+            Ok(()) => body(),
+            Err(errno) => eprintln!("SKIP {name}: unshare: {errno}"),
+        }
+    });
+    if let Err(panic) = thread.unwrap().join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Makes every mount private, so that those to come stay in this mount namespace.
+pub fn private() -> Result<()> {
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+}
+
+/// Runs the calling test once more in a process of its own with an environment variable, or returns
+/// `None` when this is that process.
+pub fn again(variable: &str, value: &str) -> Option<ExitStatus> {
+    if env::var_os("LAB_AGAIN").is_some() {
+        return None;
+    }
+    let name = thread::current().name().unwrap().to_owned();
+    let mut again = Command::new(env::current_exe().unwrap());
+    again.args([&name, "--exact", "--test-threads=1"]).env("LAB_AGAIN", "1").env(variable, value);
+    let output = again.output().unwrap();
+    if !output.status.success() {
+        eprintln!("{}", String::from_utf8_lossy(&output.stdout));
+    }
+    Some(output.status)
+}
+
+/// An empty directory that is removed, if it is empty then, when this is dropped.
+pub struct Directory(PathBuf);
+
+impl Directory {
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("kernel-it-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = env::temp_dir().join(name);
+        create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl std::ops::Deref for Directory {
+    type Target = Path;
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        drop(remove_dir(&self.0));
+    }
+}
