@@ -1,14 +1,12 @@
 //! Places where a test can do no harm.
 
 use std::env;
-use std::fs::{create_dir, remove_dir};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitStatus};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use rustix::io::Result;
-use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 /// Runs `body` on a thread of its own in new namespaces; says so and does nothing where that is refused.
@@ -24,11 +22,6 @@ pub fn apart(flags: UnshareFlags, body: impl FnOnce() + Send + 'static) {
     if let Err(panic) = thread.unwrap().join() {
         std::panic::resume_unwind(panic);
     }
-}
-
-/// Makes every mount private, so that those to come stay in this mount namespace.
-pub fn private() -> Result<()> {
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
 }
 
 /// Runs the calling test once more in a process of its own with an environment variable, or returns
@@ -47,28 +40,10 @@ pub fn again(variable: &str, value: &str) -> Option<ExitStatus> {
     Some(output.status)
 }
 
-/// An empty directory that is removed, if it is empty then, when this is dropped.
-pub struct Directory(PathBuf);
-
-impl Directory {
-    pub fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("kernel-it-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = env::temp_dir().join(name);
-        create_dir(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl std::ops::Deref for Directory {
-    type Target = Path;
-    fn deref(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        drop(remove_dir(&self.0));
-    }
+/// Mounts an empty file system that this mount namespace alone sees, and returns where.
+pub fn scratch() -> Result<&'static Path> {
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    let path = Path::new("/tmp");
+    mount("tmpfs", path, "tmpfs", MountFlags::empty(), None)?;
+    Ok(path)
 }

@@ -9,13 +9,13 @@ use kernel::namespace::{Kind, current, id, of_process};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, chownat, fstat, openat, statat};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, fsconfig_create, fsmount,
-    fsopen, mount, mount_bind,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, fsconfig_create, fsmount, fsopen,
+    mount_bind,
 };
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::UnshareFlags;
 
-use crate::lab::{self, Directory, apart};
+use crate::lab::{self, apart};
 
 /// A file system in memory that is mounted nowhere.
 fn tmpfs() -> Result<OwnedFd, Errno> {
@@ -94,9 +94,7 @@ fn lists_are_those_of_mountinfo() {
 #[test]
 fn a_pinned_namespace_is_found_in_a_mount_namespace_without_processes() {
     apart(UnshareFlags::NEWNS | UnshareFlags::NEWUTS, || {
-        lab::private().unwrap();
-        let directory = Directory::new();
-        mount("tmpfs", &*directory, "tmpfs", MountFlags::empty(), None).unwrap();
+        let directory = lab::scratch().unwrap();
         // Longer than what is asked for at first.
         let deep = directory.join(vec!["a".repeat(200); 6].join("/"));
         create_dir_all(&deep).unwrap();
