@@ -182,7 +182,7 @@ pub fn owner(ns: impl AsFd) -> Result<OwnedFd> {
 ///
 /// `NS_GET_ID` of ioctl_nsfs(2), Linux 6.18. Before that the same number for two kinds, from elsewhere:
 /// mount namespaces by `NS_GET_MNTNS_ID` (6.11), network namespaces by [`netns_cookie`] (5.14) of a
-/// socket made inside. Errors: `ENOTTY`: another kind, or not a namespace.
+/// socket made inside. Errors: `ENOTTY`: another kind, or not a namespace; `EPERM`: not allowed inside.
 pub fn id(ns: impl AsFd) -> Result<u64> {
     if has(Feature::NsfsHandles) {
         return get_id(ns);

@@ -43,7 +43,10 @@ fn kinds_have_names_and_flags_of_their_own() {
 #[test]
 fn a_namespace_has_an_owner() {
     let user = current(Kind::User).unwrap();
-    assert_eq!(inode(owner(current(Kind::Uts).unwrap()).unwrap()), inode(&user));
+    apart(UnshareFlags::NEWUTS, || {
+        let user = inode(current(Kind::User).unwrap());
+        assert_eq!(inode(owner(current(Kind::Uts).unwrap()).unwrap()), user);
+    });
     assert_eq!(owner(file()).map(inode), Err(Errno::NOTTY));
     // Of the initial user namespace, or one above the caller's, there is no more to be seen.
     assert_eq!(owner(user).map(inode), Err(Errno::PERM));
@@ -77,7 +80,10 @@ fn ids_of_older_kernels_are_the_same() {
     }
     let (net, mnt) = (current(Kind::Net).unwrap(), current(Kind::Mnt).unwrap());
     let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::DGRAM, None).unwrap();
-    assert_eq!(id(&net), netns_cookie(socket));
+    match id(&net) {
+        Err(Errno::PERM) => eprintln!("SKIP ids_of_older_kernels: not allowed to enter"),
+        id => assert_eq!(id, netns_cookie(socket)),
+    }
     assert!(id(mnt).unwrap() > 0);
     assert_eq!(id(current(Kind::Uts).unwrap()), Err(Errno::NOTTY));
     assert_eq!(Handle::of(net), Err(Errno::OPNOTSUPP));
@@ -158,16 +164,19 @@ fn setns_takes_the_right_kind_only() {
     let uts = current(Kind::Uts).unwrap();
     assert_eq!(setns(&uts, Kind::Net), Err(Errno::INVAL));
     assert_eq!(setns(file(), Kind::Net), Err(Errno::INVAL));
-    apart(UnshareFlags::NEWUTS, move || {
-        assert_ne!(inode(current(Kind::Uts).unwrap()), inode(&uts));
-        setns(&uts, Kind::Uts).unwrap();
-        assert_eq!(inode(current(Kind::Uts).unwrap()), inode(uts));
+    apart(UnshareFlags::NEWUTS, || {
+        let uts = current(Kind::Uts).unwrap();
+        apart(UnshareFlags::NEWUTS, move || {
+            assert_ne!(inode(current(Kind::Uts).unwrap()), inode(&uts));
+            setns(&uts, Kind::Uts).unwrap();
+            assert_eq!(inode(current(Kind::Uts).unwrap()), inode(uts));
+        });
     });
 }
 
 #[test]
 fn a_visit_ends_where_it_began() {
-    apart(UnshareFlags::NEWUTS, || {
+    apart(UnshareFlags::NEWUTS | UnshareFlags::NEWIPC, || {
         let outer = current(Kind::Uts).unwrap();
         sethostname(b"outer").unwrap();
         let (send, receive) = std::sync::mpsc::channel();
@@ -236,9 +245,9 @@ fn a_visit_to_mounts_keeps_root_and_current_directory() {
             assert_eq!(VisitMount::enter(not_mnt).err(), Some(Errno::INVAL));
         });
     });
-    // The threads of the test share their root directory.
+    // The threads of the test share their root directory; without privilege it comes to less.
     let ns = current(Kind::Mnt).unwrap();
-    assert_eq!(VisitMount::enter(ns).err(), Some(Errno::INVAL));
+    assert!(matches!(VisitMount::enter(ns).err(), Some(Errno::INVAL | Errno::PERM)));
 }
 
 #[test]
