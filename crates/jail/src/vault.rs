@@ -241,7 +241,7 @@ impl Vault {
         let doing = || format!("cannot make the vault {}", self.dir.display());
         let path = CString::new(self.dir.as_os_str().as_encoded_bytes()).doing_with(doing)?;
         let steps = vec![
-            Step::Propagate(MountFlags::REC | MountFlags::PRIVATE_),
+            Step::Propagate(MountPropagationFlags::REC | MountPropagationFlags::PRIVATE),
             Step::Mount {
                 kind: c"tmpfs".into(),
                 at: path.clone(),

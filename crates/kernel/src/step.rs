@@ -13,7 +13,7 @@ use std::{
 };
 
 use linux_raw_sys::{errno as sys_errno, general as sys};
-use rustix::mount::MountFlags;
+use rustix::mount::{MountFlags, MountPropagationFlags};
 
 use crate::{raw, seccomp::SockFilter, spawn};
 
@@ -76,7 +76,7 @@ pub enum Step {
         data: CString,
     },
     /// mount(2) that changes the propagation of all mounts below `/`.
-    Propagate(MountFlags),
+    Propagate(MountPropagationFlags),
     /// Mounts a detached tree over `/` and goes to live in it. The old root lies hidden below; who lacks
     /// CAP_SYS_ADMIN cannot take the cover off.
     Root(Rc<OwnedFd>),
