@@ -37,7 +37,12 @@ pub fn base() -> Result<PathBuf> {
 /// # Errors
 /// The file system refuses.
 pub fn create(dir: &Path) -> Result<()> {
-    fs::create_dir_all(dir).doing_with(|| format!("cannot make the cgroup {}", dir.display()))
+    let mut made = fs::create_dir_all(dir);
+    while made.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        // The last jail's removal took the common directory away just now.
+        made = fs::create_dir_all(dir);
+    }
+    made.doing_with(|| format!("cannot make the cgroup {}", dir.display()))
 }
 
 /// The pids in a cgroup itself, not below; empty if it is gone.
@@ -114,6 +119,10 @@ pub fn remove(dir: &Path) -> Result<()> {
             _ => {}
         }
     }
+    // The common directory goes with the last jail; while there are others it is not empty.
+    if let Some(above) = dir.parent().filter(|above| base().is_ok_and(|base| base == *above)) {
+        let _others_are_there = fs::remove_dir(above);
+    }
     Ok(())
 }
 
@@ -129,4 +138,10 @@ fn below(dir: &Path) -> Vec<PathBuf> {
         next += 1;
     }
     all
+}
+
+/// The pids in a cgroup and below.
+#[must_use]
+pub fn all_pids(dir: &Path) -> Vec<i32> {
+    below(dir).iter().flat_map(|d| pids(d)).collect()
 }

@@ -175,6 +175,19 @@ impl Running {
         unsafe { BorrowedFd::borrow_raw(number) }
     }
 
+    /// The pidfd of the last process that was made: the child's, or of one below it.
+    #[must_use]
+    pub fn last(&self) -> BorrowedFd<'_> {
+        let mut number = -1;
+        self.job.program.walk(&mut |program| match program.control.pidfd.load(SeqCst) {
+            -1 => {}
+            made => number = made,
+        });
+        // SAFETY: clone3 succeeded with CLONE_PIDFD, so the number is an open descriptor of ours, which only
+        // `finish` and `drop` close.
+        unsafe { BorrowedFd::borrow_raw(number) }
+    }
+
     /// The child's pid in our pid namespace.
     ///
     /// # Errors

@@ -77,6 +77,8 @@ pub enum Step {
     },
     /// mount(2) that changes the propagation of all mounts below `/`.
     Propagate(MountPropagationFlags),
+    /// Makes a place read-only by a mount of itself; one that does not exist is as good.
+    ReadOnly(CString),
     /// Mounts a detached tree over `/` and goes to live in it. The old root lies hidden below; who lacks
     /// CAP_SYS_ADMIN cannot take the cover off.
     Root(Rc<OwnedFd>),
@@ -327,6 +329,17 @@ impl Step {
                 let flags = flags.bits() as usize;
                 call(sys::__NR_mount, [at(kind), at(path), at(kind), flags, at(data), 0])
             }
+            Self::ReadOnly(path) => {
+                let bind = (MountFlags::BIND | MountFlags::REC).bits() as usize;
+                // The flags of the file system itself stay; those of this mount are replaced.
+                let kept = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+                let flags =
+                    (MountFlags::BIND | MountFlags::RDONLY | kept).bits() as usize | sys::MS_REMOUNT as usize;
+                match call(sys::__NR_mount, [at(path), at(path), 0, bind, 0, 0]) {
+                    0 => call(sys::__NR_mount, [0, at(path), 0, flags, 0, 0]),
+                    failed => unless(sys_errno::ENOENT, failed),
+                }
+            }
             Self::Propagate(flags) => {
                 let (root, flags) = (c"/".as_ptr() as usize, flags.bits() as usize);
                 call(sys::__NR_mount, [0, root, 0, flags, 0, 0])
@@ -423,6 +436,7 @@ impl fmt::Display for Step {
             Self::Mount { kind, at, .. } => {
                 write!(f, "cannot mount {} on {}", kind.to_string_lossy(), quoted(at))
             }
+            Self::ReadOnly(path) => write!(f, "cannot make {} read-only", quoted(path)),
             Self::Propagate(_) => f.write_str("cannot set mount propagation"),
             Self::Root(_) => f.write_str("cannot enter the root directory"),
             Self::Pivot => f.write_str("cannot change the root mount"),
