@@ -2,7 +2,11 @@
 
 mod alone;
 
-use std::os::fd::AsFd;
+use std::{
+    os::fd::AsFd,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
+};
 
 use alone::{Netns, alone, lo_up, open, until};
 use netlink::link::{self, Bridge, Peer, Veth};
@@ -18,7 +22,6 @@ fn veth_has_what_was_asked_for() {
             name: "a-bridge-of-15b",
             index: Some(100),
             group: Some(3),
-            alias: Some("jails"),
             up: true,
             no_multicast_snooping: true,
             ..Bridge::default()
@@ -29,13 +32,14 @@ fn veth_has_what_was_asked_for() {
             mac: Some(MAC),
             mtu: Some(1400),
             group: Some(9),
-            alias: Some("jail:web"),
             master: Some(100),
             up: true,
             peer: Peer { name: "right", index: Some(102), mtu: Some(1400), ..Peer::default() },
             ..Veth::default()
         };
+        let aliases = [link::set_alias(100, "jails"), link::set_alias(101, "jail:web")];
         socket.batch(&[bridge.create(), veth.create(), link::set_up(102)]).unwrap();
+        socket.batch(&aliases).unwrap();
 
         let found = socket.link_by_name("a-bridge-of-15b").unwrap().unwrap();
         assert_eq!((found.index, found.kind.as_deref(), found.group), (100, Some("bridge"), 3));
@@ -203,13 +207,7 @@ fn three_hundred_links() {
         let requests: Vec<_> = names
             .iter()
             .map(|(name, peer)| {
-                Veth {
-                    name,
-                    alias: Some("x"),
-                    peer: Peer { name: peer, ..Peer::default() },
-                    ..Veth::default()
-                }
-                .create()
+                Veth { name, peer: Peer { name: peer, ..Peer::default() }, ..Veth::default() }.create()
             })
             .collect();
         socket.batch(&requests).unwrap();
@@ -220,5 +218,39 @@ fn three_hundred_links() {
                 assert!(links.iter().any(|link| link.name == *name), "{name}");
             }
         }
+    });
+}
+
+#[test]
+fn a_list_that_changes_is_read_again() {
+    alone("a_list_that_changes_is_read_again", || {
+        let mut socket = open();
+        let names: Vec<_> = (0..100).map(|i| (format!("a{i}"), format!("b{i}"))).collect();
+        let pairs = |range: std::ops::Range<usize>| -> Vec<_> {
+            let pair = |(name, peer): &'_ (String, String)| {
+                Veth { name, group: Some(1), peer: Peer { name: peer, ..Peer::default() }, ..Veth::default() }
+                    .create()
+            };
+            names[range].iter().map(pair).collect()
+        };
+        socket.batch(&pairs(0..50)).unwrap();
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let (stop, requests) = (&stop, pairs(50..51));
+            scope.spawn(move || {
+                let mut socket = open();
+                while !stop.load(Relaxed) {
+                    socket.batch(&requests).unwrap();
+                    let index = socket.link_by_name("a50").unwrap().unwrap().index;
+                    socket.batch(&[link::delete(index)]).unwrap();
+                }
+            });
+            for _ in 0..50 {
+                let links = socket.links().unwrap();
+                let there = |name: &String| links.iter().filter(|link| link.name == *name).count();
+                assert!(names[..50].iter().all(|(a, b)| there(a) == 1 && there(b) == 1));
+            }
+            stop.store(true, Relaxed);
+        });
     });
 }

@@ -6,7 +6,7 @@ use super::{Mac, create, message, raise};
 use crate::Request;
 
 /// A bridge to be made, without spanning tree protocol: ports forward at once. It cannot be moved to another
-/// network namespace later.
+/// network namespace later. An alias has to follow, as for a [`Veth`](super::Veth).
 #[derive(Clone, Debug, Default)]
 pub struct Bridge<'a> {
     /// Name, 1 to 15 bytes.
@@ -17,8 +17,6 @@ pub struct Bridge<'a> {
     pub mac: Option<Mac>,
     /// Link group; 0 if `None`.
     pub group: Option<u32>,
-    /// Alias, at most 255 bytes.
-    pub alias: Option<&'a str>,
     /// Whether to bring it up.
     pub up: bool,
     /// Turns multicast snooping off: multicast is flooded to all ports, and the bridge keeps no timers for
@@ -37,7 +35,6 @@ impl Bridge<'_> {
         let mut attributes = vec![LinkAttribute::IfName(self.name.into())];
         attributes.extend(self.mac.map(|mac| LinkAttribute::Address(mac.into())));
         attributes.extend(self.group.map(LinkAttribute::Group));
-        attributes.extend(self.alias.map(|alias| LinkAttribute::IfAlias(alias.into())));
         attributes.push(LinkAttribute::LinkInfo(vec![
             LinkInfo::Kind(InfoKind::Bridge),
             LinkInfo::Data(InfoData::Bridge(data)),

@@ -9,6 +9,10 @@ use crate::Request;
 
 /// A veth pair to be made by one message: both ends get their names, indexes and namespaces at birth, so no
 /// end is ever seen under a wrong name or in a wrong namespace.
+///
+/// At birth the kernel ignores an alias without a word and refuses an address generation mode: choose the index
+/// and put [`set_alias`](super::set_alias) and [`set_addr_gen_mode_none`](super::set_addr_gen_mode_none) behind
+/// the pair in the same batch.
 #[derive(Clone, Debug, Default)]
 pub struct Veth<'a> {
     /// Name of this end, 1 to 15 bytes.
@@ -21,8 +25,6 @@ pub struct Veth<'a> {
     pub mtu: Option<u32>,
     /// Link group of this end; 0 if `None`.
     pub group: Option<u32>,
-    /// Alias of this end, at most 255 bytes.
-    pub alias: Option<&'a str>,
     /// Index of the bridge that this end becomes a port of. The kernel has no such thing for the peer.
     pub master: Option<u32>,
     /// Whether this end is brought up (`IFF_UP`). The peer cannot be: veth would open it before the ends are
@@ -58,7 +60,6 @@ impl Veth<'_> {
             raise(&mut link);
         }
         link.attributes.extend(self.group.map(LinkAttribute::Group));
-        link.attributes.extend(self.alias.map(|alias| LinkAttribute::IfAlias(alias.into())));
         link.attributes.extend(self.master.map(LinkAttribute::Controller));
         let Peer { name, index, mac, mtu, netns } = self.peer;
         let peer = InfoData::Veth(InfoVeth::Peer(end(name, index, mac, mtu, netns)));
