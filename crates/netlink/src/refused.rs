@@ -112,6 +112,7 @@ mod tests {
     fn io_error_keeps_what_it_can() {
         let bare = io::Error::from(Refused::from(Errno::OPNOTSUPP));
         assert_eq!(bare.raw_os_error(), Some(Errno::OPNOTSUPP.raw_os_error()));
+        assert_eq!(bare.kind(), io::ErrorKind::Unsupported);
         let worded = io::Error::from(Refused::new(Errno::PERM, Some("no".into())));
         assert_eq!(worded.kind(), io::ErrorKind::PermissionDenied);
         assert!(worded.to_string().ends_with(": no"));

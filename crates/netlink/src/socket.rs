@@ -26,7 +26,7 @@ pub const SOL_NETLINK: u32 = 270;
 
 /// The options that a request socket should have, each set to 1: `NETLINK_CAP_ACK` (Linux 4.3; errors do not
 /// repeat the request), `NETLINK_EXT_ACK` (4.12; errors carry the kernel's words) and `NETLINK_GET_STRICT_CHK`
-/// (4.20; the kernel filters dumps as asked). A socket works without them: it gets [`Refused`] without words
+/// (4.20; the kernel filters dumps as asked). See [`Socket::open_with`]. A socket works without them: it gets [`Refused`] without words
 /// and filters dumps itself.
 pub const SOCKET_OPTIONS: [u32; 3] = [10, 11, 12];
 
@@ -41,6 +41,9 @@ const AT_ONCE: usize = 128;
 /// Changes while a dump runs make it start over at most this often.
 const RETRIES: usize = 32;
 
+/// What the kernel says to one message.
+type Answer = Result<(), Refused>;
+
 /// A netlink socket for requests, one at a time; dropping it closes it.
 ///
 /// It stays in the network namespace in which its descriptor was opened.
@@ -53,7 +56,9 @@ pub struct Socket<F> {
 }
 
 impl<F: Family> Socket<F> {
-    /// Opens a socket in the network namespace of the calling thread.
+    /// Opens a socket in the network namespace of the calling thread, with none of [`SOCKET_OPTIONS`]:
+    /// `setsockopt(2)` at this level is not to be had without `unsafe`, which is for
+    /// [`open_with`](Self::open_with) to bring along.
     ///
     /// # Errors
     ///
@@ -150,14 +155,9 @@ impl<F: Family> Socket<F> {
         Ok(answers)
     }
 
-    /// Sends `bytes` and collects the answers to the `count` messages numbered from `first`.
-    #[allow(clippy::type_complexity)]
-    fn transact(
-        &mut self,
-        bytes: &[u8],
-        first: u32,
-        count: usize,
-    ) -> (Vec<Option<Result<(), Refused>>>, Result<(), Refused>) {
+    /// Sends `bytes` and collects the answers to the `count` messages numbered from `first`; also those that
+    /// came before the socket failed.
+    fn transact(&mut self, bytes: &[u8], first: u32, count: usize) -> (Vec<Option<Answer>>, Answer) {
         let mut answers = vec![None; count];
         let mut missing = count;
         let mut step = || {

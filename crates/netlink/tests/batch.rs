@@ -9,7 +9,7 @@ use netlink::{
     Route, Socket, address,
     link::{self, Bridge},
 };
-use rustix::io::Errno;
+use rustix::{io::Errno, net::SendFlags};
 
 fn bridge(name: &str) -> netlink::Request {
     Bridge { name, ..Bridge::default() }.create()
@@ -87,6 +87,16 @@ fn strict_dumps_are_complete() {
         assert_eq!(strict.routes().unwrap(), plain.routes().unwrap());
         assert!(strict.link_by_name("a").unwrap().is_some());
         assert_eq!(strict.link_by_name("b").unwrap(), None);
+    });
+}
+
+#[test]
+fn nobody_else_can_answer() {
+    alone("nobody_else_can_answer", || {
+        let (socket, forger) = (open(), open());
+        let port = rustix::net::getsockname(&socket).unwrap();
+        let forged = rustix::net::sendto(&forger, &[0; 16], SendFlags::empty(), &port);
+        assert_eq!(forged, Err(Errno::CONNREFUSED));
     });
 }
 
