@@ -1,1 +1,6 @@
-//! subsystems
+//! The subsystems of a jail, each the kernel facility of a folder or file.
+
+pub mod host;
+pub mod mqueue;
+pub mod shm;
+pub mod sysvipc;
