@@ -3,5 +3,6 @@
 pub mod allow;
 pub mod host;
 pub mod mqueue;
+pub mod rctl;
 pub mod shm;
 pub mod sysvipc;
