@@ -1,1 +1,3 @@
-//! subsystems
+//! The virtualised subsystems, one file or folder each.
+
+pub mod vnet;
