@@ -32,6 +32,8 @@ struct Was {
     index: u32,
     mac: Option<Mac>,
     mtu: u32,
+    /// The kind of a virtual one.
+    kind: Option<String>,
     up: bool,
     /// The bridge it was a port of.
     master: Option<u32>,
@@ -72,6 +74,7 @@ pub fn take(site: &mut Site<'_>, around: &mut Around, jail: &OwnedFd, name: &str
         index: link.index,
         mac: link.mac,
         mtu: link.mtu,
+        kind: link.kind,
         up: link.up,
         master: link.master,
     };
@@ -95,24 +98,19 @@ pub fn give_back(house: &dyn House, piece: &Piece) -> Result<()> {
     let was: Was = serde_json::from_value(piece.data.clone()).doing("cannot understand the record")?;
     let Some(home) = stack::recorded(house, &was.home)? else { return Ok(()) };
     let doing = || format!("vnet.interface: cannot return \"{}\"", was.name);
-    let jail = house.open(&vimage::Anchor(was.jail.clone()))?;
-    let inside = match &jail {
-        None => None,
-        Some(jail) => {
-            let mut socket = stack::socket::<Route>(jail)?;
-            let found = find(&mut socket, &was)?;
-            found.map(|link| (socket, link))
-        }
-    };
-    let Some((mut socket, link)) = inside else {
-        let mut socket = stack::socket::<Route>(&home)?;
-        return match socket.link_by_name(&was.name).map_err(stack::refused)? {
-            Some(link) if link.mac == was.mac => restore(&mut socket, &link, &was).doing(doing()),
-            _ if jail.is_none() => Ok(()),
-            _ => Err(Error::new(ErrorKind::NotFound, "it is not in the jail's network stack")
-                .hint("a process of the jail may have moved it on")
-                .doing(doing())),
-        };
+    let mut at_home = stack::socket::<Route>(&home)?;
+    // First of all here: one that was never moved has no business with what is in the jail.
+    if let Some(link) = at_home.link_by_name(&was.name).map_err(stack::refused)?
+        && (link.mac, &link.kind) == (was.mac, &was.kind)
+    {
+        return restore(&mut at_home, &link, &was).doing(doing());
+    }
+    let Some(jail) = house.open(&vimage::Anchor(was.jail.clone()))? else { return Ok(()) };
+    let mut socket = stack::socket::<Route>(&jail)?;
+    let Some(link) = find(&mut socket, &was)? else {
+        return Err(Error::new(ErrorKind::NotFound, "it is not in the jail's network stack")
+            .hint("a process of the jail may have moved it on")
+            .doing(doing()));
     };
     let mut batch = Batch::default();
     batch.must(doing(), link::set_down(link.index));
@@ -124,7 +122,6 @@ pub fn give_back(house: &dyn House, piece: &Piece) -> Result<()> {
         batch.must(doing(), link::set_mtu(link.index, was.mtu));
     }
     batch.send(&mut socket)?;
-    let mut at_home = stack::socket::<Route>(&home)?;
     let name = free_name(&mut at_home, &was.name)?;
     let mut batch = Batch::default();
     batch.must(doing(), link::set_netns(link.index, home.as_fd(), Some(&name)));
@@ -139,14 +136,13 @@ pub fn give_back(house: &dyn House, piece: &Piece) -> Result<()> {
 /// The interface in the jail's stack, whatever the jail has done to it: its name, its address or its number.
 fn find(socket: &mut Socket<Route>, was: &Was) -> Result<Option<Link>> {
     let links = socket.links().map_err(stack::refused)?;
-    let own = |link: &&Link| link.index != 1;
-    let same = |link: &&Link| link.index == was.index && (link.name == was.name || link.mac == was.mac);
-    let found = links
-        .iter()
-        .filter(own)
-        .find(same)
-        .or_else(|| links.iter().filter(own).find(|l| was.mac.is_some() && l.mac == was.mac))
-        .or_else(|| links.iter().filter(own).find(|l| l.name == was.name || l.index == was.index));
+    let kin: Vec<_> = links.into_iter().filter(|l| l.index != 1 && l.kind == was.kind).collect();
+    let by_mac = |l: &&Link| was.mac.is_some() && l.mac == was.mac;
+    let best = kin.iter().find(|l| by_mac(l) && l.name == was.name);
+    let found = best
+        .or_else(|| kin.iter().find(by_mac))
+        .or_else(|| kin.iter().find(|l| l.name == was.name))
+        .or_else(|| kin.iter().find(|l| l.index == was.index));
     Ok(found.cloned())
 }
 
