@@ -9,6 +9,7 @@ pub mod root;
 pub mod shm;
 pub mod sysvipc;
 pub mod user;
+pub mod vnet;
 
 use kernel::act::Act;
 use vimage::Subsystem;
@@ -26,4 +27,5 @@ pub static TABLE: &[&dyn Subsystem<Act>] = &[
     &root::Root,
     &allow::ALLOW,
     &rctl::RCTL,
+    &vnet::Vnet,
 ];
