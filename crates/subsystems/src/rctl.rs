@@ -181,8 +181,10 @@ fn apply(site: &mut Site<'_>, limits: &[&Limit]) -> Result<()> {
         let value = site.settings.int(limit.param);
         match home(&hierarchies, limit)? {
             Home::Legacy(base) => {
-                let dir = match legacy::own(&site.instance(), limit.controller) {
+                let dir = match legacy::own(&site.instance(), limit.controller).filter(|d| d.exists()) {
                     Some(dir) => dir,
+                    // An update that failed before it made the directory is changed back.
+                    None if value.is_none() => continue,
                     None => legacy::make(site, &base, limit.controller).doing(limit.param)?,
                 };
                 limit::write(&dir, &limit.legacy, value).doing(limit.param)?;
