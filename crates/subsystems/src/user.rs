@@ -125,7 +125,7 @@ impl Subsystem<Act> for User {
             .map(|d| {
                 let Some(ids) = read(d.piece).filter(|_| d.piece.kind == "range") else { return Ok(()) };
                 for slot in slots(ids.base, ids.count) {
-                    let path = claim(d.of.house, slot);
+                    let path = claim(d.of.house, slot, ids.base - ids.lower);
                     match fs::remove_file(&path) {
                         Err(e) if e.kind() != io::ErrorKind::NotFound => {
                             return Err(e).doing_with(|| format!("cannot remove {}", path.display()));
@@ -140,18 +140,22 @@ impl Subsystem<Act> for User {
 
     fn exists(&self, piece: &Piece, house: &dyn House) -> Result<bool> {
         let Some(ids) = read(piece).filter(|_| piece.kind == "range") else { return Ok(true) };
-        Ok(slots(ids.base, ids.count).all(|slot| claim(house, slot).exists()))
+        Ok(slots(ids.base, ids.count).all(|slot| claim(house, slot, ids.base - ids.lower).exists()))
     }
 
     fn strays(&self, known: &Known, house: &dyn House) -> Result<Vec<Piece>> {
         let mut strays = Vec::new();
-        for entry in fs::read_dir(claim(house, 0).with_file_name("")).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(claim(house, 0, 0).with_file_name("")).into_iter().flatten().flatten() {
             let text = fs::read_to_string(entry.path()).unwrap_or_default();
-            let Some(base) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
+            let name = entry.file_name();
+            let name = name.to_str().unwrap_or_default();
+            let (slot, parent) = name.split_once('@').unwrap_or((name, "0"));
+            let (Ok(slot), Ok(parent)) = (slot.parse::<u32>(), parent.parse::<u32>()) else { continue };
             // A slot says which range it is part of.
             if !known.has("user", "range", text.trim()) {
-                let ids = Ids { base, lower: base, count: RANGE, identity: false };
-                strays.push(Piece::new("range", base.to_string()).with(ids));
+                let ids =
+                    Ids { base: slot, lower: slot.saturating_sub(parent), count: RANGE, identity: false };
+                strays.push(Piece::new("range", name).with(ids));
             }
         }
         Ok(strays)
@@ -184,28 +188,28 @@ fn slots(base: u32, count: u32) -> impl Iterator<Item = u32> {
     (base..base + count).step_by(RANGE as usize)
 }
 
-/// The file that says that a slot is taken. Child jails take theirs inside their parent's range, so a slot
-/// is marked by its first id and whether it is a child's.
-fn claim(house: &dyn House, base: u32) -> PathBuf {
-    house.shelf().with_file_name("ranges").join(base.to_string())
+/// The file that says that a slot is taken. Child jails take theirs inside their parent's range, where each
+/// parent has a count of its own.
+fn claim(house: &dyn House, slot: u32, parent: u32) -> PathBuf {
+    let name = if parent == 0 { slot.to_string() } else { format!("{slot}@{parent}") };
+    house.shelf().with_file_name("ranges").join(name)
 }
 
 /// Takes the first range of which all slots are free.
 fn take(site: &mut Site<'_>, bases: impl Iterator<Item = u32>, count: u32, parent: u32) -> Result<()> {
     let house = site.house;
-    let dir = claim(house, 0).with_file_name("");
+    let dir = claim(house, 0, 0).with_file_name("");
     fs::create_dir_all(&dir).doing_with(|| format!("cannot make {}", dir.display()))?;
     for base in bases {
-        // A child's first slot is its own; the others it may give to children of its own.
-        if slots(base, count).any(|slot| claim(house, slot).exists()) {
+        if slots(base, count).any(|slot| claim(house, slot, parent).exists()) {
             continue;
         }
         let ids = Ids { base, lower: base - parent, count, identity: false };
         let piece = Piece::new("range", base.to_string()).with(ids);
         let mut lost = false;
         site.make(piece.clone(), || {
-            for slot in slots(base, if parent == 0 { count } else { RANGE }) {
-                let path = claim(house, slot);
+            for slot in slots(base, count) {
+                let path = claim(house, slot, parent);
                 let made = fs::File::options().write(true).create_new(true).open(&path);
                 match made.and_then(|mut f| io::Write::write_all(&mut f, base.to_string().as_bytes())) {
                     // Another took it between our look and now.

@@ -27,8 +27,8 @@ use std::time::Instant;
 
 use kernel::{act::Act, namespace::Kind};
 use vimage::{
-    Ask, Context as _, Doomed, Error, House, Instance, Known, Lack, Param, Piece, Plan, Result,
-    Settings, Site, Subsystem, Support,
+    Ask, Context as _, Doomed, Error, House, Instance, Known, Lack, Param, Piece, Plan, Result, Settings,
+    Site, Subsystem, Support,
 };
 
 pub use self::show::{addresses, show};
