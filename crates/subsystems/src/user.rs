@@ -3,12 +3,13 @@
 //! A range of 65,536 ids is allocated for the jail, and as many more for each child it may have. Where we
 //! are ourselves in a user namespace, which has no ids to spare, the jail's are ours.
 
-use std::{fs, io, path::PathBuf};
+use std::{ffi::CString, fs, io, os::fd::AsFd as _, path::PathBuf};
 
 use kernel::{
     act::Act,
     namespace::Kind as Namespace,
-    step::{Stage, Step},
+    spawn::{How, reap, spawn},
+    step::{End, Program, Stage, Step},
 };
 use serde::{Deserialize, Serialize};
 use vimage::{
@@ -111,10 +112,21 @@ impl Subsystem<Act> for User {
             site.fds.get("process").ok_or_else(|| Error::new(ErrorKind::Failed, "no process was born"))?;
         let pid = kernel::pidfd::pid(&process).doing("the first process has died")?.as_raw_nonzero();
         let map = format!("0 {} {}\n", ids.lower, ids.count);
-        for file in ["uid_map", "gid_map"] {
-            let path = format!("/proc/{pid}/{file}");
-            fs::write(&path, &map)
-                .doing_with(|| format!("user: cannot write \"{}\" to {path}", map.trim()))?;
+        let paths = ["uid_map", "gid_map"].map(|file| format!("/proc/{pid}/{file}"));
+        let doing = || format!("user: cannot write the map \"{}\"", map.trim());
+        let above = site.parent.map(|parent| parent.nearest(Namespace::User.name())).transpose()?.flatten();
+        let Some(above) = above else {
+            return paths.iter().try_for_each(|path| fs::write(path, &map)).doing_with(doing);
+        };
+        // The kernel takes a map from a process in the namespace above alone, not from one further up. It
+        // keeps our ids there: the file is ours, as the new process still shares our memory.
+        let mut steps = vec![Step::Join(above, Namespace::User.flag())];
+        for path in paths {
+            steps.push(Step::Write(CString::new(path).doing("user")?, map.clone().into_bytes()));
+        }
+        let writer = spawn(Program::new(steps, End::Exit), How::default()).doing_with(doing)?;
+        for pidfd in writer.finish().doing_with(doing)?.pidfds {
+            let _status = reap(pidfd.as_fd());
         }
         Ok(())
     }

@@ -54,6 +54,10 @@ struct Lab {
 }
 
 impl House for Lab {
+    fn held(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     fn open(&self, anchor: &Anchor) -> Result<Option<OwnedFd>> {
         let handle: Handle = anchor.0.parse().doing("not a handle")?;
         match handle.open() {
