@@ -54,6 +54,9 @@ struct Lab {
 }
 
 impl House for Lab {
+    fn mark(&self) -> &str {
+        "jail"
+    }
     fn held(&self) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
