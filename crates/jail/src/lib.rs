@@ -1,1 +1,16 @@
-//! jail
+//! What a jail is: its record, its place in the tree, its processes, its birth, entry and removal.
+//!
+//! It is handed a registry of subsystems and names none of them but [`core::Core`], its own.
+
+mod birth;
+pub mod cgroup;
+pub mod core;
+mod entry;
+pub mod house;
+mod jails;
+pub mod process;
+pub mod record;
+pub mod store;
+pub mod vault;
+
+pub use jails::{Created, Jails};

@@ -28,7 +28,7 @@ pub struct Folded {
     /// CLONE_NEW* of the namespaces to be born in.
     pub namespaces: u64,
     /// The steps in order, the joint filter and the joint capabilities among them.
-    pub steps: Vec<Step>,
+    pub steps: Vec<(Stage, Step)>,
 }
 
 /// Folds contributions into one list of steps: all denied calls become one filter, all dropped capabilities
@@ -62,5 +62,5 @@ pub fn fold(acts: Vec<Act>) -> Result<Folded, BadRule> {
         staged.push((Stage::Capabilities, Step::Bound(dropped.0)));
     }
     staged.sort_by_key(|(stage, _)| *stage);
-    Ok(Folded { namespaces, steps: staged.into_iter().map(|(_, step)| step).collect() })
+    Ok(Folded { namespaces, steps: staged })
 }

@@ -117,8 +117,8 @@ pub fn of_process(pidfd: impl AsFd, kind: Kind) -> Result<OwnedFd> {
 /// Returns the namespace that *children* of a process will be in; it differs from
 /// [`of_process`] after a setns(2) or unshare(2) of the pid or time namespace.
 ///
-/// Errors are those of [`of_process`]; `EINVAL`: a kind other than `Pid` and `Time`; `ENOENT`: a pid
-/// namespace that has had no process yet.
+/// Errors are those of [`of_process`]; `EINVAL`: a kind other than `Pid` and `Time`. Before Linux 6.11 a
+/// pid namespace that has had no process yet is `ESRCH`, too.
 pub fn for_children(pidfd: impl AsFd, kind: Kind) -> Result<OwnedFd> {
     match kind {
         Kind::Pid => by_pidfd(pidfd, 6, "pid_for_children"),
@@ -132,7 +132,10 @@ fn by_pidfd(pidfd: impl AsFd, number: u8, link: &str) -> Result<OwnedFd> {
         return ioctl_pidfd(pidfd, number);
     }
     let pid = pidfd::pid(&pidfd)?;
-    let ns = open_link(&format!("/proc/{pid}/ns/{link}"));
+    let ns = open_link(&format!("/proc/{pid}/ns/{link}")).map_err(|errno| match errno {
+        Errno::NOENT => Errno::SRCH,
+        other => other,
+    });
     // The pid was the process's own all the time only if the process is still there.
     if pidfd::pid(&pidfd)? == pid { ns } else { Err(Errno::SRCH) }
 }
@@ -179,7 +182,7 @@ pub fn owner(ns: impl AsFd) -> Result<OwnedFd> {
 ///
 /// `NS_GET_ID` of ioctl_nsfs(2), Linux 6.18. Before that the same number for two kinds, from elsewhere:
 /// mount namespaces by `NS_GET_MNTNS_ID` (6.11), network namespaces by [`netns_cookie`] (5.14) of a
-/// socket made inside. Errors: `ENOTTY`: another kind, or not a namespace.
+/// socket made inside. Errors: `ENOTTY`: another kind, or not a namespace; `EPERM`: not allowed inside.
 pub fn id(ns: impl AsFd) -> Result<u64> {
     if has(Feature::NsfsHandles) {
         return get_id(ns);

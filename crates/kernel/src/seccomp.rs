@@ -5,13 +5,15 @@
 //! length is what counts: the kernel compiles it and runs it once for every number when it is installed.
 
 mod assemble;
+mod decision;
 mod table;
 
 use std::fmt;
 
 use rustix::io::Errno;
 
-use assemble::{Decision, Switch, assemble};
+use assemble::assemble;
+use decision::{Decision, Switch};
 
 pub use assemble::SockFilter;
 pub use table::{is_known, names, syscall_number};

@@ -70,7 +70,7 @@ struct Job {
 }
 
 /// How many gates there are.
-const GATES: usize = 2;
+const GATES: usize = 3;
 
 /// What a new process is given to find its work.
 struct Entry<'a> {
@@ -148,6 +148,23 @@ pub(crate) fn wait_while(word: &AtomicU32, value: u32) -> isize {
     0
 }
 
+/// futex(2): waits while a word has a value, for so many nanoseconds at most.
+fn wait_a_while(word: &AtomicU32, value: u32, nanoseconds: i64) {
+    let limit = sys::__kernel_timespec { tv_sec: 0, tv_nsec: nanoseconds };
+    let limit = &raw const limit as usize;
+    let arguments = [word.as_ptr() as usize, sys::FUTEX_WAIT as usize, value as usize, limit, 0, 0];
+    // SAFETY: the word and the time are alive during the call.
+    unsafe { raw::syscall(sys::__NR_futex, arguments) };
+}
+
+/// Sets a word to 1 and wakes who waits for it; futex(2). Usable in the child.
+pub(crate) fn wake(word: &AtomicU32) {
+    word.store(1, SeqCst);
+    let arguments = [word.as_ptr() as usize, sys::FUTEX_WAKE as usize, i32::MAX as usize, 0, 0, 0];
+    // SAFETY: the word is alive, as the reference says.
+    unsafe { raw::syscall(sys::__NR_futex, arguments) };
+}
+
 impl Running {
     /// The child's pidfd.
     #[must_use]
@@ -155,6 +172,19 @@ impl Running {
         let number = self.job.program.control.pidfd.load(SeqCst);
         // SAFETY: clone3 succeeded with CLONE_PIDFD, so the number is an open descriptor of ours, which only
         // `drop` closes.
+        unsafe { BorrowedFd::borrow_raw(number) }
+    }
+
+    /// The pidfd of the last process that was made: the child's, or of one below it.
+    #[must_use]
+    pub fn last(&self) -> BorrowedFd<'_> {
+        let mut number = -1;
+        self.job.program.walk(&mut |program| match program.control.pidfd.load(SeqCst) {
+            -1 => {}
+            made => number = made,
+        });
+        // SAFETY: clone3 succeeded with CLONE_PIDFD, so the number is an open descriptor of ours, which only
+        // `finish` and `drop` close.
         unsafe { BorrowedFd::borrow_raw(number) }
     }
 
@@ -168,11 +198,21 @@ impl Running {
 
     /// Opens a gate: the child goes on.
     pub fn open(&self, gate: usize) {
-        let gate = &self.job.gates[gate];
-        gate.store(1, SeqCst);
-        let arguments = [gate.as_ptr() as usize, sys::FUTEX_WAKE as usize, i32::MAX as usize, 0, 0, 0];
-        // SAFETY: the word is in the job, which is alive.
-        unsafe { raw::syscall(sys::__NR_futex, arguments) };
+        wake(&self.job.gates[gate]);
+    }
+
+    /// Waits until the child has reached a gate ([`crate::step::Step::Reached`]), or failed on its way.
+    pub fn reached(&self, gate: usize) {
+        let mut failed = false;
+        while self.job.gates[gate].load(SeqCst) == 0 && !failed {
+            // The child's end wakes nobody at the gate, so look now and then.
+            wait_a_while(&self.job.gates[gate], 0, 10_000_000);
+            self.job.program.walk(&mut |program| {
+                let control = &program.control;
+                failed |= control.errno.load(SeqCst) != 0
+                    || (control.pidfd.load(SeqCst) >= 0 && control.running.load(SeqCst) == 0);
+            });
+        }
     }
 
     /// Opens all gates and waits until the child, and every process below it, has called exec or ended.

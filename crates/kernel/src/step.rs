@@ -13,7 +13,7 @@ use std::{
 };
 
 use linux_raw_sys::{errno as sys_errno, general as sys};
-use rustix::mount::MountFlags;
+use rustix::mount::{MountFlags, MountPropagationFlags};
 
 use crate::{raw, seccomp::SockFilter, spawn};
 
@@ -76,12 +76,18 @@ pub enum Step {
         data: CString,
     },
     /// mount(2) that changes the propagation of all mounts below `/`.
-    Propagate(MountFlags),
+    Propagate(MountPropagationFlags),
+    /// Makes a place read-only by a mount of itself; one that does not exist is as good.
+    ReadOnly(CString),
     /// Mounts a detached tree over `/` and goes to live in it. The old root lies hidden below; who lacks
     /// CAP_SYS_ADMIN cannot take the cover off.
     Root(Rc<OwnedFd>),
+    /// pivot_root(2) to the current directory, which is a mount, and umount2(2) of the old root.
+    Pivot,
     /// chdir(2).
     Chdir(CString),
+    /// Tells the parent that this point was reached ([`spawn::Running::reached`]).
+    Reached(usize),
     /// open(2), write(2), close(2) of a file that exists.
     Write(CString, Vec<u8>),
     /// sethostname(2).
@@ -323,6 +329,17 @@ impl Step {
                 let flags = flags.bits() as usize;
                 call(sys::__NR_mount, [at(kind), at(path), at(kind), flags, at(data), 0])
             }
+            Self::ReadOnly(path) => {
+                let bind = (MountFlags::BIND | MountFlags::REC).bits() as usize;
+                // The flags of the file system itself stay; those of this mount are replaced.
+                let kept = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+                let flags =
+                    (MountFlags::BIND | MountFlags::RDONLY | kept).bits() as usize | sys::MS_REMOUNT as usize;
+                match call(sys::__NR_mount, [at(path), at(path), 0, bind, 0, 0]) {
+                    0 => call(sys::__NR_mount, [0, at(path), 0, flags, 0, 0]),
+                    failed => unless(sys_errno::ENOENT, failed),
+                }
+            }
             Self::Propagate(flags) => {
                 let (root, flags) = (c"/".as_ptr() as usize, flags.bits() as usize);
                 call(sys::__NR_mount, [0, root, 0, flags, 0, 0])
@@ -338,7 +355,18 @@ impl Step {
                 let inside = call(sys::__NR_fchdir, [fd(tree), 0, 0, 0, 0, 0]);
                 if inside < 0 { inside } else { call(sys::__NR_chroot, [dot, 0, 0, 0, 0, 0]) }
             }
+            Self::Pivot => {
+                // As pivot_root(2) has it: the old root comes to lie on the new one, and goes from there.
+                let dot = c".".as_ptr() as usize;
+                let pivoted = call(sys::__NR_pivot_root, [dot, dot, 0, 0, 0, 0]);
+                let detach = sys::MNT_DETACH as usize;
+                if pivoted < 0 { pivoted } else { call(sys::__NR_umount2, [dot, detach, 0, 0, 0, 0]) }
+            }
             Self::Chdir(path) => call(sys::__NR_chdir, [at(path), 0, 0, 0, 0, 0]),
+            Self::Reached(gate) => gates.get(*gate).map_or(0, |gate| {
+                spawn::wake(gate);
+                0
+            }),
             Self::Write(path, bytes) => {
                 let flags = (sys::O_WRONLY | sys::O_CLOEXEC | sys::O_NOFOLLOW) as usize;
                 let file = call(sys::__NR_openat, [cwd, at(path), flags, 0, 0, 0]);
@@ -408,8 +436,11 @@ impl fmt::Display for Step {
             Self::Mount { kind, at, .. } => {
                 write!(f, "cannot mount {} on {}", kind.to_string_lossy(), quoted(at))
             }
+            Self::ReadOnly(path) => write!(f, "cannot make {} read-only", quoted(path)),
             Self::Propagate(_) => f.write_str("cannot set mount propagation"),
             Self::Root(_) => f.write_str("cannot enter the root directory"),
+            Self::Pivot => f.write_str("cannot change the root mount"),
+            Self::Reached(_) => f.write_str("cannot report"),
             Self::Chdir(path) => write!(f, "cannot change to the directory {}", quoted(path)),
             Self::Write(path, bytes) => {
                 write!(f, "cannot write \"{}\" to {}", String::from_utf8_lossy(bytes), quoted(path))

@@ -21,7 +21,7 @@ pub use crate::{
     events::NsidEvents,
     family::{Af, Diag, Family, Route},
     refused::{BatchError, Refused},
-    socket::{SOCKET_OPTIONS, SOL_NETLINK, Socket},
+    socket::Socket,
 };
 
 /// One rtnetlink message and the `NLM_F_*` flags it needs beside those that the socket adds by itself

@@ -21,14 +21,13 @@ use crate::{
     datagram::{HEADER, Item, Payload, parse},
 };
 
-/// The level of [`SOCKET_OPTIONS`].
-pub const SOL_NETLINK: u32 = 270;
+/// The level of [`OPTIONS`], netlink(7).
+const SOL_NETLINK: u32 = 270;
 
-/// The options that a request socket should have, each set to 1: `NETLINK_CAP_ACK` (Linux 4.3; errors do not
-/// repeat the request), `NETLINK_EXT_ACK` (4.12; errors carry the kernel's words) and `NETLINK_GET_STRICT_CHK`
-/// (4.20; the kernel filters dumps as asked). See [`Socket::open_with`]. A socket works without them: it gets [`Refused`] without words
-/// and filters dumps itself.
-pub const SOCKET_OPTIONS: [u32; 3] = [10, 11, 12];
+/// The options that a request socket has, each set to 1: `NETLINK_CAP_ACK` (Linux 4.3; errors do not repeat the
+/// request), `NETLINK_EXT_ACK` (4.12; errors carry the kernel's words) and `NETLINK_GET_STRICT_CHK` (4.20; the
+/// kernel filters dumps as asked). On an older kernel [`Refused`] has no words and dumps are filtered here.
+const OPTIONS: [u32; 3] = [10, 11, 12];
 
 /// The kernel fills at most 32 KiB of a datagram in a dump, but a single link with very many virtual functions
 /// can be larger.
@@ -56,44 +55,45 @@ pub struct Socket<F> {
 }
 
 impl<F: Family> Socket<F> {
-    /// Opens a socket in the network namespace of the calling thread, with none of [`SOCKET_OPTIONS`]:
-    /// `setsockopt(2)` at this level is not to be had without `unsafe`, which is for
-    /// [`open_with`](Self::open_with) to bring along.
+    /// Opens a socket in the network namespace of the calling thread.
     ///
     /// # Errors
     ///
     /// `EMFILE`, `ENFILE`, `ENOBUFS`; `EPROTONOSUPPORT` if the kernel lacks the protocol.
     pub fn open() -> io::Result<Self> {
-        Self::open_with(|_, _, _, _| Ok(()))
-    }
-
-    /// Opens a socket and hands it to `set(descriptor, level, option, value)`, which is `setsockopt(2)` with
-    /// an `int`, for each of [`SOCKET_OPTIONS`].
-    ///
-    /// # Errors
-    ///
-    /// As [`open`](Self::open), or what `set` returns. `ENOPROTOOPT` is no error: an older kernel lacks the
-    /// option.
-    pub fn open_with(
-        mut set: impl FnMut(BorrowedFd<'_>, u32, u32, u32) -> io::Result<()>,
-    ) -> io::Result<Self> {
-        let fd = rustix::net::socket_with(
+        Self::prepared(rustix::net::socket_with(
             AddressFamily::NETLINK,
             SocketType::RAW,
             SocketFlags::CLOEXEC,
             F::PROTOCOL,
-        )?;
-        for option in SOCKET_OPTIONS {
-            match set(fd.as_fd(), SOL_NETLINK, option, 1) {
-                Err(error) if Errno::from_io_error(&error) != Some(Errno::NOPROTOOPT) => return Err(error),
-                _ => {}
+        )?)
+    }
+
+    /// Opens a socket of another network namespace, to which it belongs for life. It holds that namespace, and
+    /// its end is one of the things the namespace's own end waits for: close it early.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and those of entering the namespace, setns(2).
+    pub fn open_in(netns: impl AsFd) -> io::Result<Self> {
+        let (family, kind) = (AddressFamily::NETLINK, SocketType::RAW);
+        Self::prepared(kernel::namespace::socket_in(netns, family, kind, F::PROTOCOL)?)
+    }
+
+    /// Sets the options that make the kernel say more.
+    fn prepared(fd: OwnedFd) -> io::Result<Self> {
+        for option in OPTIONS {
+            match kernel::socket::setsockopt(&fd, SOL_NETLINK, option, 1) {
+                // An older kernel lacks the option; its errors have fewer words.
+                Ok(()) | Err(Errno::NOPROTOOPT) => {}
+                Err(errno) => return Err(errno.into()),
             }
         }
         Self::from_fd(fd)
     }
 
     /// Takes over a socket of the same protocol that was opened elsewhere, say in another network namespace.
-    /// Its [`SOCKET_OPTIONS`] are the opener's business.
+    /// Its options are the opener's business.
     ///
     /// # Errors
     ///

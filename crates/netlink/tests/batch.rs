@@ -2,14 +2,15 @@
 
 mod alone;
 
-use std::os::fd::AsFd;
-
-use alone::{alone, open, through};
+use alone::{alone, open};
 use netlink::{
     Route, Socket, address,
     link::{self, Bridge},
 };
-use rustix::{io::Errno, net::SendFlags};
+use rustix::{
+    io::Errno,
+    net::{SendFlags, SocketFlags, SocketType},
+};
 
 fn bridge(name: &str) -> netlink::Request {
     Bridge { name, ..Bridge::default() }.create()
@@ -44,24 +45,17 @@ fn a_batch_longer_than_the_buffers() {
     });
 }
 
-/// Opens a netlink socket with `NETLINK_CAP_ACK`, `NETLINK_EXT_ACK` and `NETLINK_GET_STRICT_CHK` as descriptor
-/// 0 and becomes the test.
-const WITH_OPTIONS: [&str; 3] = [
-    "perl",
-    "-e",
-    "use Socket; socket(S, 16, 3, 0) or die; \
-     for (10, 11, 12) { setsockopt(S, 270, $_, pack('i', 1)) or die } \
-     open(STDIN, '<&', \\*S) or die; exec @ARGV or die",
-];
-
-fn with_options() -> Socket<Route> {
-    Socket::from_fd(std::io::stdin().as_fd().try_clone_to_owned().unwrap()).unwrap()
+/// A socket without any option.
+fn plain() -> Socket<Route> {
+    let family = rustix::net::AddressFamily::NETLINK;
+    let fd = rustix::net::socket_with(family, SocketType::RAW, SocketFlags::CLOEXEC, None).unwrap();
+    Socket::from_fd(fd).unwrap()
 }
 
 #[test]
 fn the_kernels_own_words() {
-    through(&WITH_OPTIONS, "the_kernels_own_words", || {
-        let mut socket = with_options();
+    alone("the_kernels_own_words", || {
+        let mut socket = open();
         let (message, flags) = address::add(1, [10, 0, 0, 1].into(), 33);
         let refused = socket.ack(message, flags).unwrap_err();
         assert_eq!(refused.errno(), Errno::INVAL);
@@ -69,15 +63,15 @@ fn the_kernels_own_words() {
         assert!(refused.to_string().starts_with("Invalid argument: "), "{refused}");
         // The same without the options.
         let (message, flags) = address::add(1, [10, 0, 0, 1].into(), 33);
-        let refused = open().ack(message, flags).unwrap_err();
+        let refused = plain().ack(message, flags).unwrap_err();
         assert_eq!((refused.errno(), refused.says()), (Errno::INVAL, None));
     });
 }
 
 #[test]
 fn strict_dumps_are_complete() {
-    through(&WITH_OPTIONS, "strict_dumps_are_complete", || {
-        let (mut strict, mut plain) = (with_options(), open());
+    alone("strict_dumps_are_complete", || {
+        let (mut strict, mut plain) = (open(), plain());
         // No route has come yet, so IPv4 has no main table.
         assert_eq!(strict.routes().unwrap(), []);
         strict.batch(&[bridge("a"), link::set_up(1)]).unwrap();
@@ -98,16 +92,4 @@ fn nobody_else_can_answer() {
         let forged = rustix::net::sendto(&forger, &[0; 16], SendFlags::empty(), &port);
         assert_eq!(forged, Err(Errno::CONNREFUSED));
     });
-}
-
-#[test]
-fn open_with_hands_out_every_option() {
-    let mut seen = Vec::new();
-    let socket = Socket::<Route>::open_with(|_, level, option, value| {
-        seen.push((level, option, value));
-        Err(Errno::NOPROTOOPT.into())
-    });
-    assert!(socket.is_ok());
-    assert_eq!(seen, [(270, 10, 1), (270, 11, 1), (270, 12, 1)]);
-    assert!(Socket::<Route>::open_with(|_, _, _, _| Err(Errno::PERM.into())).is_err());
 }

@@ -245,12 +245,14 @@ fn a_list_that_changes_is_read_again() {
                     socket.batch(&[link::delete(index)]).unwrap();
                 }
             });
-            for _ in 0..50 {
-                let links = socket.links().unwrap();
+            // Nothing may panic before the thread is told to stop: the scope waits for it.
+            let lists: Vec<_> = (0..50).map(|_| socket.links()).collect();
+            stop.store(true, Relaxed);
+            for links in lists {
+                let links = links.unwrap();
                 let there = |name: &String| links.iter().filter(|link| link.name == *name).count();
                 assert!(names[..50].iter().all(|(a, b)| there(a) == 1 && there(b) == 1));
             }
-            stop.store(true, Relaxed);
         });
     });
 }

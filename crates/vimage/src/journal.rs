@@ -38,6 +38,27 @@ impl Journal {
     /// The file cannot be opened or read. A torn last line is not an error: the piece it would have named
     /// was never made.
     pub fn open(path: &Path, recorded: Vec<Piece>) -> Result<Self> {
+        let doing = || format!("cannot open {}", path.display());
+        let pieces = Self::replay(path, recorded)?;
+        let mut file =
+            OpenOptions::new().append(true).create(true).read(true).open(path).doing_with(doing)?;
+        let length = file.metadata().doing_with(doing)?.len();
+        let mut last = [b'\n'];
+        if length > 0 {
+            std::os::unix::fs::FileExt::read_exact_at(&file, &mut last, length - 1).doing_with(doing)?;
+        }
+        if last != [b'\n'] {
+            // So that the next line does not continue a torn one.
+            file.write_all(b"\n").doing_with(doing)?;
+        }
+        Ok(Self { file, pieces })
+    }
+
+    /// The pieces of an owner whose record names `recorded`, with what the file says beyond them.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn replay(path: &Path, recorded: Vec<Piece>) -> Result<Vec<Piece>> {
         let mut pieces = recorded;
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
@@ -56,17 +77,7 @@ impl Journal {
                 Err(_) => {}
             }
         }
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(path)
-            .doing_with(|| format!("cannot open {}", path.display()))?;
-        let mut journal = Self { file, pieces };
-        if !text.is_empty() && !text.ends_with('\n') {
-            // So that the next line does not continue a torn one.
-            journal.write("\n").doing("cannot write the journal")?;
-        }
-        Ok(journal)
+        Ok(pieces)
     }
 
     /// The pieces there are, in the order they were made.

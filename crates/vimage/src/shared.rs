@@ -90,13 +90,7 @@ impl Shared {
     pub fn peek(shelf: &Path, name: &str) -> Result<(Vec<u32>, Vec<Piece>)> {
         let dir = shelf.join(name);
         let record = read(&dir)?.unwrap_or_default();
-        let journal = dir.join("journal");
-        let pieces = if journal.exists() {
-            Journal::open(&journal, record.pieces)?.pieces().to_vec()
-        } else {
-            record.pieces
-        };
-        Ok((record.users, pieces))
+        Ok((record.users, Journal::replay(&dir.join("journal"), record.pieces)?))
     }
 
     /// Makes the site's jail a user; makes the thing itself if nobody did, or not to its end.

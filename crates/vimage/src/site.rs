@@ -37,6 +37,12 @@ pub trait House: fmt::Debug {
     /// The kernel refused.
     fn release(&self, owner: &str) -> Result<()>;
 
+    /// The owners under whose names something is held.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    fn held(&self) -> Result<Vec<String>>;
+
     /// The next number of a series (`ifindex`), never given twice to the living.
     ///
     /// # Errors
@@ -67,6 +73,11 @@ impl Fds {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Rc<OwnedFd>> {
         self.0.borrow().get(name).cloned()
+    }
+
+    /// Closes one of them.
+    pub fn remove(&self, name: &str) {
+        self.0.borrow_mut().remove(name);
     }
 
     /// All names.

@@ -212,4 +212,10 @@ impl Known {
     pub fn has(&self, subsystem: &str, kind: &str, key: &str) -> bool {
         self.0.contains(&(subsystem.to_owned(), kind.to_owned(), key.to_owned()))
     }
+
+    /// Whether some record has a piece of this kind and key, whatever its subsystem.
+    #[must_use]
+    pub fn has_key(&self, kind: &str, key: &str) -> bool {
+        self.0.iter().any(|(_, k, piece)| k == kind && piece == key)
+    }
 }

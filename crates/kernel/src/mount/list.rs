@@ -67,7 +67,8 @@ fn listmount(mntns: u64, after: u64, ids: &mut [u64]) -> Result<usize> {
 /// Returns what the mount `id` of the mount namespace `mntns` is, 0 for the caller's own namespace:
 /// statmount(2), Linux 6.8, and 6.11 for other namespaces.
 ///
-/// Errors: `ENOENT`: no such mount or namespace; `EPERM`: no `CAP_SYS_ADMIN` over it; `ENOSYS`.
+/// Errors: `ENOENT`: no such mount or namespace; `EINVAL`: an id of the old, reused kind, as in
+/// proc_pid_mountinfo(5); `EPERM`: no `CAP_SYS_ADMIN` over the namespace; `ENOSYS`.
 pub fn statmount(mntns: u64, id: u64) -> Result<Mount> {
     let mut answer = vec![0; 1024];
     loop {

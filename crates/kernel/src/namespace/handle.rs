@@ -58,7 +58,11 @@ impl Handle {
         // SAFETY: `handle` has room for the `bytes` it says, and the path ends in a NUL.
         let ret =
             unsafe { libc::name_to_handle_at(ns, c"".as_ptr(), raw, &raw mut mount_id, libc::AT_EMPTY_PATH) };
-        check(ret)?;
+        match check(ret) {
+            // Some file systems' handles are longer.
+            Err(Errno::OVERFLOW) => Err(Errno::OPNOTSUPP),
+            other => other,
+        }?;
         if handle.handle_type != FILEID_NSFS {
             return Err(Errno::OPNOTSUPP);
         }

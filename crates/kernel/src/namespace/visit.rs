@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::abort;
+use std::thread;
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, Result};
@@ -26,12 +27,15 @@ impl Visit {
     /// Enters `ns`: setns(2).
     ///
     /// Errors: `EINVAL`: `kind` is not one of net, ipc and uts, or not the kind of `ns`; `EPERM`: no
-    /// `CAP_SYS_ADMIN` over `ns` and over the caller's own user namespace.
+    /// `CAP_SYS_ADMIN` over `ns`, over the caller's own user namespace, or over the namespace to go back
+    /// to, as in a new user namespace that still uses the network of the old one.
     pub fn enter(ns: impl AsFd, kind: Kind) -> Result<Self> {
         if !matches!(kind, Kind::Net | Kind::Ipc | Kind::Uts) {
             return Err(Errno::INVAL);
         }
         let back = current(kind)?;
+        // Changes nothing, but fails where going back would.
+        setns(&back, kind)?;
         setns(ns, kind)?;
         Ok(Self { back, kind, _this_thread: PhantomData })
     }
@@ -64,15 +68,18 @@ impl VisitMount {
     /// Enters `mntns`: setns(2).
     ///
     /// Errors: `EINVAL`: not a mount namespace, or a thread that shares its root directory; `EPERM`: no
-    /// `CAP_SYS_ADMIN` over `mntns`, or no `CAP_SYS_CHROOT` and `CAP_SYS_ADMIN` over the caller's own
-    /// user namespace.
+    /// `CAP_SYS_ADMIN` over `mntns` or over the mount namespace to go back to, or no `CAP_SYS_CHROOT` and
+    /// `CAP_SYS_ADMIN` over the caller's own user namespace.
     pub fn enter(mntns: impl AsFd) -> Result<Self> {
         let path = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = open("/", path, Mode::empty())?;
         let cwd = open(".", path, Mode::empty())?;
         let back = current(Kind::Mnt)?;
+        // Fails where going back would, and otherwise changes root and current directory already.
+        setns(&back, Kind::Mnt)?;
+        let visit = Self { back, root, cwd, _this_thread: PhantomData };
         setns(mntns, Kind::Mnt)?;
-        Ok(Self { back, root, cwd, _this_thread: PhantomData })
+        Ok(visit)
     }
 
     fn leave(&self) -> Result<()> {
@@ -93,13 +100,23 @@ impl Drop for VisitMount {
 
 /// Returns a socket of the network namespace `netns`, to which it belongs for life: socket(2).
 ///
-/// Errors are those of [`Visit::enter`] and of socket(2).
+/// Where the calling thread could not come back from there, another makes it. Errors are those of
+/// socket(2), and of [`Visit::enter`] but for the way back; `EAGAIN`: no thread.
 pub fn socket_in(
     netns: impl AsFd,
     domain: AddressFamily,
     kind: SocketType,
     protocol: Option<Protocol>,
 ) -> Result<OwnedFd> {
-    let _inside = Visit::enter(netns, Kind::Net)?;
-    socket_with(domain, kind, SocketFlags::CLOEXEC, protocol)
+    let netns = netns.as_fd();
+    let socket = || socket_with(domain, kind, SocketFlags::CLOEXEC, protocol);
+    match Visit::enter(netns, Kind::Net) {
+        Ok(_inside) => socket(),
+        Err(Errno::PERM) => thread::scope(|scope| {
+            let inside = || setns(netns, Kind::Net).and_then(|()| socket());
+            let thread = thread::Builder::new().spawn_scoped(scope, inside).map_err(|_| Errno::AGAIN)?;
+            thread.join().unwrap_or(Err(Errno::IO))
+        }),
+        Err(errno) => Err(errno),
+    }
 }

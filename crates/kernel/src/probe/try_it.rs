@@ -90,19 +90,10 @@ fn clone_and_exit(cgroup: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
     if cgroup.is_some() {
         flags |= linux_raw_sys::general::CLONE_INTO_CGROUP;
     }
-    let args = linux_raw_sys::general::clone_args {
-        flags,
-        pidfd: (&raw mut pidfd) as u64,
-        cgroup: cgroup.map_or(0, |fd| fd.as_raw_fd() as u64),
-        child_tid: 0,
-        parent_tid: 0,
-        exit_signal: 0,
-        stack: 0,
-        stack_size: 0,
-        tls: 0,
-        set_tid: 0,
-        set_tid_size: 0,
-    };
+    // `struct clone_args`, all of it 64-bit: flags, pidfd, ..., cgroup. No signal, no stack.
+    let cgroup = cgroup.map_or(0, |fd| fd.as_raw_fd() as u64);
+    let args: [u64; 11] = [flags, (&raw mut pidfd) as u64, 0, 0, 0, 0, 0, 0, 0, 0, cgroup];
+    const _: () = assert!(size_of::<[u64; 11]>() == size_of::<linux_raw_sys::general::clone_args>());
     // SAFETY: the child has a copy of the memory, and does nothing but leave.
     let ret = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) };
     if ret == 0 {

@@ -60,18 +60,7 @@ impl Netns {
 
     /// A socket that was opened inside.
     pub fn socket(&self) -> Socket<Route> {
-        let file = self.file();
-        let fd = thread::spawn(move || {
-            rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&file), None).unwrap();
-            rustix::net::socket_with(
-                rustix::net::AddressFamily::NETLINK,
-                rustix::net::SocketType::RAW,
-                rustix::net::SocketFlags::CLOEXEC,
-                None,
-            )
-            .unwrap()
-        });
-        Socket::from_fd(fd.join().unwrap()).unwrap()
+        Socket::open_in(self.file()).unwrap()
     }
 }
 

@@ -27,8 +27,8 @@ use std::time::Instant;
 
 use kernel::{act::Act, namespace::Kind};
 use vimage::{
-    Ask, Context as _, Doomed, Entry, Error, House, Instance, Known, Lack, Param, Piece, Plan, Result,
-    Settings, Site, Subsystem, Support,
+    Ask, Context as _, Doomed, Error, House, Instance, Known, Lack, Param, Piece, Plan, Result, Settings,
+    Site, Subsystem, Support,
 };
 
 pub use self::show::{addresses, show};
@@ -66,13 +66,7 @@ impl Subsystem<Act> for Vnet {
     }
 
     fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
-        let stack = if site.settings.is_new(NAME) {
-            Some(None)
-        } else {
-            // The maker is in the host's stack; the jail goes where its parent is.
-            site.parent.map(|parent| parent.nearest("net")).transpose()?.flatten().map(Some)
-        };
-        let birth = stack.map(|stack| Act::Namespace(Kind::Net, stack)).into_iter().collect();
+        let birth = if site.settings.is_new(NAME) { vec![Act::Namespace(Kind::Net, None)] } else { vec![] };
         Ok(Plan { birth, prepared: Vec::new() })
     }
 
@@ -82,14 +76,6 @@ impl Subsystem<Act> for Vnet {
 
     fn furnish(&self, site: &mut Site<'_>) -> Result<()> {
         if site.settings.is_new(NAME) { birth::furnish(site) } else { Ok(()) }
-    }
-
-    fn enter(&self, of: &Instance<'_>, how: Entry) -> Result<Vec<Act>> {
-        if how == Entry::Born {
-            return Ok(Vec::new());
-        }
-        let stack = of.nearest("net")?;
-        Ok(stack.map(|stack| Act::Namespace(Kind::Net, Some(stack))).into_iter().collect())
     }
 
     fn update(&self, site: &mut Site<'_>, old: &Settings) -> Result<Vec<Act>> {
@@ -129,7 +115,7 @@ fn undo(of: &Instance<'_>, piece: &Piece, switch_stays: bool) -> Result<()> {
         claim::KIND => claim::undo(of.house, piece),
         interface::KIND => interface::give_back(of.house, piece),
         segment::BRIDGE => segment::undo_bridge(of.house, piece, switch_stays),
-        segment::HOLD => of.house.release(segment::SWITCH),
+        segment::HELD => of.house.release(segment::SWITCH),
         _ => Ok(()),
     }
     .doing_with(|| format!("cannot unmake {piece}"))

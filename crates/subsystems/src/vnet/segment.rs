@@ -27,8 +27,9 @@ use super::{
 
 /// The shared record of the switch stack, and the name under which it is held.
 pub const SWITCH: &str = "switch";
-/// The piece that holds the switch stack.
-pub const HOLD: &str = "hold";
+/// The kind of the piece that holds the switch stack: the one by which whoever looks through all that is held
+/// knows that it has an owner.
+pub const HELD: &str = "held";
 /// A bridge of ours.
 pub const BRIDGE: &str = "bridge";
 
@@ -148,7 +149,7 @@ fn share_switch(site: &mut Site<'_>) -> Result<(Rc<OwnedFd>, Anchor)> {
         let anchor = site.house.anchor("net", stack.as_fd())?;
         site.make(Piece::new(Piece::INSTANCE, "net").anchored(anchor.clone()), || Ok(()))?;
         let house = site.house;
-        site.make(Piece::new(HOLD, SWITCH).with(json!({ "anchor": anchor })), || {
+        site.make(Piece::new(HELD, SWITCH).with(json!({ "anchor": anchor })), || {
             house.hold(SWITCH, "net", stack.as_fd())
         })?;
         Ok(json!(anchor))

@@ -1,0 +1,5 @@
+//! The tool jail.
+
+fn main() -> std::process::ExitCode {
+    cli::run(&[])
+}

@@ -1,0 +1,5 @@
+//! The tool jdb.
+
+fn main() -> std::process::ExitCode {
+    cli::run(&[])
+}

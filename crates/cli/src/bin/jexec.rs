@@ -1,0 +1,5 @@
+//! The tool jexec.
+
+fn main() -> std::process::ExitCode {
+    cli::run(&[])
+}

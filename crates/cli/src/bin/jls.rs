@@ -1,0 +1,5 @@
+//! The tool jls.
+
+fn main() -> std::process::ExitCode {
+    cli::run(&[])
+}

@@ -1,0 +1,174 @@
+//! The birth of a jail: one process is made in all its new namespaces at once, and becomes its first program.
+//!
+//! While the process takes its steps the parent makes what only it can make. The gates, in order: the process
+//! has made its cgroup namespace; its ids are mapped and its mounts prepared, so it may become the jail's root;
+//! its network is there, so it may become a program.
+
+use std::{
+    fs::File,
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    rc::Rc,
+};
+
+use kernel::{
+    act::{Act, fold},
+    init,
+    namespace::Kind,
+    probe::{Feature, has},
+    spawn::{How, reap, spawn},
+    step::{End, Exec, Program, Stage, Step},
+};
+use vimage::{Context as _, Driver, Entry, Instance, Owner, Result};
+
+use crate::{
+    entry,
+    house::namespaces_of,
+    process::{self, Command, Reaper, Running},
+    record::ProcessId,
+};
+
+/// The gate that the process opens when its cgroup namespace is made.
+pub(crate) const CGROUP_MADE: usize = 2;
+/// The gate before the process becomes the jail's root.
+const MAPPED: usize = 0;
+/// The gate before it becomes a program.
+const FURNISHED: usize = 1;
+
+/// What was born.
+#[derive(Debug, Default)]
+pub(crate) struct Born {
+    /// The command, if one was given.
+    pub running: Option<Running>,
+    /// The init of the jail's pid namespace, or the first process.
+    pub init: Option<ProcessId>,
+}
+
+/// Makes the instances of a jail and, with `run`, its first process in the same clone.
+///
+/// # Errors
+/// Something was refused; the caller undoes what the owner's journal says.
+pub(crate) fn bear(driver: &Driver<'_, Act>, owner: &mut Owner<'_>, run: Option<&Command>) -> Result<Born> {
+    let plan = driver.prepare(owner)?;
+    let cgroup = entry::open_cgroup(&entry::cgroup_of(&owner.instance(driver.house))?)?;
+    let mut acts = vec![Act::Step(Stage::Ids, Step::Wait(MAPPED))];
+    acts.extend(plan.birth);
+    if run.is_some() {
+        acts.extend(driver.enter(&owner.instance(driver.house), Entry::Born)?);
+    }
+    let folded = fold(acts).doing("cannot make a filter")?;
+    // Those of the first stage need the rights of whoever creates the jail.
+    let (ours, its): (Vec<_>, Vec<_>) =
+        folded.steps.into_iter().partition(|(stage, _)| *stage == Stage::User);
+    let mut ours: Vec<_> = ours.into_iter().map(|(_, step)| step).collect();
+    let mut steps = if owner.parent.is_none() { std::mem::take(&mut ours) } else { Vec::new() };
+    steps.extend(its.into_iter().map(|(_, step)| step));
+    steps.push(Step::Wait(FURNISHED));
+    let own_pids = folded.namespaces & u64::from(Kind::Pid.flag()) != 0;
+    let program = first_program(steps, run, own_pids)?;
+
+    let how = How { namespaces: folded.namespaces, ..How::default() };
+    let into = How { cgroup: Some(cgroup.as_raw_fd()), ..How::default() };
+    let parent = owner.parent;
+    let process = driver.recorder.timed(&owner.name, "birth", "clone3", || match parent {
+        None => {
+            spawn(program, How { namespaces: how.namespaces, ..into }).doing("cannot make the first process")
+        }
+        Some(parent) => {
+            // In the parent jail's namespaces, so that what the child makes belongs to them.
+            let mut steps = ours;
+            steps.extend(join(parent)?);
+            steps.push(Step::Spawn(Box::new(program), How { sibling: true, ..how }));
+            spawn(Program::new(steps, End::Exit), into).doing("cannot make the first process")
+        }
+    })?;
+    if parent.is_some() {
+        process.reached(CGROUP_MADE);
+    }
+    let first = process.last();
+    for (name, fd) in
+        namespaces_of(first, folded.namespaces & !u64::from(Kind::Mnt.flag() | Kind::Pid.flag()))?
+    {
+        owner.fds.put(name, fd);
+    }
+    owner.fds.put("process", first.try_clone_to_owned().doing("cannot open the first process")?);
+    driver.create(owner)?;
+    process.open(MAPPED);
+    process.reached(CGROUP_MADE);
+    for (name, fd) in namespaces_of(first, u64::from(Kind::Cgroup.flag()))? {
+        owner.fds.put(name, fd);
+    }
+    driver.furnish(owner)?;
+    let first = process::identify(first)?;
+    let done = driver.recorder.timed(&owner.name, "birth", "exec", || {
+        process.open(FURNISHED);
+        process.finish().doing("cannot start the first process")
+    })?;
+
+    let mut pidfds = done.pidfds;
+    if parent.is_some() {
+        let _status = reap(pidfds.remove(0).as_fd());
+    }
+    Ok(match (run, own_pids) {
+        (None, _) => {
+            let _status = reap(pidfds[0].as_fd());
+            Born::default()
+        }
+        (Some(_), true) => {
+            Born { running: pidfds.pop().map(|p| Running::new(p, Reaper::Init)), init: Some(first) }
+        }
+        (Some(_), false) => {
+            Born { running: pidfds.pop().map(|p| Running::new(p, Reaper::Us)), init: Some(first) }
+        }
+    })
+}
+
+/// Whether a jail can be born together with its command: not where only a parent can tell how a process
+/// ended, since the parent would be the jail's init.
+pub(crate) fn can_join(proc_is_new: bool) -> bool {
+    !proc_is_new || has(Feature::PidfdExitInfo)
+}
+
+/// The program of a jail's first process: with a pid namespace of its own it starts the command and becomes
+/// the init; else it becomes the command.
+pub(crate) fn first_program(mut steps: Vec<Step>, run: Option<&Command>, own_pids: bool) -> Result<Program> {
+    let Some(run) = run else { return Ok(Program::new(steps, End::Exit)) };
+    let (command, end) = run.program()?;
+    if !own_pids {
+        steps.extend(command);
+        return Ok(Program::new(steps, end));
+    }
+    let child = Program::new(command, end).immortal();
+    steps.push(Step::Spawn(Box::new(child), How { vfork: true, ..How::default() }));
+    steps.extend(as_init(null()?));
+    Ok(Program::new(steps, End::ExecFd(Rc::new(init::memfd().doing("cannot make the init")?), init_exec())))
+}
+
+/// The last steps of an init: nothing of ours stays open in it but standard input, which it waits on.
+pub(crate) fn as_init(input: Rc<OwnedFd>) -> Vec<Step> {
+    vec![Step::Signals, Step::Chdir(c"/".into()), Step::Private, Step::Dup(input, 0)]
+}
+
+/// The init's argument: what `ps` shows.
+pub(crate) fn init_exec() -> Exec {
+    Exec::new(vec![c"init".into()], Vec::new())
+}
+
+/// /dev/null.
+pub(crate) fn null() -> Result<Rc<OwnedFd>> {
+    let file = File::options().read(true).write(true).open("/dev/null").doing("cannot open /dev/null")?;
+    Ok(Rc::new(file.into()))
+}
+
+/// The steps into the namespaces that a jail or its ancestors have of their own, and to be its root.
+pub(crate) fn join(of: &Instance<'_>) -> Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    for kind in [Kind::User, Kind::Net, Kind::Ipc, Kind::Uts, Kind::Cgroup] {
+        if let Some(ns) = of.nearest(kind.name())? {
+            steps.push(Step::Join(ns, kind.flag()));
+            if kind == Kind::User {
+                steps.push(Step::Ids { uid: 0, gid: 0, groups: Vec::new() });
+            }
+        }
+    }
+    Ok(steps)
+}

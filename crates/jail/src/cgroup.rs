@@ -1,0 +1,147 @@
+//! A jail's processes are its cgroup: a directory in the v2 tree, never a list of pids. cgroups(7).
+
+use std::{
+    fs::{self, File},
+    io,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use kernel::probe::{Feature, has};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    process::{Pid, Signal, kill_process},
+};
+use vimage::{Context as _, Error, Result};
+
+/// The directory below which jails' directories lie: `jail` at the root of our cgroup namespace.
+///
+/// # Errors
+/// There is no cgroup2 file system to be seen from its root.
+pub fn base() -> Result<PathBuf> {
+    let text = fs::read_to_string("/proc/self/mountinfo").doing("cannot read /proc/self/mountinfo")?;
+    let found = text.lines().rev().find_map(|line| {
+        let (mount, kind) = line.split_once(" - ")?;
+        let mut fields = mount.split(' ').skip(3);
+        let (root, point) = (fields.next()?, fields.next()?);
+        (kind.starts_with("cgroup2 ") && root == "/").then(|| Path::new(point).join("jail"))
+    });
+    found.ok_or_else(|| {
+        Error::unsupported("no cgroup2 file system is mounted").hint("mount -t cgroup2 none /sys/fs/cgroup")
+    })
+}
+
+/// Makes a directory and those above it.
+///
+/// # Errors
+/// The file system refuses.
+pub fn create(dir: &Path) -> Result<()> {
+    let mut made = fs::create_dir_all(dir);
+    while made.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        // The last jail's removal took the common directory away just now.
+        made = fs::create_dir_all(dir);
+    }
+    made.doing_with(|| format!("cannot make the cgroup {}", dir.display()))
+}
+
+/// The pids in a cgroup itself, not below; empty if it is gone.
+#[must_use]
+pub fn pids(dir: &Path) -> Vec<i32> {
+    let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect()
+}
+
+/// Whether a cgroup or one below it has processes; zombies do not count. A cgroup that is gone has none.
+#[must_use]
+pub fn populated(dir: &Path) -> bool {
+    fs::read_to_string(dir.join("cgroup.events")).is_ok_and(|events| events.contains("populated 1"))
+}
+
+/// Kills all processes in a cgroup and below, without waiting for their end. One that is gone is success.
+///
+/// # Errors
+/// The kernel refused.
+pub fn kill(dir: &Path) -> Result<()> {
+    if !dir.exists() || !populated(dir) {
+        return Ok(());
+    }
+    let doing = || format!("cannot kill the processes of {}", dir.display());
+    if has(Feature::CgroupKill) {
+        return match fs::write(dir.join("cgroup.kill"), "1") {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.doing_with(doing),
+        };
+    }
+    // Before Linux 5.14: nobody can fork while frozen, and a frozen process can be killed.
+    fs::write(dir.join("cgroup.freeze"), "1").doing_with(doing)?;
+    for dir in below(dir).iter().rev() {
+        for pid in pids(dir).into_iter().filter_map(Pid::from_raw) {
+            let _already_gone = kill_process(pid, Signal::KILL);
+        }
+    }
+    fs::write(dir.join("cgroup.freeze"), "0").doing_with(doing)
+}
+
+/// Waits until a cgroup has no processes; false at the deadline.
+///
+/// # Errors
+/// The kernel refused.
+pub fn wait_empty(dir: &Path, deadline: Instant) -> Result<bool> {
+    let doing = || format!("cannot watch {}", dir.display());
+    let Ok(events) = File::open(dir.join("cgroup.events")) else { return Ok(true) };
+    while populated(dir) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        // The short limit is for a change between the look and the poll.
+        let limit = left.min(Duration::from_millis(20)).try_into().ok();
+        let mut fds = [PollFd::from_borrowed_fd(events.as_fd(), PollFlags::PRI)];
+        match poll(&mut fds, limit.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e).doing_with(doing),
+        }
+    }
+    Ok(true)
+}
+
+/// Removes a cgroup and those below it, deepest first. One that is gone is success.
+///
+/// # Errors
+/// It has processes.
+pub fn remove(dir: &Path) -> Result<()> {
+    for dir in below(dir).iter().rev() {
+        match fs::remove_dir(dir) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(e).doing_with(|| format!("cannot remove the cgroup {}", dir.display()));
+            }
+            _ => {}
+        }
+    }
+    // The common directory goes with the last jail; while there are others it is not empty.
+    if let Some(above) = dir.parent().filter(|above| base().is_ok_and(|base| base == *above)) {
+        let _others_are_there = fs::remove_dir(above);
+    }
+    Ok(())
+}
+
+/// A cgroup and all below it, each before its own.
+fn below(dir: &Path) -> Vec<PathBuf> {
+    let mut all = vec![dir.to_owned()];
+    let mut next = 0;
+    while let Some(dir) = all.get(next) {
+        let inner = fs::read_dir(dir).into_iter().flatten().flatten();
+        let inner: Vec<_> =
+            inner.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()).collect();
+        all.extend(inner);
+        next += 1;
+    }
+    all
+}
+
+/// The pids in a cgroup and below.
+#[must_use]
+pub fn all_pids(dir: &Path) -> Vec<i32> {
+    below(dir).iter().flat_map(|d| pids(d)).collect()
+}

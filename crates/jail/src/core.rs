@@ -1,0 +1,325 @@
+//! The subsystem of what every jail has: its number and name, its place in the tree, its cgroup, and, if it
+//! persists, what holds it without processes.
+
+use std::{ffi::CString, os::fd::AsFd as _, path::Path};
+
+use kernel::{
+    act::Act,
+    namespace::{Kind as Namespace, VisitMount},
+    step::{Stage, Step},
+};
+use rustix::{
+    fs::CWD,
+    mount::{OpenTreeFlags, open_tree},
+};
+use vimage::{
+    Anchor, Ask, Child, Context as _, Doomed, Entry, Error, ErrorKind, House, Instance, Kind, Known, Param,
+    Piece, Plan, Result, Settings, Site, Subsystem, When,
+};
+
+use crate::{birth, cgroup, house::Premises, process};
+
+/// The subsystem. Others come after it.
+#[derive(Debug)]
+pub struct Core;
+
+/// Its name.
+pub const NAME: &str = "jail";
+
+/// The piece of a jail's processes.
+const CGROUP: &str = "cgroup";
+/// The piece of what is held in the vault.
+const HELD: &str = "held";
+/// The piece that says which mounts were prepared: they come and go with who holds them.
+const MOUNTS: &str = "mounts";
+
+static PARAMS: &[Param] = &[
+    Param {
+        name: "jid",
+        kind: Kind::Int { min: 0, max: 999_999 },
+        when: When::Create,
+        help: "the jail's number",
+        doc: "The number of the jail. By default the next free one after the last that was given, cyclically.",
+        ..Param::BASE
+    },
+    Param {
+        name: "name",
+        kind: Kind::Text { max: 255 },
+        help: "the jail's name",
+        doc: "The name of the jail; by default its number. A name is not a number, unless it is the jail's own. \
+              The name a.b stands for the jail b in the jail a.",
+        ..Param::BASE
+    },
+    Param {
+        name: "parent",
+        kind: Kind::Int { min: 0, max: 999_999 },
+        when: When::Read,
+        help: "the number of the jail that this one is in",
+        doc: "The number of the jail that this one is in; 0 for one of the host's own.",
+        ..Param::BASE
+    },
+    Param {
+        name: "dying",
+        kind: Kind::Bool,
+        when: When::Read,
+        help: "the jail was removed and something still holds it",
+        doc: "Whether the jail was removed and something still holds part of it. A dying jail has given up its \
+              name and cannot be entered; jdb holders names who holds it.",
+        ..Param::BASE
+    },
+    Param {
+        name: "persist",
+        kind: Kind::Bool,
+        default: Some("false"),
+        help: "the jail exists without processes",
+        doc: "Whether the jail goes on existing when it has no processes. Without it, a jail is created with a \
+              command and vanishes with its last process.",
+        ..Param::BASE
+    },
+    Param {
+        name: "children.max",
+        kind: Kind::Int { min: 0, max: 999_999 },
+        default: Some("0"),
+        child: Child::AtMost,
+        help: "how many jails may exist below this one",
+        doc: "How many jails may exist in this one, those in its children counted. A child's own number is \
+              smaller than its parent's.",
+        ..Param::BASE
+    },
+    Param {
+        name: "children.cur",
+        kind: Kind::Int { min: 0, max: 999_999 },
+        when: When::Read,
+        help: "how many jails exist below this one",
+        doc: "How many jails exist in this one, those in its children counted.",
+        ..Param::BASE
+    },
+    Param {
+        name: "command",
+        kind: Kind::List { commas: false },
+        when: When::Create,
+        help: "the command to run in the new jail",
+        doc: "The command that is run in the new jail, with its arguments: on the command line it swallows all \
+              words that follow.",
+        ..Param::BASE
+    },
+    Param {
+        name: "exec.start",
+        kind: Kind::List { commas: false },
+        when: When::Create,
+        help: "commands to run in the new jail, one after another",
+        doc: "Commands that are run in the new jail, one after another, before command. One that contains a \
+              character special to the shell is given to /bin/sh -c; any other is split at blanks. If one fails, \
+              the jail is removed again.",
+        ..Param::BASE
+    },
+];
+
+impl Subsystem<Act> for Core {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn about(&self) -> &'static str {
+        "number, name, place in the tree, processes, persistence"
+    }
+
+    fn params(&self) -> &'static [Param] {
+        PARAMS
+    }
+
+    fn check(&self, ask: &Ask<'_>) -> Result<()> {
+        let name = ask.name;
+        let last = name.rsplit('.').next().unwrap_or(name);
+        let numeric = !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit());
+        let own = ask.settings.int("jid").or_else(|| ask.living.map(|l| i64::from(l.jid)));
+        if numeric && own.map(|j| j.to_string()).as_deref() != Some(last) {
+            return Err(Error::usage("name cannot be numeric (unless it is the jid)"));
+        }
+        if name.split('.').any(str::is_empty) {
+            return Err(Error::usage(format!("name: \"{name}\" has an empty part")));
+        }
+        if name.contains(|c: char| c == '/' || c == ',' || c.is_whitespace() || c.is_control())
+            || name.contains("..")
+        {
+            return Err(Error::usage(format!("name: \"{name}\" has a character that no name has"))
+                .hint("letters, digits, - and _; a dot between a jail and the jail it is in"));
+        }
+        if ask.settings.int("jid") == Some(0) {
+            return Err(Error::usage("jid: 0 is the host"));
+        }
+        if let Some(parent) = ask.parent {
+            let limit = parent.settings.int("children.max").unwrap_or(0);
+            if ask.settings.int("children.max").unwrap_or(0) >= limit.max(1) {
+                return Err(Error::new(ErrorKind::Denied, "children.max: Operation not permitted")
+                    .hint(format!("it must be smaller than the parent's, {limit}")));
+            }
+        }
+        let has_command = ["command", "exec.start"].iter().any(|p| !ask.settings.list(p).is_empty());
+        if ask.living.is_none() && !ask.settings.bool("persist") && !has_command {
+            return Err(Error::usage("new jail must persist or attach").hint("add persist, or command=..."));
+        }
+        cgroup::base().map(drop)
+    }
+
+    fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
+        let base = match site.parent.and_then(|p| p.anchor(CGROUP)) {
+            Some(parent) => Path::new(parent.object()).to_owned(),
+            None => cgroup::base()?,
+        };
+        // A dying jail of the same number may still have its own.
+        let dir = (0..).map(|n| match n {
+            0 => base.join(site.jid.to_string()),
+            n => base.join(format!("{}~{n}", site.jid)),
+        });
+        let dir = dir.into_iter().find(|d| !d.exists()).unwrap_or(base);
+        let anchor = Anchor(format!("{CGROUP}:{}", dir.display()));
+        let leaf = leaf(&dir, site.settings);
+        site.make(Piece::new(CGROUP, dir.to_string_lossy()).anchored(anchor), || cgroup::create(&leaf))?;
+        Ok(Plan {
+            // A cgroup namespace's root is where its maker is, and that is the jail's cgroup only once the
+            // process is there: so it cannot be made together with the others. Linux 4.6.
+            birth: vec![
+                Act::Step(Stage::Others, Step::Unshare(Namespace::Cgroup.flag())),
+                Act::Step(Stage::Others, Step::Reached(birth::CGROUP_MADE)),
+            ],
+            prepared: Vec::new(),
+        })
+    }
+
+    fn create(&self, site: &mut Site<'_>) -> Result<()> {
+        let mounts: Vec<_> =
+            site.fds.names().iter().filter_map(|n| Some(n.strip_prefix("mount:")?.to_owned())).collect();
+        site.make(Piece::new(MOUNTS, "all").with(mounts), || Ok(()))
+    }
+
+    fn furnish(&self, site: &mut Site<'_>) -> Result<()> {
+        site.adopt(Namespace::Cgroup.name())?;
+        if site.settings.bool("persist") { hold(site) } else { Ok(()) }
+    }
+
+    fn update(&self, site: &mut Site<'_>, old: &Settings) -> Result<Vec<Act>> {
+        match (old.bool("persist"), site.settings.bool("persist")) {
+            (false, true) => {
+                reopen_mounts(&site.instance())?;
+                hold(site)?;
+            }
+            (true, false) => {
+                let held = site.instance().pieces_of(NAME, HELD).next().cloned();
+                if let Some(piece) = held {
+                    let house = site.house;
+                    site.unmake(&piece, || house.release(&piece.key))?;
+                }
+            }
+            _ => {}
+        }
+        Ok(Vec::new())
+    }
+
+    fn enter(&self, _of: &Instance<'_>, _how: Entry) -> Result<Vec<Act>> {
+        Ok(Vec::new())
+    }
+
+    fn undo(&self, doomed: &[Doomed<'_>]) -> Vec<Result<()>> {
+        doomed
+            .iter()
+            .map(|d| match d.piece.kind.as_str() {
+                CGROUP => cgroup::remove(Path::new(&d.piece.key)),
+                HELD => d.of.house.release(&d.piece.key),
+                _ => Ok(()),
+            })
+            .collect()
+    }
+
+    fn exists(&self, piece: &Piece, house: &dyn House) -> Result<bool> {
+        match piece.kind.as_str() {
+            CGROUP => Ok(Path::new(&piece.key).is_dir()),
+            HELD => Ok(house.held()?.contains(&piece.key)),
+            _ => Ok(true),
+        }
+    }
+
+    fn strays(&self, known: &Known, house: &dyn House) -> Result<Vec<Piece>> {
+        let mut strays = Vec::new();
+        for owner in house.held()? {
+            if !known.has_key(HELD, &owner) {
+                strays.push(Piece::new(HELD, owner));
+            }
+        }
+        for entry in std::fs::read_dir(cgroup::base()?).into_iter().flatten().flatten() {
+            let dir = entry.path();
+            let key = dir.to_string_lossy();
+            if dir.is_dir() && !known.has(NAME, CGROUP, &key) {
+                strays.push(Piece::new(CGROUP, key));
+            }
+        }
+        Ok(strays)
+    }
+}
+
+/// Holds all that is open of a jail: its namespaces and its prepared mounts.
+fn hold(site: &mut Site<'_>) -> Result<()> {
+    let owner = site.instance().anchor(CGROUP).map(|a| a.object().to_owned()).unwrap_or_default();
+    let owner = owner.rsplit('/').next().unwrap_or_default().to_owned();
+    let (fds, house) = (site.fds.clone(), site.house);
+    site.make(Piece::new(HELD, owner.as_str()), || {
+        let mut names = fds.names();
+        names.sort();
+        for name in names.iter().filter(|n| n.starts_with("mount:") || is_held(n)) {
+            if let Some(fd) = fds.get(name) {
+                house.hold(&owner, name, fd.as_fd())?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Whether a namespace outlives the processes of a persistent jail. Mount and pid namespaces do not: they are
+/// made together with the jail's first process.
+fn is_held(name: &str) -> bool {
+    ["user", "net", "ipc", "uts", "cgroup"].contains(&name)
+}
+
+/// Opens the namespaces of a living jail, and the mounts that its processes have at the places of prepared
+/// ones.
+fn reopen_mounts(of: &Instance<'_>) -> Result<()> {
+    for piece in of.pieces.iter().filter(|p| p.kind == Piece::INSTANCE) {
+        of.fd(&piece.key)?;
+    }
+    let dir = of.anchor(CGROUP).map(|a| leaf(Path::new(a.object()), of.settings)).unwrap_or_default();
+    let Some((_, pidfd)) = process::any(&dir) else {
+        return Err(Error::new(ErrorKind::NotFound, "persist: the jail has no process left to keep"));
+    };
+    let mounts =
+        kernel::namespace::of_process(&pidfd, Namespace::Mnt).doing("cannot open its mount namespace")?;
+    let _visit = VisitMount::enter(&mounts).doing("cannot enter its mount namespace")?;
+    let prepared = of.pieces_of(NAME, MOUNTS).next().and_then(|p| p.data.as_array()).into_iter().flatten();
+    for path in prepared.filter_map(|p| p.as_str()) {
+        let target = CString::new(path).doing("persist")?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let tree = open_tree(CWD, &target, flags).doing_with(|| format!("cannot open its mount {path}"))?;
+        of.fds.put(format!("mount:{path}"), tree);
+    }
+    Ok(())
+}
+
+/// The cgroup that a jail's processes are in: one below its own where there may be child jails, since a v2
+/// cgroup that hands controllers down has no processes of its own.
+#[must_use]
+pub fn leaf(dir: &Path, settings: &Settings) -> std::path::PathBuf {
+    if settings.int("children.max").unwrap_or(0) > 0 { dir.join("self") } else { dir.to_owned() }
+}
+
+/// Opens what the vault holds for a jail, into its open objects.
+///
+/// # Errors
+/// The vault cannot be entered.
+pub(crate) fn reopen_held(of: &Instance<'_>, premises: &Premises) -> Result<()> {
+    let Some(held) = of.pieces_of(NAME, HELD).next() else { return Ok(()) };
+    for name in premises.vault.names(&held.key)?.iter().filter(|n| n.starts_with("mount:")) {
+        if let Some(fd) = premises.vault.open(&held.key, name)? {
+            of.fds.put(name.as_str(), fd);
+        }
+    }
+    Ok(())
+}

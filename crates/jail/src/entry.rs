@@ -1,0 +1,188 @@
+//! Entering a jail that exists: joining its processes, or being the first.
+//!
+//! The caller holds the jail's lock meanwhile: of several that find no process inside, one makes the pid and
+//! mount namespaces and the others join.
+
+use std::{
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use kernel::{
+    act::{Act, fold},
+    init,
+    namespace::Kind,
+    probe::{Feature, has},
+    spawn::{How, reap, spawn},
+    step::{End, Program, Stage, Step},
+};
+use rustix::io::Errno;
+use vimage::{Context as _, Driver, Entry, Error, ErrorKind, Instance, Result};
+
+use crate::{
+    birth, core,
+    house::Premises,
+    process::{self, Command, Reaper, Running},
+    record::ProcessId,
+};
+
+/// Starts a command in a jail. Returns it, and the identity of a new init if one was made.
+///
+/// # Errors
+/// A step failed.
+pub(crate) fn enter(
+    driver: &Driver<'_, Act>,
+    premises: &Premises,
+    of: &Instance<'_>,
+    init: Option<&ProcessId>,
+    command: &Command,
+) -> Result<(Running, Option<ProcessId>)> {
+    // What runs in our memory inside the jail must not be looked at by the jail.
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .doing("cannot hide from the jail")?;
+    let dir = cgroup_of(of)?;
+    let cgroup = open_cgroup(&dir)?;
+    let inside = if of.settings.is_new("proc") {
+        init.and_then(process::open)
+    } else {
+        process::any(&dir).map(|(_, process)| process)
+    };
+    if let Some(inside) = inside {
+        match join(driver, of, &cgroup, &inside, command) {
+            // Its init has gone since we looked.
+            Err(e) if !process::is_alive(inside.as_fd()) => drop(e),
+            joined => return Ok((joined?, None)),
+        }
+    }
+    core::reopen_held(of, premises)?;
+    first(driver, of, &cgroup, command)
+}
+
+/// A process in the namespaces of one that is inside.
+fn join(
+    driver: &Driver<'_, Act>,
+    of: &Instance<'_>,
+    cgroup: &OwnedFd,
+    inside: &OwnedFd,
+    command: &Command,
+) -> Result<Running> {
+    let own_pids = of.settings.is_new("proc");
+    let mut flags = Kind::Mnt.flag() | if own_pids { Kind::Pid.flag() } else { 0 };
+    for kind in [Kind::User, Kind::Net, Kind::Ipc, Kind::Uts, Kind::Cgroup] {
+        if of.nearest(kind.name())?.is_some() {
+            flags |= kind.flag();
+        }
+    }
+    let inside = Rc::new(inside.try_clone().doing("cannot open the jail's init")?);
+    let (before, after) = split(driver, of, Entry::Joining)?;
+    let mut steps = before;
+    // All at once, or none: the kernel finds the order. setns(2), Linux 5.8.
+    steps.push(Step::Join(inside, flags));
+    if flags & Kind::User.flag() != 0 {
+        steps.push(Step::Ids { uid: 0, gid: 0, groups: Vec::new() });
+    }
+    steps.extend(after);
+    let (command, end) = command.program()?;
+    let reaper = if own_pids && has(Feature::PidfdExitInfo) { Reaper::Init } else { Reaper::Us };
+    let child = Program::new(command, end).immortal();
+    let sibling = reaper == Reaper::Us;
+    steps.push(Step::Spawn(Box::new(child), How { vfork: true, sibling, ..How::default() }));
+    let how = How { cgroup: Some(cgroup.as_raw_fd()), ..How::default() };
+    let done =
+        spawn(Program::new(steps, End::Exit), how).doing("cannot enter")?.finish().doing("cannot enter")?;
+    let mut pidfds = done.pidfds;
+    let _status = reap(pidfds[0].as_fd());
+    let running = pidfds.pop().map(|pidfd| Running::new(pidfd, reaper));
+    running.ok_or_else(|| Error::new(ErrorKind::Failed, "no process was made"))
+}
+
+/// The first process of a jail that has none: with mounts and, perhaps, a pid namespace made anew.
+fn first(
+    driver: &Driver<'_, Act>,
+    of: &Instance<'_>,
+    cgroup: &OwnedFd,
+    command: &Command,
+) -> Result<(Running, Option<ProcessId>)> {
+    let folded = fold(driver.enter(of, Entry::First)?).doing("cannot make a filter")?;
+    let own_pids = folded.namespaces & u64::from(Kind::Pid.flag()) != 0;
+    let (before, after): (Vec<_>, Vec<_>) =
+        folded.steps.into_iter().partition(|(stage, _)| *stage < Stage::Ids);
+    let mut outer: Vec<_> = before.into_iter().map(|(_, step)| step).collect();
+    outer.extend(birth::join(of)?);
+    let inner: Vec<_> = after.into_iter().map(|(_, step)| step).collect();
+    let together = birth::can_join(own_pids);
+    let (program, hold) = if together {
+        (birth::first_program(inner, Some(command), own_pids)?, None)
+    } else {
+        // The init stays until the pipe is closed: it would find itself alone before the command is in.
+        let (input, hold) =
+            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).doing("cannot make a pipe")?;
+        let steps = inner.into_iter().chain(birth::as_init(Rc::new(input))).collect();
+        let image = Rc::new(init::memfd().doing("cannot make the init")?);
+        (Program::new(steps, End::ExecFd(image, birth::init_exec())), Some(hold))
+    };
+    let how = How { namespaces: folded.namespaces, sibling: true, ..How::default() };
+    outer.push(Step::Spawn(Box::new(program), how));
+    let into = How { cgroup: Some(cgroup.as_raw_fd()), ..How::default() };
+    let doing = "cannot start the first process";
+    let done = spawn(Program::new(outer, End::Exit), into).doing(doing)?.finish().doing(doing)?;
+    let mut pidfds = done.pidfds;
+    let _status = reap(pidfds.remove(0).as_fd());
+    let init = process::identify(pidfds[0].as_fd()).ok();
+    let running = if together {
+        let reaper = if own_pids { Reaper::Init } else { Reaper::Us };
+        pidfds.pop().map(|pidfd| Running::new(pidfd, reaper))
+    } else {
+        Some(join(driver, of, cgroup, &pidfds[0], command)?)
+    };
+    drop(hold);
+    let running = running.ok_or_else(|| Error::new(ErrorKind::Failed, "no process was made"))?;
+    Ok((running, init))
+}
+
+/// The steps before a process joins the namespaces, and after.
+fn split(driver: &Driver<'_, Act>, of: &Instance<'_>, how: Entry) -> Result<(Vec<Step>, Vec<Step>)> {
+    let folded = fold(driver.enter(of, how)?).doing("cannot make a filter")?;
+    let (before, after): (Vec<_>, Vec<_>) =
+        folded.steps.into_iter().partition(|(stage, _)| *stage < Stage::Ids);
+    let steps = |staged: Vec<(Stage, Step)>| staged.into_iter().map(|(_, step)| step).collect();
+    Ok((steps(before), steps(after)))
+}
+
+/// Runs steps as the root of a jail, in its namespaces but not in its mounts: for an update.
+///
+/// # Errors
+/// A step failed.
+pub(crate) fn inside(of: &Instance<'_>, acts: Vec<Act>) -> Result<()> {
+    let mut steps = birth::join(of)?;
+    steps.extend(fold(acts).doing("cannot make a filter")?.steps.into_iter().map(|(_, step)| step));
+    let done = spawn(Program::new(steps, End::Exit), How::default()).doing("cannot enter")?.finish();
+    for pidfd in done.doing("cannot change it inside")?.pidfds {
+        let _status = reap(pidfd.as_fd());
+    }
+    Ok(())
+}
+
+/// The directory that a jail's processes are in.
+///
+/// # Errors
+/// The jail has none.
+pub(crate) fn cgroup_of(of: &Instance<'_>) -> Result<PathBuf> {
+    let dir = of.anchor("cgroup").map(|a| core::leaf(Path::new(a.object()), of.settings));
+    dir.ok_or_else(|| Error::new(ErrorKind::NotFound, "the jail has no cgroup"))
+}
+
+/// Opens a cgroup's directory.
+///
+/// # Errors
+/// ENOENT: the jail is going.
+pub(crate) fn open_cgroup(dir: &Path) -> Result<OwnedFd> {
+    let file = std::fs::File::open(dir);
+    match file {
+        Err(e) if Errno::from_io_error(&e) == Some(Errno::NOENT) => {
+            Err(Error::new(ErrorKind::NotFound, format!("the cgroup {} is gone", dir.display())))
+        }
+        other => Ok(other.doing_with(|| format!("cannot open the cgroup {}", dir.display()))?.into()),
+    }
+}

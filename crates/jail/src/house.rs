@@ -1,0 +1,141 @@
+//! What the store and the vault offer to subsystems.
+
+use std::{
+    fs,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use kernel::{
+    namespace::{self, Handle, Kind},
+    probe::{Feature, has},
+};
+use rustix::io::Errno;
+use siphasher::sip::SipHasher24;
+use vimage::{Anchor, Context as _, Error, ErrorKind, House, Result};
+
+use crate::{cgroup, store::Store, vault::Vault};
+
+/// The store and its vault.
+#[derive(Debug)]
+pub struct Premises {
+    /// The records.
+    pub store: Store,
+    /// What is held without a process.
+    pub vault: Vault,
+    shelf: PathBuf,
+}
+
+impl Premises {
+    /// Of the store at a folder.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn open(root: &Path) -> Result<Self> {
+        let store = Store::open(root)?;
+        Ok(Self { vault: Vault::of(root), shelf: root.join("shared"), store })
+    }
+
+    /// The namespace of a number among the processes of our jails and what the vault holds: for kernels on
+    /// which a namespace has no handle.
+    fn search(&self, kind: Kind, inum: u32) -> Result<Option<OwnedFd>> {
+        let is_it = |fd: &OwnedFd| rustix::fs::fstat(fd).is_ok_and(|s| s.st_ino == u64::from(inum));
+        for owner in self.vault.owners()? {
+            if let Some(fd) = self.vault.open(&owner, kind.name())?.filter(is_it) {
+                return Ok(Some(fd));
+            }
+        }
+        for jid in self.store.jids()? {
+            let Ok(Some(record)) = self.store.read(jid) else { continue };
+            let dirs =
+                record.pieces.iter().filter_map(|p| p.anchor.as_ref()).filter(|a| a.kind() == "cgroup");
+            for dir in dirs.filter(|a| a.object().starts_with('/')) {
+                for pid in cgroup::all_pids(Path::new(dir.object())) {
+                    let path = format!("/proc/{pid}/ns/{}", kind.name());
+                    if let Some(fd) = fs::File::open(path).ok().map(OwnedFd::from).filter(is_it) {
+                        return Ok(Some(fd));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl House for Premises {
+    fn open(&self, anchor: &Anchor) -> Result<Option<OwnedFd>> {
+        let doing = || format!("cannot open {anchor}");
+        if anchor.object().starts_with('/') {
+            return match fs::File::open(anchor.object()) {
+                Ok(file) => Ok(Some(file.into())),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(e) => Err(e).doing_with(doing),
+            };
+        }
+        let handle: Handle = anchor.0.parse().doing_with(doing)?;
+        if handle.id == 0 || !has(Feature::NsfsHandles) {
+            return self.search(handle.kind, handle.inum);
+        }
+        match handle.open() {
+            Ok(fd) => Ok(Some(fd)),
+            Err(Errno::STALE) => Ok(None),
+            Err(e) => Err(e).doing_with(doing),
+        }
+    }
+
+    fn anchor(&self, kind: &str, object: BorrowedFd<'_>) -> Result<Anchor> {
+        let doing = || format!("cannot name the {kind} namespace");
+        match Handle::of(object) {
+            Ok(handle) => Ok(Anchor(handle.to_string())),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                let inode = rustix::fs::fstat(object).doing_with(doing)?.st_ino;
+                let inum = u32::try_from(inode).doing_with(doing)?;
+                let kind = Kind::from_name(kind)
+                    .ok_or_else(|| Error::new(ErrorKind::Failed, format!("{kind} is no namespace")))?;
+                Ok(Anchor(Handle { id: 0, kind, inum }.to_string()))
+            }
+            Err(e) => Err(e).doing_with(doing),
+        }
+    }
+
+    fn hold(&self, owner: &str, name: &str, object: BorrowedFd<'_>) -> Result<()> {
+        self.vault.hold(owner, name, object)
+    }
+
+    fn release(&self, owner: &str) -> Result<()> {
+        self.vault.release(owner)
+    }
+
+    fn held(&self) -> Result<Vec<String>> {
+        self.vault.owners()
+    }
+
+    fn number(&self, series: &str) -> Result<u32> {
+        self.store.number(series)
+    }
+
+    fn stable(&self, words: &str) -> Result<u64> {
+        let secret = self.store.secret()?;
+        let mut hash = SipHasher24::new_with_key(&secret);
+        std::hash::Hasher::write(&mut hash, words.as_bytes());
+        Ok(std::hash::Hasher::finish(&hash))
+    }
+
+    fn shelf(&self) -> &Path {
+        &self.shelf
+    }
+}
+
+/// The namespaces of a process that were just born, by name.
+///
+/// # Errors
+/// The process is gone.
+pub(crate) fn namespaces_of(pidfd: BorrowedFd<'_>, flags: u64) -> Result<Vec<(&'static str, OwnedFd)>> {
+    let kinds = Kind::ALL.into_iter().filter(|k| flags & u64::from(k.flag()) != 0);
+    kinds
+        .map(|kind| {
+            let fd = namespace::of_process(pidfd.as_fd(), kind);
+            Ok((kind.name(), fd.doing_with(|| format!("cannot open the new {} namespace", kind.name()))?))
+        })
+        .collect()
+}

@@ -1,0 +1,630 @@
+//! All jails of a store, and what can be done with them.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use kernel::act::Act;
+use vimage::{
+    Context as _, Driver, Error, ErrorKind, Fds, Finding, Given, Instance, Known, Ledger, Owner, Piece,
+    Recorder, Registry, Result, Settings, Value,
+};
+
+use crate::{
+    birth, cgroup, entry,
+    house::Premises,
+    process::{self, Command, Running},
+    record::{Record, State, parent_of},
+    store::{Locked, Wait},
+};
+
+/// The jails of a store.
+#[derive(Debug)]
+pub struct Jails<'r> {
+    /// The subsystems.
+    pub registry: &'r Registry<Act>,
+    /// Records and vault.
+    pub premises: Premises,
+    recorder: Recorder,
+}
+
+/// A jail that was created.
+#[derive(Debug)]
+pub struct Created {
+    /// Its number.
+    pub jid: u32,
+    /// Its name.
+    pub name: String,
+}
+
+/// How long processes may take to end once they are killed, before the jail is left dying.
+const KILLED: Duration = Duration::from_secs(10);
+/// How long sockets and links may take.
+const DRAINED: Duration = Duration::from_millis(500);
+
+impl<'r> Jails<'r> {
+    /// The jails of the store at a folder.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn open(root: &Path, registry: &'r Registry<Act>) -> Result<Self> {
+        Ok(Self { registry, premises: Premises::open(root)?, recorder: Recorder::from_env() })
+    }
+
+    /// The driver over these jails.
+    #[must_use]
+    pub fn driver(&self) -> Driver<'_, Act> {
+        Driver { registry: self.registry, house: &self.premises, recorder: &self.recorder }
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    /// Creates a jail, and starts its commands if it has any. `announce` is called as soon as the jail
+    /// exists. Waits for the commands, one after another; if one fails the jail is removed again.
+    ///
+    /// # Errors
+    /// See jail(8). Nothing is left of the jail.
+    pub fn create(&self, given: &Given, announce: &mut dyn FnMut(&Created)) -> Result<Created> {
+        let wanted = given.settings.text("name").map(str::to_owned);
+        let jid = given.settings.int("jid").map(u32::try_from).transpose().doing("jid")?;
+        let name = wanted.clone().or_else(|| jid.map(|j| j.to_string())).unwrap_or_default();
+        // Locked against removal for as long as the child is made.
+        let parent = parent_of(&name).map(|p| self.lock_alive(p)).transpose()?;
+        let ancestors = parent.as_ref().map(|p| self.lineage(&p.record)).transpose()?;
+        self.with_lineage(ancestors.as_deref().unwrap_or_default(), |parent| {
+            if let Some(parent) = parent {
+                self.room_below(parent)?;
+            }
+            // Checked before anything is made, under the name it will have or a stand-in for its number.
+            let stand_in = if name.is_empty() { "new" } else { &name };
+            let ask = self.driver().ask(stand_in, jid.unwrap_or(0), given, parent, None)?;
+            let mut settings = ask.settings;
+            let commands = commands(&settings)?;
+            let mut free = |jid| self.give_up(jid);
+            let mut locked = self.premises.store.allocate(wanted.as_deref(), jid, &mut free)?;
+            let created = Created { jid: locked.record.jid, name: locked.record.name.clone() };
+            settings.set("name", Value::Text(created.name.clone()));
+            settings.set("jid", Value::Int(i64::from(created.jid)));
+            let mut journal = locked.journal()?;
+            locked.record.settings = settings.clone();
+            if let Err(error) = locked.save(&mut journal) {
+                let _nothing_made = locked.forget(&self.premises.store);
+                return Err(error);
+            }
+            let owner = Owner {
+                name: created.name.clone(),
+                jid: created.jid,
+                settings,
+                parent,
+                journal,
+                fds: Fds::default(),
+            };
+            self.make(locked, owner, &commands, &created, announce)?;
+            Ok(created)
+        })
+    }
+
+    fn make(
+        &self,
+        mut locked: Locked,
+        mut owner: Owner<'_>,
+        commands: &[Command],
+        created: &Created,
+        announce: &mut dyn FnMut(&Created),
+    ) -> Result<()> {
+        let persist = owner.settings.bool("persist");
+        let proc_is_new = owner.settings.is_new("proc");
+        // A jail of one command is born with it. Of several, each finds the jail persisting.
+        let joint = !persist && commands.len() == 1 && birth::can_join(proc_is_new);
+        if !joint {
+            owner.settings.set("persist", Value::Bool(true));
+        }
+        let done = (|| -> Result<()> {
+            let run = if joint { commands.first() } else { None };
+            let born = birth::bear(&self.driver(), &mut owner, run)?;
+            locked.record.state = State::Alive;
+            locked.record.init = born.init;
+            self.recorder.timed(&owner.name, "record", "save", || locked.save(&mut owner.journal))?;
+            announce(created);
+            if let Some(running) = &born.running {
+                succeed(running, &commands[0])?;
+            }
+            if !joint {
+                for command in commands {
+                    let running = self.start(&mut locked, &mut owner, command)?;
+                    succeed(&running, command)?;
+                }
+            }
+            Ok(())
+        })();
+        owner.fds.clear();
+        if let Err(error) = done {
+            let name = owner.name.clone();
+            let left = self.unmake(vec![(locked, owner)], Instant::now() + DRAINED);
+            let error = if commands.is_empty() { error.doing(&name) } else { error };
+            return Err(match left.first() {
+                Some(left) => error.hint(format!("not all could be undone: {left}")),
+                None => error,
+            });
+        }
+        process::collect();
+        if !joint && !persist {
+            // The hold was for the time of the commands.
+            let new = {
+                let mut new = owner.settings.clone();
+                new.set("persist", Value::Bool(false));
+                new
+            };
+            self.driver().update(&mut owner, &new, &mut |of, acts| entry::inside(of, acts))?;
+            locked.record.settings = new;
+            locked.save(&mut owner.journal)?;
+        }
+        if !persist && !self.has_processes(&owner.instance(&self.premises)) {
+            let errors = self.unmake(vec![(locked, owner)], Instant::now() + DRAINED);
+            return errors.into_iter().next().map_or(Ok(()), Err);
+        }
+        Ok(())
+    }
+
+    fn start(&self, locked: &mut Locked, owner: &mut Owner<'_>, command: &Command) -> Result<Running> {
+        let instance = owner.instance(&self.premises);
+        let init = locked.record.init;
+        let (running, init) =
+            entry::enter(&self.driver(), &self.premises, &instance, init.as_ref(), command)?;
+        if init.is_some() {
+            locked.record.init = init;
+            locked.save(&mut owner.journal)?;
+        }
+        Ok(running)
+    }
+
+    /// Starts a command in a jail that exists.
+    ///
+    /// # Errors
+    /// `jail "x" not found`; a step failed.
+    pub fn enter(&self, word: &str, command: &Command) -> Result<Running> {
+        let mut locked = self.lock_alive(word)?;
+        let lineage = self.lineage(&locked.record)?;
+        self.with_lineage(&lineage[1..], |parent| {
+            let mut owner = self.owner(&locked, parent)?;
+            self.start(&mut locked, &mut owner, command)
+        })
+    }
+
+    /// The record of a living jail.
+    ///
+    /// # Errors
+    /// `jail "x" not found`.
+    pub fn read(&self, word: &str) -> Result<Record> {
+        let jid = self.premises.store.jid(word);
+        let record = jid.map(|jid| self.premises.store.read(jid)).transpose()?.flatten();
+        record.filter(|r| self.is_alive(r)).ok_or_else(|| not_found(word))
+    }
+
+    /// Changes a living jail, and narrows what its descendants have where it must be.
+    ///
+    /// # Errors
+    /// See jail(8). The jail is as before.
+    pub fn modify(&self, word: &str, given: &Given) -> Result<Created> {
+        let mut given = given.clone();
+        if given.settings.text("name") == Some(word) || given.settings.text("name").is_none() {
+            given.settings.remove("name");
+        }
+        given.settings.remove("jid");
+        let mut locked = self.lock_alive(word)?;
+        let lineage = self.lineage(&locked.record)?;
+        let created = Created { jid: locked.record.jid, name: locked.record.name.clone() };
+        self.with_lineage(&lineage[1..], |parent| {
+            let mut owner = self.owner(&locked, parent)?;
+            let new = {
+                let instance = owner.instance(&self.premises);
+                self.driver().ask(&created.name, created.jid, &given, parent, Some(&instance))?.settings
+            };
+            let done = self
+                .driver()
+                .update(&mut owner, &new, &mut |of, acts| entry::inside(of, acts))
+                .doing_with(|| created.name.clone());
+            locked.record.settings = owner.settings.clone();
+            locked.save(&mut owner.journal)?;
+            done?;
+            let changed = owner.instance(&self.premises);
+            self.narrow(&changed)?;
+            Ok(())
+        })?;
+        Ok(created)
+    }
+
+    /// Narrows the children of a jail to what it now allows, and theirs in turn.
+    fn narrow(&self, parent: &Instance<'_>) -> Result<()> {
+        for (name, jid) in self.premises.store.names()? {
+            if parent_of(&name) != Some(parent.name) {
+                continue;
+            }
+            let Some(mut locked) = self.premises.store.lock(jid, Wait::Yes)? else { continue };
+            let less = self.registry.narrowing(&locked.record.settings, parent.settings);
+            if less.iter().next().is_none() {
+                continue;
+            }
+            let mut owner = self.owner(&locked, Some(parent))?;
+            let mut new = owner.settings.clone();
+            new.merge(&less);
+            self.driver()
+                .update(&mut owner, &new, &mut |of, acts| entry::inside(of, acts))
+                .doing_with(|| name)?;
+            locked.record.settings = new;
+            locked.save(&mut owner.journal)?;
+            self.narrow(&owner.instance(&self.premises))?;
+        }
+        Ok(())
+    }
+
+    /// Removes jails and all that are in them. Goes on past failures; what could not be undone stays in a
+    /// dying record, which the next command takes up again. Returns the names of the removed, and failures.
+    ///
+    /// # Errors
+    /// `jail "x" not found`, for the first that is not there; nothing is removed then.
+    pub fn remove(&self, words: &[String]) -> Result<(Vec<String>, Vec<Error>)> {
+        let mut jids = Vec::new();
+        for word in words {
+            let record = self.read(word)?;
+            jids.push((record.name, record.jid));
+        }
+        for (name, jid) in self.premises.store.names()? {
+            if jids.iter().any(|(above, _)| is_below(&name, above)) {
+                jids.push((name, jid));
+            }
+        }
+        // Children before parents; one order for all, so that two removals do not wait for each other.
+        jids.sort_by(|(a, _), (b, _)| (b.matches('.').count(), a).cmp(&(a.matches('.').count(), b)));
+        jids.dedup();
+        let mut owners = Vec::new();
+        for (_, jid) in &jids {
+            if let Some(locked) = self.premises.store.lock(*jid, Wait::Yes)? {
+                let owner = self.owner(&locked, None)?;
+                owners.push((locked, owner));
+            }
+        }
+        let errors = self.unmake(owners, Instant::now() + DRAINED);
+        Ok((jids.into_iter().map(|(name, _)| name).collect(), errors))
+    }
+
+    /// Takes jails down, phase by phase over all of them: processes, entrances, pieces.
+    fn unmake(&self, owners: Vec<(Locked, Owner<'_>)>, drained: Instant) -> Vec<Error> {
+        let mut errors = Vec::new();
+        let (mut locked, mut owners): (Vec<_>, Vec<_>) = owners.into_iter().unzip();
+        for (locked, owner) in locked.iter_mut().zip(&mut owners) {
+            locked.record.state = State::Dying;
+            // Whatever happens now, the name is free. A full file system does not stop a removal.
+            errors.extend(locked.save(&mut owner.journal).err());
+            errors.extend(self.premises.store.unname(&owner.name, owner.jid).err());
+        }
+        let start = Instant::now();
+        let cgroups: Vec<_> =
+            owners.iter().flat_map(|o| o.journal.pieces()).filter_map(|p| p.anchor.as_ref()).collect();
+        let cgroups: Vec<PathBuf> =
+            cgroups.iter().filter(|a| a.object().starts_with('/')).map(|a| a.object().into()).collect();
+        errors.extend(cgroups.iter().filter_map(|dir| cgroup::kill(dir).err()));
+        let deadline = Instant::now() + KILLED;
+        for dir in &cgroups {
+            match cgroup::wait_empty(dir, deadline) {
+                Ok(true) => {}
+                Ok(false) => errors.push(Error::new(
+                    ErrorKind::Busy,
+                    format!("{}: its processes were killed and do not end", dir.display()),
+                )),
+                Err(e) => errors.push(e),
+            }
+        }
+        process::collect();
+        let all = owners.iter().map(|o| o.name.as_str()).collect::<Vec<_>>().join(" ");
+        self.recorder.note(&all, "kill", "processes", start, None);
+        let driver = self.driver();
+        {
+            let instances: Vec<_> = owners.iter().map(|o| o.instance(&self.premises)).collect();
+            errors.extend(driver.quiesce(&instances, drained));
+        }
+        errors.extend(driver.unmake(&mut owners));
+        let settled =
+            self.recorder.timed(&all, "settle", "instances", || driver.settle(&mut owners, Instant::now()));
+        errors.extend(settled.err());
+        for (mut locked, mut owner) in locked.into_iter().zip(owners) {
+            if owner.journal.pieces().is_empty() {
+                errors.extend(locked.forget(&self.premises.store).err());
+                continue;
+            }
+            locked.record.reasons = owner.journal.pieces().iter().map(ToString::to_string).collect();
+            errors.extend(locked.save(&mut owner.journal).err());
+        }
+        errors
+    }
+
+    /// Takes up what removals, crashed commands and jails that ended by themselves left.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn sweep(&self) -> Result<Vec<Error>> {
+        let mut errors = Vec::new();
+        for jid in self.premises.store.jids()? {
+            match self.premises.store.read(jid) {
+                Ok(Some(record)) if self.is_alive(&record) => continue,
+                Ok(_) => {}
+                Err(e) => {
+                    errors.push(e);
+                    continue;
+                }
+            }
+            // One that is locked is being made or removed by another.
+            let Some(locked) = self.premises.store.lock(jid, Wait::No)? else { continue };
+            if self.is_alive(&locked.record) {
+                continue;
+            }
+            let owner = self.owner(&locked, None)?;
+            errors.extend(self.unmake(vec![(locked, owner)], Instant::now() + DRAINED));
+        }
+        Ok(errors)
+    }
+
+    /// Whether the jail that has a wanted name or number is dead, and has now given both up.
+    fn give_up(&self, jid: u32) -> Result<bool> {
+        let Some(locked) = self.premises.store.lock(jid, Wait::No)? else { return Ok(false) };
+        if self.is_alive(&locked.record) {
+            return Ok(false);
+        }
+        let owner = self.owner(&locked, None)?;
+        let number = locked.record.jid;
+        self.unmake(vec![(locked, owner)], Instant::now() + DRAINED);
+        if self.premises.store.read(number)?.is_some() {
+            self.premises.store.renumber(number)?;
+        }
+        Ok(true)
+    }
+
+    /// All jails that can be entered; with `dying`, also those that are on their way out.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn list(&self, dying: bool) -> Result<Vec<Record>> {
+        let mut records = Vec::new();
+        for jid in self.premises.store.jids()? {
+            let Some(record) = self.premises.store.read(jid)? else { continue };
+            if self.is_alive(&record) || (dying && record.state == State::Dying) {
+                records.push(record);
+            }
+        }
+        Ok(records)
+    }
+
+    /// Whether a jail can be entered: it persists, or has processes.
+    #[must_use]
+    pub fn is_alive(&self, record: &Record) -> bool {
+        record.state == State::Alive
+            && (record.settings.bool("persist")
+                || cgroup_of(&record.pieces).is_some_and(|dir| cgroup::populated(&dir)))
+    }
+
+    fn has_processes(&self, of: &Instance<'_>) -> bool {
+        cgroup_of(of.pieces).is_some_and(|dir| cgroup::populated(&dir))
+    }
+
+    /// Runs `act` with a jail as its subsystems see it.
+    ///
+    /// # Errors
+    /// Those of `act`, and of reading its ancestors.
+    pub fn with_instance<T>(
+        &self,
+        record: &Record,
+        act: impl FnOnce(&Instance<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let lineage = self.lineage(record)?;
+        self.with_lineage(&lineage, |own| match own {
+            Some(own) => act(own),
+            None => Err(not_found(&record.name)),
+        })
+    }
+
+    /// A jail's record and those of its ancestors, its own first.
+    fn lineage(&self, record: &Record) -> Result<Vec<Record>> {
+        let mut lineage = vec![record.clone()];
+        let mut name = record.name.as_str();
+        while let Some(parent) = parent_of(name) {
+            let jid = self.premises.store.jid(parent);
+            let record = jid.map(|jid| self.premises.store.read(jid)).transpose()?.flatten();
+            lineage.push(record.ok_or_else(|| not_found(parent))?);
+            name = parent;
+        }
+        Ok(lineage)
+    }
+
+    /// Calls `act` with the first of a lineage, each with the next as its parent; with `None` if it is empty.
+    fn with_lineage<T>(
+        &self,
+        lineage: &[Record],
+        act: impl FnOnce(Option<&Instance<'_>>) -> Result<T>,
+    ) -> Result<T> {
+        let (mut act, mut done) = (Some(act), None);
+        self.descend(lineage, &mut |own| done = act.take().map(|act| act(own)));
+        done.unwrap_or_else(|| Err(Error::new(ErrorKind::NotFound, "no jail specified")))
+    }
+
+    fn descend(&self, lineage: &[Record], act: &mut dyn FnMut(Option<&Instance<'_>>)) {
+        let Some((first, above)) = lineage.split_first() else { return act(None) };
+        self.descend(above, &mut |parent| {
+            act(Some(&Instance {
+                name: &first.name,
+                jid: first.jid,
+                settings: &first.settings,
+                parent,
+                pieces: &first.pieces,
+                fds: Fds::default(),
+                house: &self.premises,
+            }));
+        });
+    }
+
+    fn owner<'a>(&self, locked: &Locked, parent: Option<&'a Instance<'a>>) -> Result<Owner<'a>> {
+        Ok(Owner {
+            name: locked.record.name.clone(),
+            jid: locked.record.jid,
+            settings: locked.record.settings.clone(),
+            parent,
+            journal: locked.journal()?,
+            fds: Fds::default(),
+        })
+    }
+
+    fn lock_alive(&self, word: &str) -> Result<Locked> {
+        let jid = self.premises.store.jid(word).ok_or_else(|| not_found(word))?;
+        let locked = self.premises.store.lock(jid, Wait::Yes)?;
+        let mut locked = locked.ok_or_else(|| not_found(word))?;
+        locked.record.pieces = locked.journal()?.pieces().to_vec();
+        if self.is_alive(&locked.record) { Ok(locked) } else { Err(not_found(word)) }
+    }
+
+    /// Whether one more jail may exist below each ancestor.
+    fn room_below(&self, parent: &Instance<'_>) -> Result<()> {
+        let names = self.premises.store.names()?;
+        let mut above = Some(parent);
+        while let Some(jail) = above {
+            let count = names.iter().filter(|(name, _)| is_below(name, jail.name)).count();
+            if i64::try_from(count).unwrap_or(i64::MAX) >= jail.settings.int("children.max").unwrap_or(0) {
+                return Err(Error::new(ErrorKind::Denied, "prison limit exceeded").hint(format!(
+                    "jail -m name={} children.max={}",
+                    jail.name,
+                    count + 1
+                )));
+            }
+            above = jail.parent;
+        }
+        Ok(())
+    }
+
+    /// How many jails are below one.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn children(&self, name: &str) -> Result<usize> {
+        Ok(self.premises.store.names()?.iter().filter(|(other, _)| is_below(other, name)).count())
+    }
+
+    /// What is wrong: pieces that are recorded and do not exist, and what carries our mark and is in no
+    /// record. Sweeps first.
+    ///
+    /// # Errors
+    /// The store or the kernel cannot be read.
+    pub fn audit(&self) -> Result<Vec<Finding>> {
+        self.sweep()?;
+        let mut findings = Vec::new();
+        let (records, pieces) = self.all_pieces()?;
+        for record in &records {
+            findings.extend(self.with_instance(record, |of| self.driver().missing(of))?);
+        }
+        let jids: Vec<_> = records.iter().map(|r| r.jid).collect();
+        findings.extend(self.driver().shared_findings(&|jid| jids.contains(&jid))?);
+        findings.extend(self.driver().strays(&Known::of(&pieces)));
+        Ok(findings)
+    }
+
+    /// Mends what [`Jails::audit`] finds and can be mended: undoes what is in no record, and what is shared
+    /// and has no users left.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn repair(&self) -> Result<Vec<Error>> {
+        let mut errors = self.sweep()?;
+        let (records, pieces) = self.all_pieces()?;
+        let jids: Vec<_> = records.iter().map(|r| r.jid).collect();
+        errors.extend(self.driver().sweep_shared(&|jid| jids.contains(&jid)).err());
+        let settings = Settings::default();
+        let nobody = Instance {
+            name: "stray",
+            jid: 0,
+            settings: &settings,
+            parent: None,
+            pieces: &[],
+            fds: Fds::default(),
+            house: &self.premises,
+        };
+        for finding in self.driver().strays(&Known::of(&pieces)) {
+            if let Finding::Stray { piece } = finding {
+                errors.extend(self.driver().undo_stray(&piece, &nobody).err());
+            }
+        }
+        Ok(errors)
+    }
+
+    /// How many pieces of each kind were made and freed.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn ledger(&self) -> Result<Ledger> {
+        let (_, pieces) = self.all_pieces()?;
+        Ledger::read(&self.premises.store.root().join("ledger"), &pieces)
+    }
+
+    /// Writes down what this command did: its trace, and what it freed.
+    ///
+    /// # Errors
+    /// The files cannot be written.
+    pub fn close(&self) -> Result<()> {
+        Ledger::add(&self.premises.store.root().join("ledger"), &self.recorder.take_freed())?;
+        self.premises.store.add_trace(&self.recorder.take())
+    }
+
+    /// All records, and all pieces of jails and of what they share.
+    fn all_pieces(&self) -> Result<(Vec<Record>, Vec<Piece>)> {
+        use vimage::{House as _, Shared};
+        let mut records = Vec::new();
+        for jid in self.premises.store.jids()? {
+            records.extend(self.premises.store.read(jid)?);
+        }
+        let mut pieces: Vec<_> = records.iter().flat_map(|r| r.pieces.clone()).collect();
+        for name in Shared::names(self.premises.shelf())? {
+            pieces.extend(Shared::peek(self.premises.shelf(), &name)?.1);
+        }
+        Ok((records, pieces))
+    }
+}
+
+fn not_found(word: &str) -> Error {
+    Error::new(ErrorKind::NotFound, format!("jail \"{word}\" not found"))
+}
+
+/// Whether a name is of a jail in another, at any depth.
+fn is_below(name: &str, above: &str) -> bool {
+    name.strip_prefix(above).is_some_and(|rest| rest.starts_with('.'))
+}
+
+fn cgroup_of(pieces: &[Piece]) -> Option<PathBuf> {
+    let anchors = pieces.iter().filter_map(|p| p.anchor.as_ref());
+    anchors.filter(|a| a.kind() == "cgroup" && a.object().starts_with('/')).map(|a| a.object().into()).next()
+}
+
+/// The commands of a new jail, in order.
+fn commands(settings: &Settings) -> Result<Vec<Command>> {
+    let mut commands: Vec<_> =
+        settings.list("exec.start").iter().map(|line| Command::new(process::words(line))).collect();
+    let command = settings.list("command");
+    if !command.is_empty() {
+        commands.push(Command::new(command.iter().map(Into::into).collect()));
+    }
+    if commands.iter().any(|c| c.argv.is_empty()) {
+        return Err(Error::usage("exec.start: an empty command"));
+    }
+    Ok(commands)
+}
+
+/// Waits for a command; one that fails is an error in jail(8)'s words.
+fn succeed(running: &Running, command: &Command) -> Result<()> {
+    let status = running.wait()?;
+    let name = command.argv.iter().map(|a| a.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    match (status & 0x7f, status >> 8) {
+        (0, 0) => Ok(()),
+        (0, _) => Err(Error::new(ErrorKind::Failed, format!("{name}: failed"))),
+        (signal, _) => Err(Error::new(ErrorKind::Failed, format!("{name}: exited on signal {signal}"))),
+    }
+}

@@ -1,0 +1,188 @@
+//! Processes: which one it is, what it is to become, how it ended.
+
+use std::{
+    ffi::{CString, OsStr, OsString},
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
+    rc::Rc,
+    time::Duration,
+};
+
+use kernel::{
+    pidfd,
+    step::{End, Exec, Step},
+};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid},
+};
+use vimage::{Context as _, Result};
+
+use crate::{cgroup, record::ProcessId};
+
+/// A command to run in a jail.
+#[derive(Debug, Default)]
+pub struct Command {
+    /// The program and its arguments; a program without a slash is looked for along PATH.
+    pub argv: Vec<OsString>,
+    /// The environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// The directory to start in; the jail's root by default.
+    pub dir: Option<OsString>,
+    /// The user, group and supplementary groups; the jail's root by default.
+    pub user: Option<(u32, u32, Vec<u32>)>,
+    /// The terminal that becomes its standard input, output, error output, and its controlling terminal.
+    pub terminal: Option<Rc<OwnedFd>>,
+}
+
+/// A command that runs in a jail.
+#[derive(Debug)]
+pub struct Running {
+    pidfd: OwnedFd,
+    reaper: Reaper,
+}
+
+/// Who collects a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reaper {
+    /// We do: it is our child.
+    Us,
+    /// The jail's init does; the kernel keeps the status with the pidfd (Linux 6.15).
+    Init,
+}
+
+impl Command {
+    /// A command with the caller's environment.
+    #[must_use]
+    pub fn new(argv: Vec<OsString>) -> Self {
+        Self { argv, env: std::env::vars_os().collect(), ..Self::default() }
+    }
+
+    /// The steps of the process, from where it is the jail's root, and its end.
+    ///
+    /// # Errors
+    /// A null byte in an argument.
+    pub(crate) fn program(&self) -> Result<(Vec<Step>, End)> {
+        let text = |s: &OsStr| CString::new(s.as_bytes()).doing("a null byte in the command");
+        let mut steps = vec![Step::Signals, Step::Private];
+        if let Some(terminal) = &self.terminal {
+            steps.push(Step::Session);
+            steps.extend((0..3).map(|n| Step::Dup(terminal.clone(), n)));
+            steps.push(Step::Terminal);
+        }
+        if let Some((uid, gid, groups)) = &self.user {
+            steps.push(Step::Ids { uid: *uid, gid: *gid, groups: groups.clone() });
+        }
+        steps.push(Step::Chdir(self.dir.as_deref().map_or_else(|| Ok(c"/".into()), text)?));
+        let argv = self.argv.iter().map(|a| text(a)).collect::<Result<Vec<_>>>()?;
+        let env = self.env.iter().map(|(name, value)| {
+            let mut both = name.clone();
+            both.push("=");
+            both.push(value);
+            text(&both)
+        });
+        let env = env.collect::<Result<Vec<_>>>()?;
+        let end = End::Exec(self.candidates()?, Exec::new(argv, env));
+        Ok((steps, end))
+    }
+
+    /// The paths at which the program may be, as execvp(3) looks for it.
+    fn candidates(&self) -> Result<Vec<CString>> {
+        let name = self.argv.first().map(|a| a.as_bytes()).unwrap_or_default();
+        let text = |bytes: Vec<u8>| CString::new(bytes).doing("a null byte in the command");
+        if name.contains(&b'/') {
+            return Ok(vec![text(name.to_vec())?]);
+        }
+        let path = self.env.iter().find(|(n, _)| n == "PATH").map(|(_, v)| v.as_bytes());
+        let path = path.unwrap_or(b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        path.split(|b| *b == b':')
+            .map(|dir| text([if dir.is_empty() { b"." } else { dir }, b"/", name].concat()))
+            .collect()
+    }
+}
+
+impl Running {
+    pub(crate) fn new(pidfd: OwnedFd, reaper: Reaper) -> Self {
+        Self { pidfd, reaper }
+    }
+
+    /// The command's pidfd: it turns readable when the command ends.
+    #[must_use]
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Waits for the end of the command. Returns its wait status, as waitpid(2).
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub fn wait(&self) -> Result<i32> {
+        if self.reaper == Reaper::Us {
+            return kernel::spawn::reap(self.pidfd.as_fd()).doing("cannot wait for the command");
+        }
+        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        while let Err(e) = poll(&mut fds, None) {
+            if e != rustix::io::Errno::INTR {
+                return Err(e).doing("cannot wait for the command");
+            }
+        }
+        // It has ended; its status is there when the jail's init has collected it.
+        loop {
+            match pidfd::exit_status(&self.pidfd).doing("cannot read the command's status")? {
+                Some(status) => return Ok(status),
+                None => std::thread::sleep(Duration::from_micros(50)),
+            }
+        }
+    }
+}
+
+/// The identity of an open process.
+///
+/// # Errors
+/// It is gone.
+pub(crate) fn identify(process: BorrowedFd<'_>) -> Result<ProcessId> {
+    let pid = pidfd::pid(process).doing("the process is gone")?.as_raw_nonzero().get();
+    Ok(ProcessId { pid, inode: pidfd::inode(process).unwrap_or(0) })
+}
+
+/// Opens a process; `None` if it has ended.
+#[must_use]
+pub fn open(id: &ProcessId) -> Option<OwnedFd> {
+    let process = pidfd_open(Pid::from_raw(id.pid)?, PidfdFlags::empty()).ok()?;
+    (pidfd::inode(&process).unwrap_or(0) == id.inode && is_alive(process.as_fd())).then_some(process)
+}
+
+/// Whether an open process has not ended.
+pub(crate) fn is_alive(process: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(process, PollFlags::IN)];
+    poll(&mut fds, Some(&rustix::time::Timespec::default())).is_ok_and(|ready| ready == 0)
+}
+
+/// Any living process of a cgroup, opened; `None` if it has none.
+#[must_use]
+pub fn any(dir: &Path) -> Option<(i32, OwnedFd)> {
+    cgroup::pids(dir).into_iter().find_map(|pid| {
+        let process = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+        // A pid that was used again since it was read is no longer in the cgroup.
+        (is_alive(process.as_fd()) && cgroup::pids(dir).contains(&pid)).then_some((pid, process))
+    })
+}
+
+/// Collects all children of ours that have ended, so that none of them holds a jail.
+pub fn collect() {
+    while let Ok(Some(_)) = waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {}
+}
+
+/// The words of a command line as jail(8) runs it: by the shell if it has a character special to it, else
+/// split at blanks.
+#[must_use]
+pub fn words(line: &str) -> Vec<OsString> {
+    const SPECIAL: &str = "\"'$&()*;<>?[]\\`{}|~!\n";
+    if line.contains(|c| SPECIAL.contains(c)) {
+        return vec!["/bin/sh".into(), "-c".into(), line.into()];
+    }
+    line.split_whitespace().map(Into::into).collect()
+}

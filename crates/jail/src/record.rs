@@ -1,0 +1,67 @@
+//! What is written of a jail.
+
+use serde::{Deserialize, Serialize};
+use vimage::{Piece, Settings};
+
+/// A jail's record: one file, replaced by rename.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The format of this file.
+    pub version: u32,
+    /// The jail's number.
+    pub jid: u32,
+    /// Its full name: `a.b` is `b` in `a`.
+    pub name: String,
+    /// Where it is in its life.
+    pub state: State,
+    /// All its values.
+    pub settings: Settings,
+    /// The init of its pid namespace, or its first process: the last that was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<ProcessId>,
+    /// When it was created, in seconds since 1970.
+    pub created: u64,
+    /// Why it is not gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// What was made for it. The journal beside it has what came later.
+    pub pieces: Vec<Piece>,
+}
+
+/// Where a jail is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Being made; what is left of it, should its maker have died, is swept.
+    Creating,
+    /// It can be entered.
+    Alive,
+    /// Removed; something still holds part of it.
+    Dying,
+}
+
+/// A process that is not mistaken for another: a pid is used again, the inode of a pidfd is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessId {
+    /// The pid in our pid namespace.
+    pub pid: i32,
+    /// The inode of its pidfd (Linux 6.9); 0 where the kernel has none.
+    pub inode: u64,
+}
+
+impl Record {
+    /// The format that this program writes and reads.
+    pub const VERSION: u32 = 1;
+
+    /// The name of the jail that this one is in.
+    #[must_use]
+    pub fn parent(&self) -> Option<&str> {
+        parent_of(&self.name)
+    }
+}
+
+/// The name of the jail that one of this name is in: `a.b` of `a.b.c`.
+#[must_use]
+pub fn parent_of(name: &str) -> Option<&str> {
+    name.rsplit_once('.').map(|(parent, _)| parent)
+}

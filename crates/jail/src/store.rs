@@ -1,0 +1,494 @@
+//! The store: a folder a jail, a link a name, under `/run/jail`.
+//!
+//! ```text
+//! jails/3/record    the record, replaced by rename
+//! jails/3/journal   what was made since
+//! names/web -> 3
+//! shared/…          what jails share, each with a record and a journal
+//! numbers/…         the next number of each series
+//! ```
+//!
+//! A folder is locked (flock(2)) by whoever changes its jail. A reader takes no lock.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Seek as _, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, symlink},
+    path::{Path, PathBuf},
+};
+
+use vimage::{Context as _, Error, ErrorKind, Event, Journal, Result, Settings};
+
+use crate::record::{Record, State};
+
+/// The records of all jails.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// The lock on a jail's folder, and its record as it was read under it.
+#[derive(Debug)]
+pub struct Locked {
+    dir: PathBuf,
+    _lock: File,
+    /// The record. [`Locked::save`] writes it.
+    pub record: Record,
+}
+
+/// Whether to wait for a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// As long as it takes.
+    Yes,
+    /// Not at all.
+    No,
+}
+
+/// The greatest jid, as in FreeBSD.
+const JID_MAX: u32 = 999_999;
+
+impl Store {
+    /// The store at a folder, which is made if it is missing.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn open(root: &Path) -> Result<Self> {
+        let store = Self { root: root.to_owned() };
+        for dir in ["jails", "names", "shared", "numbers"] {
+            let dir = store.root.join(dir);
+            if !dir.is_dir() {
+                fs::create_dir_all(&dir).doing_with(|| format!("cannot make {}", dir.display()))?;
+            }
+        }
+        Ok(store)
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn dir(&self, jid: u32) -> PathBuf {
+        self.root.join("jails").join(jid.to_string())
+    }
+
+    /// All jids, in order. Those of dying jails are among them.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn jids(&self) -> Result<Vec<u32>> {
+        let dir = self.root.join("jails");
+        let entries = fs::read_dir(&dir).doing_with(|| format!("cannot read {}", dir.display()))?;
+        let mut jids: Vec<u32> =
+            entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
+        jids.sort_unstable();
+        Ok(jids)
+    }
+
+    /// The jid of a name, or of a number's text.
+    #[must_use]
+    pub fn jid(&self, word: &str) -> Option<u32> {
+        if let Ok(jid) = word.parse::<u32>() {
+            return self.dir(jid).is_dir().then_some(jid);
+        }
+        if word.is_empty() || word.contains('/') {
+            return None;
+        }
+        fs::read_link(self.root.join("names").join(word)).ok()?.to_str()?.parse().ok()
+    }
+
+    /// All names, each with its jid.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn names(&self) -> Result<Vec<(String, u32)>> {
+        let dir = self.root.join("names");
+        let entries = fs::read_dir(&dir).doing_with(|| format!("cannot read {}", dir.display()))?;
+        let mut names: Vec<_> = entries
+            .flatten()
+            .filter_map(|e| {
+                let jid = fs::read_link(e.path()).ok()?.to_str()?.parse().ok()?;
+                Some((e.file_name().into_string().ok()?, jid))
+            })
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// A jail's record with what its journal adds; `None` if there is none. Takes no lock.
+    ///
+    /// # Errors
+    /// It cannot be read or understood.
+    pub fn read(&self, jid: u32) -> Result<Option<Record>> {
+        let dir = self.dir(jid);
+        let Some(mut record) = read_record(&dir)? else { return Ok(None) };
+        let journal = dir.join("journal");
+        if fs::metadata(&journal).is_ok_and(|m| m.len() > 0) {
+            record.pieces = Journal::replay(&journal, record.pieces)?;
+        }
+        Ok(Some(record))
+    }
+
+    /// Locks a jail; `None` if it is not there, or is locked and `wait` says no.
+    ///
+    /// # Errors
+    /// The record cannot be read or understood.
+    pub fn lock(&self, jid: u32, wait: Wait) -> Result<Option<Locked>> {
+        let dir = self.dir(jid);
+        let Some(lock) = lock(&dir, wait)? else { return Ok(None) };
+        // A folder without a record is one whose maker died before it made anything.
+        let record = read_record(&dir)?.unwrap_or_else(|| blank(jid, State::Creating));
+        Ok(Some(Locked { dir, _lock: lock, record }))
+    }
+
+    /// Takes a number and a name for a new jail, and locks it. Without a name it is named by its number.
+    ///
+    /// `free` is asked whether the jail that has the wanted name or number may be passed over; it must then
+    /// have given it up.
+    ///
+    /// # Errors
+    /// FreeBSD's words: `jail 3 already exists`, `jail "web" already exists`, `no available jail IDs`.
+    pub fn allocate(
+        &self,
+        name: Option<&str>,
+        jid: Option<u32>,
+        free: &mut dyn FnMut(u32) -> Result<bool>,
+    ) -> Result<Locked> {
+        let (jid, dir, lock) = match jid {
+            Some(jid) => loop {
+                let dir = self.dir(jid);
+                match fs::create_dir(&dir) {
+                    Ok(()) => {}
+                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                        if !free(jid)? {
+                            return Err(Error::new(ErrorKind::Exists, format!("jail {jid} already exists")));
+                        }
+                        continue;
+                    }
+                    Err(e) => return Err(e).doing_with(|| format!("cannot make {}", dir.display())),
+                }
+                if let Some(lock) = lock(&dir, Wait::Yes)? {
+                    break (jid, dir, lock);
+                }
+            },
+            None => self.next()?,
+        };
+        let number = jid.to_string();
+        let name = name.unwrap_or(&number);
+        let mut locked = Locked { dir, _lock: lock, record: blank(jid, State::Creating) };
+        locked.record.name = name.to_owned();
+        if let Err(error) = self.claim(name, jid, free) {
+            let _unnamed = fs::remove_dir_all(&locked.dir);
+            return Err(error);
+        }
+        Ok(locked)
+    }
+
+    /// The next free jid after the last one given, cyclically.
+    fn next(&self) -> Result<(u32, PathBuf, File)> {
+        for _ in 0..JID_MAX {
+            let jid = 1 + (self.number("jid")? - 1) % JID_MAX;
+            let dir = self.dir(jid);
+            match fs::create_dir(&dir) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                other => {
+                    other.doing_with(|| format!("cannot make {}", dir.display()))?;
+                    if let Some(lock) = lock(&dir, Wait::Yes)? {
+                        return Ok((jid, dir, lock));
+                    }
+                }
+            }
+        }
+        Err(Error::new(ErrorKind::Exists, "no available jail IDs"))
+    }
+
+    /// Makes a name lead to a jid.
+    pub(crate) fn claim(
+        &self,
+        name: &str,
+        jid: u32,
+        free: &mut dyn FnMut(u32) -> Result<bool>,
+    ) -> Result<()> {
+        let link = self.root.join("names").join(name);
+        loop {
+            match symlink(jid.to_string(), &link) {
+                Ok(()) => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(e).doing_with(|| format!("cannot make {}", link.display())),
+            }
+            match self.jid(name) {
+                // A name that leads nowhere is left of a jail whose folder is gone.
+                Some(other) if !self.dir(other).is_dir() => self.unname(name, other)?,
+                Some(other) if free(other)? => self.unname(name, other)?,
+                _ => return Err(Error::new(ErrorKind::Exists, format!("jail \"{name}\" already exists"))),
+            }
+        }
+    }
+
+    /// Gives a name up, if it still leads to the jid.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn unname(&self, name: &str, jid: u32) -> Result<()> {
+        let link = self.root.join("names").join(name);
+        if fs::read_link(&link).is_ok_and(|to| to.to_str() == Some(&jid.to_string())) {
+            fs::remove_file(&link).doing_with(|| format!("cannot remove {}", link.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Moves a dying jail out of the way of one that wants its number: to a free one from the top.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn renumber(&self, jid: u32) -> Result<()> {
+        let doing = || format!("cannot renumber jail {jid}");
+        for top in (1..=JID_MAX).rev() {
+            match fs::rename(self.dir(jid), self.dir(top)) {
+                // A folder that is not empty is not replaced.
+                Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                other => return other.doing_with(doing),
+            }
+        }
+        Err(Error::new(ErrorKind::Exists, "no available jail IDs")).doing_with(doing)
+    }
+
+    /// Adds to the trace: a line an event. A long file makes room for a new one.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn add_trace(&self, events: &[Event]) -> Result<()> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let path = self.root.join("trace");
+        let doing = || format!("cannot write {}", path.display());
+        let mut text = String::new();
+        for event in events {
+            text += &serde_json::to_string(event).doing_with(doing)?;
+            text.push('\n');
+        }
+        if fs::metadata(&path).is_ok_and(|m| m.len() > 1 << 20) {
+            fs::rename(&path, self.root.join("trace.old")).doing_with(doing)?;
+        }
+        let file = File::options().append(true).create(true).open(&path);
+        file.and_then(|mut f| f.write_all(text.as_bytes())).doing_with(doing)
+    }
+
+    /// The trace, oldest first.
+    #[must_use]
+    pub fn trace(&self) -> Vec<Event> {
+        let read = |name| fs::read_to_string(self.root.join(name)).unwrap_or_default();
+        let text = read("trace.old") + &read("trace");
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// The next number of a series, from 1.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn number(&self, series: &str) -> Result<u32> {
+        let path = self.root.join("numbers").join(series);
+        let next = || -> io::Result<u32> {
+            let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
+            file.lock()?;
+            let mut text = String::new();
+            file.read_to_string(&mut text)?;
+            let number = text.trim().parse::<u32>().unwrap_or(0).checked_add(1).unwrap_or(1);
+            file.rewind()?;
+            file.write_all(format!("{number:<10}\n").as_bytes())?;
+            Ok(number)
+        };
+        next().doing_with(|| format!("cannot write {}", path.display()))
+    }
+
+    /// The machine's secret: of its machine-id(5) where it has one, so that what is derived from it stays
+    /// the same; else one that this store makes up. Never shown.
+    ///
+    /// # Errors
+    /// It cannot be read or made.
+    pub fn secret(&self) -> Result<[u8; 16]> {
+        if let Some(id) =
+            fs::read_to_string("/etc/machine-id").ok().and_then(|t| u128::from_str_radix(t.trim(), 16).ok())
+        {
+            // Not the id itself: machine-id(5) asks for something derived from it.
+            return Ok((id ^ u128::from_be_bytes(*b"vimage machine.1")).to_be_bytes());
+        }
+        let path = self.root.join("secret");
+        loop {
+            if let Some(secret) = fs::read(&path).ok().and_then(|b| b.try_into().ok()) {
+                return Ok(secret);
+            }
+            let mut secret = [0; 16];
+            rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty())
+                .doing("cannot make a secret")?;
+            let new = self.root.join(format!("secret.{}", std::process::id()));
+            let doing = || format!("cannot write {}", path.display());
+            let made = File::options().write(true).create_new(true).mode(0o600).open(&new);
+            made.and_then(|mut f| f.write_all(&secret)).doing_with(doing)?;
+            // A link, so that the first of several makers wins.
+            let linked = fs::hard_link(&new, &path);
+            fs::remove_file(&new).doing_with(doing)?;
+            match linked {
+                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e).doing_with(doing),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Locked {
+    /// The journal, on top of the record.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn journal(&self) -> Result<Journal> {
+        Journal::open(&self.dir.join("journal"), self.record.pieces.clone())
+    }
+
+    /// Writes the record with the journal's pieces, and empties the journal.
+    ///
+    /// # Errors
+    /// The file system refuses; record and journal together still say the truth.
+    pub fn save(&mut self, journal: &mut Journal) -> Result<()> {
+        self.record.pieces = journal.pieces().to_vec();
+        let text = serde_json::to_vec(&self.record).doing("cannot encode a record")?;
+        let (new, path) = (self.dir.join("record.new"), self.dir.join("record"));
+        fs::write(&new, text)
+            .and_then(|()| fs::rename(&new, &path))
+            .doing_with(|| format!("cannot write {}", path.display()))?;
+        journal.folded()
+    }
+
+    /// Forgets the jail.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn forget(self, store: &Store) -> Result<()> {
+        store.unname(&self.record.name, self.record.jid)?;
+        fs::remove_dir_all(&self.dir).doing_with(|| format!("cannot remove {}", self.dir.display()))
+    }
+}
+
+fn blank(jid: u32, state: State) -> Record {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Record {
+        version: Record::VERSION,
+        jid,
+        name: jid.to_string(),
+        state,
+        settings: Settings::default(),
+        init: None,
+        created: now.map_or(0, |n| n.as_secs()),
+        reasons: Vec::new(),
+        pieces: Vec::new(),
+    }
+}
+
+fn read_record(dir: &Path) -> Result<Option<Record>> {
+    let path = dir.join("record");
+    let text = match fs::read(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.doing_with(|| format!("cannot read {}", path.display()))?,
+    };
+    #[derive(serde::Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let understood = serde_json::from_slice::<Version>(&text)
+        .and_then(|v| if v.version == Record::VERSION { serde_json::from_slice(&text) } else { Ok(None) })
+        .doing_with(|| format!("cannot understand {}", path.display()))?;
+    match understood {
+        Some(record) => Ok(Some(record)),
+        None => Err(Error::unsupported(format!("{}: its version is not known", path.display()))
+            .hint("it was written by another version of this program, which can remove the jail")),
+    }
+}
+
+/// Locks a folder; `None` if it is gone, or locked and we do not wait.
+fn lock(dir: &Path, wait: Wait) -> Result<Option<File>> {
+    loop {
+        let file = match File::open(dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.doing_with(|| format!("cannot open {}", dir.display()))?,
+        };
+        match wait {
+            Wait::Yes => file.lock().doing_with(|| format!("cannot lock {}", dir.display()))?,
+            Wait::No if file.try_lock().is_err() => return Ok(None),
+            Wait::No => {}
+        }
+        // The one before us may have removed the folder, and another made it anew, while we waited.
+        let id = |m: fs::Metadata| (m.dev(), m.ino());
+        match (file.metadata().map(id), fs::metadata(dir).map(id)) {
+            (Ok(ours), Ok(there)) if ours == there => return Ok(Some(file)),
+            (_, Err(e)) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        (dir, store)
+    }
+
+    fn never(_: u32) -> Result<bool> {
+        Ok(false)
+    }
+
+    #[test]
+    fn a_name_and_a_number_are_given_once() {
+        let (_dir, store) = store();
+        let first = store.allocate(Some("web"), None, &mut never).unwrap();
+        assert_eq!((first.record.jid, store.jid("web"), store.jid("1")), (1, Some(1), Some(1)));
+        let error = store.allocate(Some("web"), None, &mut never).unwrap_err();
+        assert_eq!(error.to_string(), "jail \"web\" already exists");
+        let error = store.allocate(None, Some(1), &mut never).unwrap_err();
+        assert_eq!(error.to_string(), "jail 1 already exists");
+        first.forget(&store).unwrap();
+        assert_eq!((store.jid("web"), store.jids().unwrap()), (None, vec![]));
+        assert_eq!(store.allocate(Some("web"), Some(1), &mut never).unwrap().record.jid, 1);
+    }
+
+    #[test]
+    fn a_name_that_leads_nowhere_is_free() {
+        let (dir, store) = store();
+        symlink("77", dir.path().join("names/web")).unwrap();
+        store.allocate(Some("web"), None, &mut never).unwrap();
+    }
+
+    #[test]
+    fn sixteen_at_once_get_sixteen_numbers_and_one_name() {
+        let (_dir, store) = store();
+        let tries: Vec<_> = std::thread::scope(|s| {
+            let tries: Vec<_> =
+                (0..16).map(|_| s.spawn(|| store.allocate(Some("one"), None, &mut never).is_ok())).collect();
+            tries.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        assert_eq!(tries.into_iter().filter(|ok| *ok).count(), 1);
+        let mut numbers: Vec<_> = std::thread::scope(|s| {
+            let tries: Vec<_> = (0..16).map(|_| s.spawn(|| store.number("n").unwrap())).collect();
+            tries.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        numbers.sort_unstable();
+        assert_eq!(numbers, (1..=16).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_unknown_version_is_refused_and_left_alone() {
+        let (dir, store) = store();
+        fs::create_dir(dir.path().join("jails/5")).unwrap();
+        let path = dir.path().join("jails/5/record");
+        fs::write(&path, r#"{"version":99,"what":"ever"}"#).unwrap();
+        assert!(store.read(5).unwrap_err().to_string().contains("version is not known"));
+        assert!(store.lock(5, Wait::Yes).is_err());
+        assert!(path.exists());
+    }
+}

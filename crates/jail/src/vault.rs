@@ -1,0 +1,273 @@
+//! The vault: a mount namespace of ours in which namespaces and mounts are held without any process.
+//!
+//! In the host's own mount namespace the pins would slow every later `clone(CLONE_NEWNS)` on the machine,
+//! which copies them. The vault itself is held by one pin under the store, on a private mount, since a mount
+//! namespace cannot be pinned on a shared one (mount_namespaces(7)). It goes with the last thing it holds.
+
+use std::{
+    ffi::CString,
+    fs::{self, File},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use kernel::{
+    namespace::{self, Kind, VisitMount},
+    spawn::{How, spawn},
+    step::{End, Program, Step},
+};
+use rustix::{
+    fs::CWD,
+    mount::{
+        MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_bind,
+        mount_change, move_mount, open_tree, unmount,
+    },
+    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+};
+use vimage::{Context as _, Result};
+
+/// The vault of a store.
+#[derive(Debug)]
+pub struct Vault {
+    dir: PathBuf,
+}
+
+/// The lock that keeps the vault from going while it is used.
+#[derive(Debug)]
+struct Use {
+    _lock: File,
+    ns: OwnedFd,
+}
+
+impl Vault {
+    /// The vault under a store's folder. Nothing is made before something is to be held.
+    #[must_use]
+    pub fn of(store: &Path) -> Self {
+        Self { dir: store.join("vault") }
+    }
+
+    /// Holds an object as `name` for an owner.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn hold(&self, owner: &str, name: &str, object: BorrowedFd<'_>) -> Result<()> {
+        let used = self.used_or_made()?;
+        let doing = || format!("cannot hold {name}");
+        let flags = OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+        // A detached mount is moved as it is; a namespace is not a mount yet.
+        let is_mount = name.starts_with("mount:");
+        let visit = VisitMount::enter(&used.ns).doing("cannot enter the vault")?;
+        let tree = if is_mount {
+            None
+        } else {
+            Some(open_tree(object, "", flags | OpenTreeFlags::OPEN_TREE_CLONE).doing_with(doing)?)
+        };
+        let shelf = Path::new("/").join(owner);
+        if !shelf.exists() {
+            fs::create_dir(&shelf).doing_with(doing)?;
+            // A mount of its own, so that one umount takes all below it.
+            mount_bind(&shelf, &shelf).doing_with(doing)?;
+        }
+        let at = shelf.join(file_name(name));
+        let is_dir =
+            is_mount && rustix::fs::fstat(object).doing_with(doing)?.st_mode & 0o170_000 == 0o040_000;
+        match is_dir {
+            true => fs::create_dir(&at).or_else(exists).doing_with(doing)?,
+            false => File::create(&at).map(drop).doing_with(doing)?,
+        }
+        let from = tree.as_ref().map_or(object, AsFd::as_fd);
+        move_mount(from, "", CWD, &at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).doing_with(doing)?;
+        drop(visit);
+        Ok(())
+    }
+
+    /// A held object: a namespace opened, a mount cloned. `None` if it is not held.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn open(&self, owner: &str, name: &str) -> Result<Option<OwnedFd>> {
+        let Some(used) = self.used()? else { return Ok(None) };
+        let at = Path::new("/").join(owner).join(file_name(name));
+        let _visit = VisitMount::enter(&used.ns).doing("cannot enter the vault")?;
+        if !at.exists() {
+            return Ok(None);
+        }
+        if !name.starts_with("mount:") {
+            let file = File::open(&at).doing_with(|| format!("cannot open the held {name}"))?;
+            // A file on which nothing is mounted is no namespace.
+            return Ok(namespace::kind_of(&file).is_ok().then(|| file.into()));
+        }
+        let flags = OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::OPEN_TREE_CLONE;
+        open_tree(CWD, &at, flags).map(Some).doing_with(|| format!("cannot open the held {name}"))
+    }
+
+    /// The names of what an owner holds, in an order in which mounts can be attached.
+    ///
+    /// # Errors
+    /// The vault cannot be entered.
+    pub fn names(&self, owner: &str) -> Result<Vec<String>> {
+        let Some(used) = self.used()? else { return Ok(Vec::new()) };
+        let _visit = VisitMount::enter(&used.ns).doing("cannot enter the vault")?;
+        let entries = fs::read_dir(Path::new("/").join(owner)).into_iter().flatten().flatten();
+        let mut names: Vec<_> = entries
+            .filter_map(|e| Some(e.file_name().to_str()?.replace(',', "/").replace("//", ",")))
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// All owners.
+    ///
+    /// # Errors
+    /// The vault cannot be entered.
+    pub fn owners(&self) -> Result<Vec<String>> {
+        let Some(used) = self.used()? else { return Ok(Vec::new()) };
+        let _visit = VisitMount::enter(&used.ns).doing("cannot enter the vault")?;
+        let entries = fs::read_dir("/").doing("cannot read the vault")?;
+        Ok(entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect())
+    }
+
+    /// Drops all that an owner holds, and the vault itself when nothing is left in it.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn release(&self, owner: &str) -> Result<()> {
+        let Some(used) = self.used()? else { return Ok(()) };
+        let doing = || format!("cannot release {owner}");
+        let empty = {
+            let _visit = VisitMount::enter(&used.ns).doing("cannot enter the vault")?;
+            let shelf = Path::new("/").join(owner);
+            if shelf.exists() {
+                match unmount(&shelf, UnmountFlags::DETACH) {
+                    Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+                    Err(e) => return Err(e).doing_with(doing),
+                }
+                fs::remove_dir_all(&shelf).doing_with(doing)?;
+            }
+            fs::read_dir("/").doing_with(doing)?.next().is_none()
+        };
+        drop(used);
+        if empty { self.close() } else { Ok(()) }
+    }
+
+    /// Takes the vault down, unless it is used again.
+    fn close(&self) -> Result<()> {
+        let Ok(lock) = File::open(&self.dir) else { return Ok(()) };
+        if lock.try_lock().is_err() {
+            return Ok(());
+        }
+        let Some(ns) = self.pinned()? else { return Ok(()) };
+        let visit = VisitMount::enter(&ns).doing("cannot enter the vault")?;
+        let empty = fs::read_dir("/").doing("cannot read the vault")?.next().is_none();
+        drop(visit);
+        if !empty {
+            return Ok(());
+        }
+        drop(ns);
+        let doing = || format!("cannot unmount {}", self.dir.display());
+        unmount(self.pin(), UnmountFlags::DETACH).doing_with(doing)?;
+        unmount(&self.dir, UnmountFlags::DETACH).doing_with(doing)
+    }
+
+    fn pin(&self) -> PathBuf {
+        self.dir.join("ns")
+    }
+
+    /// The vault's namespace, if there is one.
+    fn pinned(&self) -> Result<Option<OwnedFd>> {
+        let Ok(file) = File::open(self.pin()) else { return Ok(None) };
+        Ok(namespace::kind_of(&file).is_ok_and(|k| k == Kind::Mnt).then(|| file.into()))
+    }
+
+    fn used(&self) -> Result<Option<Use>> {
+        let Ok(lock) = File::open(&self.dir) else { return Ok(None) };
+        lock.lock_shared().doing_with(|| format!("cannot lock {}", self.dir.display()))?;
+        Ok(self.pinned()?.map(|ns| Use { _lock: lock, ns }))
+    }
+
+    fn used_or_made(&self) -> Result<Use> {
+        loop {
+            if let Some(used) = self.used()? {
+                return Ok(used);
+            }
+            let doing = || format!("cannot make the vault {}", self.dir.display());
+            fs::create_dir(&self.dir).or_else(exists).doing_with(doing)?;
+            // The lock is on the folder below the mount that we are about to put on it.
+            let lock = File::open(&self.dir).doing_with(doing)?;
+            lock.lock().doing_with(doing)?;
+            if self.pinned()?.is_none() {
+                self.make()?;
+            }
+        }
+    }
+
+    fn make(&self) -> Result<()> {
+        let doing = || format!("cannot make the vault {}", self.dir.display());
+        mount_bind(&self.dir, &self.dir).doing_with(doing)?;
+        mount_change(&self.dir, MountPropagationFlags::PRIVATE).doing_with(doing)?;
+        File::create(self.pin()).doing_with(doing)?;
+        // The kernel refuses to pin a mount namespace in one that it counts as younger (EINVAL); since Linux
+        // 6.18 it tells the age by ids that are handed out in batches, one for each cpu: try them all.
+        let own = sched_getaffinity(None).doing_with(doing)?;
+        let cpus = (0..CpuSet::MAX_CPU).filter(|cpu| own.is_set(*cpu)).chain([0; 1]);
+        let mut pinned = Err(rustix::io::Errno::INVAL);
+        for cpu in cpus {
+            let mut one = CpuSet::new();
+            one.set(cpu);
+            if sched_setaffinity(None, &one).is_err() {
+                continue;
+            }
+            let ns = self.namespace();
+            sched_setaffinity(None, &own).doing_with(doing)?;
+            pinned = self.bind(&ns?);
+            if pinned != Err(rustix::io::Errno::INVAL) && pinned != Err(rustix::io::Errno::LOOP) {
+                break;
+            }
+        }
+        if pinned.is_err() {
+            let _unpinned = unmount(&self.dir, UnmountFlags::DETACH);
+        }
+        pinned.doing_with(doing)
+    }
+
+    fn bind(&self, ns: &OwnedFd) -> rustix::io::Result<()> {
+        let flags = OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+        let tree = open_tree(ns, "", flags | OpenTreeFlags::OPEN_TREE_CLONE)?;
+        move_mount(tree, "", CWD, self.pin(), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+    }
+
+    /// A mount namespace with an empty tmpfs as its only mount.
+    fn namespace(&self) -> Result<OwnedFd> {
+        let doing = || format!("cannot make the vault {}", self.dir.display());
+        let path = CString::new(self.dir.as_os_str().as_encoded_bytes()).doing_with(doing)?;
+        let steps = vec![
+            Step::Propagate(MountPropagationFlags::REC | MountPropagationFlags::PRIVATE),
+            Step::Mount {
+                kind: c"tmpfs".into(),
+                at: path.clone(),
+                flags: MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC,
+                data: c"mode=700".into(),
+            },
+            Step::Chdir(path),
+            Step::Pivot,
+            Step::Wait(0),
+        ];
+        let how = How { namespaces: u64::from(Kind::Mnt.flag()), ..How::default() };
+        let child = spawn(Program::new(steps, End::Exit), how).doing_with(doing)?;
+        let ns = namespace::of_process(child.pidfd(), Kind::Mnt).doing_with(doing)?;
+        let done = child.finish().doing_with(doing)?;
+        for pidfd in &done.pidfds {
+            let _status = kernel::spawn::reap(pidfd.as_fd());
+        }
+        Ok(ns)
+    }
+}
+
+/// A name as one component of a path.
+fn file_name(name: &str) -> String {
+    name.replace(',', ",,").replace('/', ",")
+}
+
+fn exists(e: std::io::Error) -> std::io::Result<()> {
+    if e.kind() == std::io::ErrorKind::AlreadyExists { Ok(()) } else { Err(e) }
+}

@@ -1,0 +1,54 @@
+//! The pid namespace: a jail sees its own processes alone. pid_namespaces(7).
+//!
+//! It is made with the jail's first process and ends with its last, so nothing of it is recorded.
+
+use kernel::{act::Act, namespace::Kind as Namespace};
+use vimage::{Ask, Entry, Error, ErrorKind, Instance, Kind, Mode, Param, Result, Subsystem, When};
+
+/// The subsystem.
+#[derive(Debug)]
+pub struct Proc;
+
+static PARAMS: &[Param] = &[Param {
+    name: "proc",
+    kind: Kind::Mode(&[Mode::New, Mode::Inherit]),
+    when: When::Create,
+    default: Some("new"),
+    help: "whether the jail sees its own processes alone",
+    doc: "With new, the jail has a pid namespace of its own, whose init is a tiny program that only collects \
+          processes. With inherit, pids are the host's, as in FreeBSD, and the host's processes can be seen.",
+    ..Param::BASE
+}];
+
+impl Subsystem<Act> for Proc {
+    fn name(&self) -> &'static str {
+        "proc"
+    }
+
+    fn about(&self) -> &'static str {
+        "pid namespace"
+    }
+
+    fn params(&self) -> &'static [Param] {
+        PARAMS
+    }
+
+    fn after(&self) -> &'static [&'static str] {
+        &["user"]
+    }
+
+    fn check(&self, ask: &Ask<'_>) -> Result<()> {
+        match ask.parent {
+            Some(parent) if !ask.settings.is_new("proc") && parent.settings.is_new("proc") => {
+                Err(Error::new(ErrorKind::Denied, "proc=inherit: Operation not permitted")
+                    .hint("the parent has pids of its own, which end with its processes"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn enter(&self, of: &Instance<'_>, how: Entry) -> Result<Vec<Act>> {
+        let new = of.settings.is_new("proc") && how != Entry::Joining;
+        Ok(if new { vec![Act::Namespace(Namespace::Pid, None)] } else { Vec::new() })
+    }
+}

@@ -1,0 +1,236 @@
+//! The root: a jail's file tree and what is mounted in it. mount_namespaces(7).
+//!
+//! Its mounts are prepared before the jail is born, detached from every tree, and attached by each first
+//! process in a mount namespace made for it. So nothing of them is ever mounted on the host.
+
+mod dev;
+pub use dev::open_terminal;
+
+mod fstab;
+mod tree;
+
+use std::{
+    ffi::CString,
+    os::fd::{AsFd as _, OwnedFd},
+    path::Path,
+    rc::Rc,
+};
+
+use kernel::{
+    act::Act,
+    mount::{Attr, mount_setattr},
+    namespace::Kind as Namespace,
+    step::{Stage, Step},
+};
+use rustix::{
+    fs::AtFlags,
+    io::Errno,
+    mount::{MountAttrFlags, MountFlags, MountPropagationFlags},
+};
+use vimage::{Ask, Context as _, Entry, Error, Instance, Kind, Param, Plan, Result, Site, Subsystem, When};
+
+use crate::user;
+
+/// The subsystem.
+#[derive(Debug)]
+pub struct Root;
+
+static PARAMS: &[Param] = &[
+    Param {
+        name: "path",
+        kind: Kind::Text { max: 4095 },
+        when: When::Create,
+        default: Some("/"),
+        help: "the directory that is the jail's root",
+        doc: "The directory that is the jail's root. With user=new, the tree is mounted so that its files keep \
+              their owners inside. The root / itself is shared with the rights of others, and the jail has a \
+              /run, /tmp and /var/tmp of its own.",
+        ..Param::BASE
+    },
+    Param {
+        name: "mount",
+        kind: Kind::List { commas: false },
+        when: When::Create,
+        help: "file systems to mount in the jail, a line of fstab(5) each",
+        doc: "File systems to mount in the jail: a line of fstab(5) each, with a mount point below the jail's \
+              root. The type none (or nullfs, or bind) mounts a directory or file of the host; options are ro, \
+              rw, nosuid, nodev, noexec, and those of the file system.",
+        ..Param::BASE
+    },
+    Param {
+        name: "mount.fstab",
+        kind: Kind::Text { max: 4095 },
+        when: When::Create,
+        help: "a file of such lines",
+        doc: "An fstab(5) file, whose lines are mounted before those of mount.",
+        ..Param::BASE
+    },
+];
+
+impl Subsystem<Act> for Root {
+    fn name(&self) -> &'static str {
+        "root"
+    }
+
+    fn about(&self) -> &'static str {
+        "file tree, mounts, /dev, /proc, /sys"
+    }
+
+    fn params(&self) -> &'static [Param] {
+        PARAMS
+    }
+
+    fn after(&self) -> &'static [&'static str] {
+        &["user", "shm"]
+    }
+
+    fn check(&self, ask: &Ask<'_>) -> Result<()> {
+        if ask.living.is_some() {
+            return Ok(());
+        }
+        let path = ask.settings.text("path").unwrap_or("/");
+        if !path.starts_with('/') {
+            return Err(Error::usage(format!("path {path}: not an absolute pathname")));
+        }
+        let found = std::fs::metadata(path).doing_with(|| format!("path {path}"))?;
+        if !found.is_dir() {
+            return Err(Error::usage(format!("path {path}: Not a directory")));
+        }
+        fstab::lines(&ask.settings).map(drop)
+    }
+
+    fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
+        let instance = site.instance();
+        let path = site.settings.text("path").unwrap_or("/");
+        let mut prepared = tree::clone(Path::new(path))?;
+        if path == "/" {
+            for (at, mode) in [("/run", "755"), ("/tmp", "1777"), ("/var/tmp", "1777")] {
+                prepared.push((at.to_owned(), tree::tmpfs(mode, None)?));
+            }
+        }
+        prepared.extend(dev::make(user::nearest_ids(&instance))?);
+        let inherits = |name| !site.settings.is_new(name);
+        if site.settings.is_new("user") {
+            // Neither can be mounted by the root of a user namespace that does not own what they show.
+            for (at, shared) in [("/proc", inherits("proc")), ("/sys", inherits("vnet"))] {
+                if shared {
+                    prepared.push((at.to_owned(), tree::clone_one(Path::new(at))?));
+                }
+            }
+        }
+        for line in fstab::lines(site.settings)? {
+            prepared.push((line.at.clone(), line.mount()?));
+        }
+        let prepared = prepared.into_iter().map(|(at, tree)| (format!("mount:{at}"), tree)).collect();
+        Ok(Plan { birth: Vec::new(), prepared })
+    }
+
+    fn create(&self, site: &mut Site<'_>) -> Result<()> {
+        let instance = site.instance();
+        let map = user::ids(&instance).filter(|i| !i.identity).and_then(|_| site.fds.get("user"));
+        let host = site.settings.text("path") == Some("/");
+        let given: Vec<_> = fstab::lines(site.settings)?.into_iter().map(|l| l.at).collect();
+        for (at, tree) in trees(&instance) {
+            // What lies below a host's umount must not hold it up; what the jail mounts stays inside.
+            let propagation = MountPropagationFlags::DOWNSTREAM;
+            let mapped = map.as_deref().filter(|_| is_mapped(&at, host, &given)).map(OwnedFd::as_fd);
+            let set = if at == "/sys" { MountAttrFlags::MOUNT_ATTR_RDONLY } else { MountAttrFlags::empty() };
+            let attr = Attr { set, propagation, userns: mapped, ..Attr::default() };
+            match mount_setattr(&tree, c"", AtFlags::EMPTY_PATH, &attr) {
+                Ok(()) => {}
+                Err(Errno::INVAL) if mapped.is_some() && at != "/" && !given.contains(&at) => {
+                    site.fds.remove(&format!("mount:{at}"));
+                }
+                Err(Errno::INVAL) if mapped.is_some() => {
+                    let path = site.settings.text("path").unwrap_or("/");
+                    let what = if at == "/" { format!("path {path}") } else { format!("mount: {at}") };
+                    return Err(Error::unsupported(format!("{what}: its file system cannot be id-mapped"))
+                        .hint("user=inherit does without"));
+                }
+                Err(e) => return Err(e).doing_with(|| format!("mount: cannot prepare {at}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn enter(&self, of: &Instance<'_>, how: Entry) -> Result<Vec<Act>> {
+        if how == Entry::Joining {
+            return Ok(Vec::new());
+        }
+        let user_is_new = of.settings.is_new("user");
+        let mut steps = vec![Step::Propagate(MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM)];
+        let trees = trees(of);
+        let has = |at: &str| trees.iter().any(|(t, _)| t == at);
+        let shows = |at: &str| !has(at);
+        for (at, tree) in &trees {
+            if at == "/" {
+                steps.push(Step::Root(tree.clone()));
+                continue;
+            }
+            let target = text(at)?;
+            // Those in our own /dev are there already.
+            if !at.starts_with("/dev/") {
+                steps.extend(parents(at)?.into_iter().map(Step::Mkdir));
+                let is_dir = rustix::fs::fstat(tree).is_ok_and(|s| s.st_mode & 0o170_000 == 0o040_000);
+                steps.push(if is_dir { Step::Mkdir(target.clone()) } else { Step::Touch(target.clone()) });
+            }
+            steps.push(Step::Attach(tree.clone(), target));
+        }
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        let mount = |kind: &str, at: &str, flags| {
+            Ok::<_, Error>(Step::Mount { kind: text(kind)?, at: text(at)?, flags, data: c"".into() })
+        };
+        if shows("/proc") {
+            steps.extend([Step::Mkdir(c"/proc".into()), mount("proc", "/proc", flags)?]);
+        }
+        if shows("/sys") {
+            steps.extend([Step::Mkdir(c"/sys".into()), mount("sysfs", "/sys", flags | MountFlags::RDONLY)?]);
+        }
+        if of.settings.is_new("mqueue") || !user_is_new {
+            steps.push(mount("mqueue", "/dev/mqueue", flags)?);
+        }
+        if !user_is_new {
+            // The host's root may write these by its uid alone, whatever its capabilities.
+            for at in
+                [c"/proc/sys", c"/proc/sysrq-trigger", c"/proc/irq", c"/proc/bus", c"/proc/fs", c"/proc/acpi"]
+            {
+                steps.push(Step::ReadOnly(at.into()));
+            }
+        }
+        let mut acts = vec![Act::Namespace(Namespace::Mnt, None)];
+        acts.extend(steps.into_iter().map(|step| Act::Step(Stage::Mounts, step)));
+        Ok(acts)
+    }
+}
+
+/// The prepared mounts of a jail in an order in which they can be attached.
+fn trees(of: &Instance<'_>) -> Vec<(String, Rc<OwnedFd>)> {
+    let mut trees: Vec<_> = of
+        .fds
+        .names()
+        .into_iter()
+        .filter_map(|name| Some((name.strip_prefix("mount:")?.to_owned(), of.fds.get(&name)?)))
+        .collect();
+    trees.sort_by(|(a, _), (b, _)| a.cmp(b));
+    trees
+}
+
+/// Whether a mount's files keep their owners by a mapping. The host's own tree is shared with the rights of
+/// others: mapped, it would make the jail's root the host's. devpts and the shared memory of the jail have
+/// the jail's ids in their files already; of proc and sysfs, ids mean nothing.
+fn is_mapped(at: &str, host: bool, given: &[String]) -> bool {
+    let ours = ["/run", "/tmp", "/var/tmp", "/dev"].contains(&at);
+    let never = ["/dev/pts", "/dev/shm", "/proc", "/sys"].contains(&at);
+    given.iter().any(|g| g == at) || (!never && !at.starts_with("/dev/") && (!host || ours))
+}
+
+/// The directories above a path, from the top.
+fn parents(at: &str) -> Result<Vec<CString>> {
+    let mut all: Vec<_> = Path::new(at).ancestors().skip(1).filter(|p| *p != Path::new("/")).collect();
+    all.reverse();
+    all.into_iter().map(|p| text(&p.to_string_lossy())).collect()
+}
+
+fn text(s: &str) -> Result<CString> {
+    CString::new(s).doing_with(|| format!("mount: {s:?}"))
+}

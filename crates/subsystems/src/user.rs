@@ -1,0 +1,239 @@
+//! The user namespace: a jail's ids are not the host's. user_namespaces(7).
+//!
+//! A range of 65,536 ids is allocated for the jail, and as many more for each child it may have. Where we
+//! are ourselves in a user namespace, which has no ids to spare, the jail's are ours.
+
+use std::{fs, io, path::PathBuf};
+
+use kernel::{
+    act::Act,
+    namespace::Kind as Namespace,
+    step::{Stage, Step},
+};
+use serde::{Deserialize, Serialize};
+use vimage::{
+    Context as _, Doomed, Error, ErrorKind, House, Instance, Kind, Known, Mode, Param, Piece, Plan, Result,
+    Site, Subsystem, When,
+};
+
+/// The subsystem.
+#[derive(Debug)]
+pub struct User;
+
+/// The ids of one jail.
+const RANGE: u32 = 65_536;
+/// The first id that we allocate. Below lie the ids of users, of /etc/subuid, and of systemd's containers,
+/// which end at 0x6fff_ffff (systemd's UIDS-GIDS).
+const FIRST: u32 = 0x7000_0000;
+/// How many ranges there are: the last ids stand for "nobody" and "no change".
+const RANGES: u32 = (0xfffe_0000 - FIRST) / RANGE;
+
+/// Which ids a jail has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ids {
+    /// The jail's root, as the initial user namespace or, with `identity`, our own sees it.
+    pub base: u32,
+    /// The same, as the parent jail's user namespace sees it.
+    pub lower: u32,
+    /// How many ids.
+    pub count: u32,
+    /// Whether ids are the same inside and outside, so that files need no mapping.
+    pub identity: bool,
+}
+
+static PARAMS: &[Param] = &[Param {
+    name: "user",
+    kind: Kind::Mode(&[Mode::New, Mode::Inherit]),
+    when: When::Create,
+    default: Some("new"),
+    help: "whether the jail's ids are its own",
+    doc: "With new, the jail has a user namespace of its own and a range of ids: its root is nobody on the host, \
+          and the files of its tree keep their owners by an id-mapped mount. With inherit, an id inside is the \
+          same id outside, as in FreeBSD; capabilities and a filter of system calls are then all that keeps the \
+          jail's root from the host.",
+    ..Param::BASE
+}];
+
+impl Subsystem<Act> for User {
+    fn name(&self) -> &'static str {
+        "user"
+    }
+
+    fn about(&self) -> &'static str {
+        "user namespace and its range of ids"
+    }
+
+    fn params(&self) -> &'static [Param] {
+        PARAMS
+    }
+
+    fn after(&self) -> &'static [&'static str] {
+        &["jail"]
+    }
+
+    fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
+        if !site.settings.is_new("user") {
+            return Ok(Plan::default());
+        }
+        let children = site.settings.int("children.max").unwrap_or(0);
+        let wanted = u32::try_from(children).ok().and_then(|c| c.checked_add(1)?.checked_mul(RANGE));
+        let wanted = wanted.ok_or_else(|| too_many(children))?;
+        match (site.parent.map(ids).and_then(|i| i.filter(|i| !i.identity)), own_ids()?) {
+            (Some(parents), _) => {
+                let inside = (parents.base..parents.base + parents.count).step_by(RANGE as usize).skip(1);
+                let fits = inside.filter(|b| b + wanted <= parents.base + parents.count);
+                take(site, fits, wanted, parents.base)?;
+            }
+            (None, Some(own)) => {
+                let piece = Piece::new("ids", "own").with(own);
+                site.make(piece, || Ok(()))?;
+            }
+            (None, None) => {
+                let start = site.house.number("range")?;
+                let slots = (0..RANGES).map(|n| FIRST + (start.wrapping_add(n) % RANGES) * RANGE);
+                take(
+                    site,
+                    slots.filter(|b| b.checked_add(wanted).is_some_and(|end| end <= 0xfffe_0000)),
+                    wanted,
+                    0,
+                )?;
+            }
+        }
+        let root = Step::Ids { uid: 0, gid: 0, groups: Vec::new() };
+        let birth = vec![Act::Namespace(Namespace::User, None), Act::Step(Stage::Ids, root)];
+        Ok(Plan { birth, prepared: Vec::new() })
+    }
+
+    fn create(&self, site: &mut Site<'_>) -> Result<()> {
+        let Some(ids) = ids(&site.instance()) else { return Ok(()) };
+        site.adopt(Namespace::User.name())?;
+        let process =
+            site.fds.get("process").ok_or_else(|| Error::new(ErrorKind::Failed, "no process was born"))?;
+        let pid = kernel::pidfd::pid(&process).doing("the first process has died")?.as_raw_nonzero();
+        let map = format!("0 {} {}\n", ids.lower, ids.count);
+        for file in ["uid_map", "gid_map"] {
+            let path = format!("/proc/{pid}/{file}");
+            fs::write(&path, &map)
+                .doing_with(|| format!("user: cannot write \"{}\" to {path}", map.trim()))?;
+        }
+        Ok(())
+    }
+
+    fn undo(&self, doomed: &[Doomed<'_>]) -> Vec<Result<()>> {
+        doomed
+            .iter()
+            .map(|d| {
+                let Some(ids) = read(d.piece).filter(|_| d.piece.kind == "range") else { return Ok(()) };
+                for slot in slots(ids.base, ids.count) {
+                    let path = claim(d.of.house, slot);
+                    match fs::remove_file(&path) {
+                        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                            return Err(e).doing_with(|| format!("cannot remove {}", path.display()));
+                        }
+                        _ => {}
+                    }
+                }
+                Ok(())
+            })
+            .collect()
+    }
+
+    fn exists(&self, piece: &Piece, house: &dyn House) -> Result<bool> {
+        let Some(ids) = read(piece).filter(|_| piece.kind == "range") else { return Ok(true) };
+        Ok(slots(ids.base, ids.count).all(|slot| claim(house, slot).exists()))
+    }
+
+    fn strays(&self, known: &Known, house: &dyn House) -> Result<Vec<Piece>> {
+        let mut strays = Vec::new();
+        for entry in fs::read_dir(claim(house, 0).with_file_name("")).into_iter().flatten().flatten() {
+            let text = fs::read_to_string(entry.path()).unwrap_or_default();
+            let Some(base) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
+            // A slot says which range it is part of.
+            if !known.has("user", "range", text.trim()) {
+                let ids = Ids { base, lower: base, count: RANGE, identity: false };
+                strays.push(Piece::new("range", base.to_string()).with(ids));
+            }
+        }
+        Ok(strays)
+    }
+}
+
+/// The ids of a jail that has a user namespace of its own.
+#[must_use]
+pub fn ids(of: &Instance<'_>) -> Option<Ids> {
+    of.pieces_of("user", "range").chain(of.pieces_of("user", "ids")).find_map(read)
+}
+
+/// The ids that a jail's root and users are on the host: its own, or the nearest ancestor's.
+#[must_use]
+pub fn nearest_ids(of: &Instance<'_>) -> Option<Ids> {
+    ids(of).or_else(|| nearest_ids(of.parent?))
+}
+
+fn read(piece: &Piece) -> Option<Ids> {
+    serde_json::from_value(piece.data.clone()).ok()
+}
+
+fn too_many(children: i64) -> Error {
+    Error::new(ErrorKind::Failed, "user: no range of ids is free")
+        .hint(format!("each jail has {RANGE} ids, and as many for each of the {children} of children.max"))
+}
+
+/// The slots of a range.
+fn slots(base: u32, count: u32) -> impl Iterator<Item = u32> {
+    (base..base + count).step_by(RANGE as usize)
+}
+
+/// The file that says that a slot is taken. Child jails take theirs inside their parent's range, so a slot
+/// is marked by its first id and whether it is a child's.
+fn claim(house: &dyn House, base: u32) -> PathBuf {
+    house.shelf().with_file_name("ranges").join(base.to_string())
+}
+
+/// Takes the first range of which all slots are free.
+fn take(site: &mut Site<'_>, bases: impl Iterator<Item = u32>, count: u32, parent: u32) -> Result<()> {
+    let house = site.house;
+    let dir = claim(house, 0).with_file_name("");
+    fs::create_dir_all(&dir).doing_with(|| format!("cannot make {}", dir.display()))?;
+    for base in bases {
+        // A child's first slot is its own; the others it may give to children of its own.
+        if slots(base, count).any(|slot| claim(house, slot).exists()) {
+            continue;
+        }
+        let ids = Ids { base, lower: base - parent, count, identity: false };
+        let piece = Piece::new("range", base.to_string()).with(ids);
+        let mut lost = false;
+        site.make(piece.clone(), || {
+            for slot in slots(base, if parent == 0 { count } else { RANGE }) {
+                let path = claim(house, slot);
+                let made = fs::File::options().write(true).create_new(true).open(&path);
+                match made.and_then(|mut f| io::Write::write_all(&mut f, base.to_string().as_bytes())) {
+                    // Another took it between our look and now.
+                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                        lost = true;
+                        return Ok(());
+                    }
+                    other => other.doing_with(|| format!("cannot write {}", path.display()))?,
+                }
+            }
+            Ok(())
+        })?;
+        if !lost {
+            return Ok(());
+        }
+        site.unmake(&Piece { subsystem: "user".to_owned(), ..piece }, || Ok(()))?;
+    }
+    Err(too_many(i64::from(count / RANGE) - 1))
+}
+
+/// The ids of our own user namespace, if it is not the initial one.
+fn own_ids() -> Result<Option<Ids>> {
+    let text = fs::read_to_string("/proc/self/uid_map").doing("cannot read /proc/self/uid_map")?;
+    let mut fields = text.lines().next().unwrap_or_default().split_whitespace().map(str::parse::<u32>);
+    let (Some(Ok(inside)), Some(Ok(_)), Some(Ok(count))) = (fields.next(), fields.next(), fields.next())
+    else {
+        return Err(Error::new(ErrorKind::Failed, "user: cannot understand /proc/self/uid_map"));
+    };
+    let whole = count == u32::MAX;
+    Ok((!whole).then_some(Ids { base: inside, lower: inside, count, identity: true }))
+}
