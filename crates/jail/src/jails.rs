@@ -130,6 +130,9 @@ impl<'r> Jails<'r> {
             locked.record.state = State::Alive;
             locked.record.init = born.init;
             self.recorder.timed(&owner.name, "record", "save", || locked.save(&mut owner.journal))?;
+            if persist {
+                self.premises.store.set_pending(owner.jid, false)?;
+            }
             announce(created);
             if let Some(running) = &born.running {
                 succeed(running, &commands[0])?;
@@ -231,6 +234,7 @@ impl<'r> Jails<'r> {
                 .doing_with(|| created.name.clone());
             locked.record.settings = owner.settings.clone();
             locked.save(&mut owner.journal)?;
+            self.premises.store.set_pending(created.jid, !owner.settings.bool("persist"))?;
             done?;
             let changed = owner.instance(&self.premises);
             self.narrow(&changed)?;
@@ -301,6 +305,7 @@ impl<'r> Jails<'r> {
             locked.record.state = State::Dying;
             // Whatever happens now, the name is free. A full file system does not stop a removal.
             errors.extend(locked.save(&mut owner.journal).err());
+            errors.extend(self.premises.store.set_pending(owner.jid, true).err());
             errors.extend(self.premises.store.unname(&owner.name, owner.jid).err());
         }
         let start = Instant::now();
@@ -349,7 +354,7 @@ impl<'r> Jails<'r> {
     /// The store cannot be read.
     pub fn sweep(&self) -> Result<Vec<Error>> {
         let mut errors = Vec::new();
-        for jid in self.premises.store.jids()? {
+        for jid in self.premises.store.pending()? {
             match self.premises.store.read(jid) {
                 Ok(Some(record)) if self.is_alive(&record) => continue,
                 Ok(_) => {}
@@ -359,7 +364,12 @@ impl<'r> Jails<'r> {
                 }
             }
             // One that is locked is being made or removed by another.
-            let Some(locked) = self.premises.store.lock(jid, Wait::No)? else { continue };
+            let Some(locked) = self.premises.store.lock(jid, Wait::No)? else {
+                if self.premises.store.read(jid)?.is_none() && !self.premises.store.jids()?.contains(&jid) {
+                    self.premises.store.set_pending(jid, false)?;
+                }
+                continue;
+            };
             if self.is_alive(&locked.record) {
                 continue;
             }

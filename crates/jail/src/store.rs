@@ -6,6 +6,7 @@
 //! names/web -> 3
 //! shared/…          what jails share, each with a record and a journal
 //! numbers/…         the next number of each series
+//! pending/3         the jail may have to be swept: it is being made, dies with its processes, or is dying
 //! ```
 //!
 //! A folder is locked (flock(2)) by whoever changes its jail. A reader takes no lock.
@@ -55,7 +56,7 @@ impl Store {
     /// The folder cannot be made.
     pub fn open(root: &Path) -> Result<Self> {
         let store = Self { root: root.to_owned() };
-        for dir in ["jails", "names", "shared", "numbers"] {
+        for dir in ["jails", "names", "shared", "numbers", "pending"] {
             let dir = store.root.join(dir);
             if !dir.is_dir() {
                 fs::create_dir_all(&dir).doing_with(|| format!("cannot make {}", dir.display()))?;
@@ -79,12 +80,39 @@ impl Store {
     /// # Errors
     /// The store cannot be read.
     pub fn jids(&self) -> Result<Vec<u32>> {
-        let dir = self.root.join("jails");
+        self.numbered("jails")
+    }
+
+    fn numbered(&self, folder: &str) -> Result<Vec<u32>> {
+        let dir = self.root.join(folder);
         let entries = fs::read_dir(&dir).doing_with(|| format!("cannot read {}", dir.display()))?;
         let mut jids: Vec<u32> =
             entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
         jids.sort_unstable();
         Ok(jids)
+    }
+
+    /// The jids of jails that may have to be swept, in order.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn pending(&self) -> Result<Vec<u32>> {
+        self.numbered("pending")
+    }
+
+    /// Says whether a jail may have to be swept.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn set_pending(&self, jid: u32, pending: bool) -> Result<()> {
+        let mark = self.root.join("pending").join(jid.to_string());
+        let done = if pending { File::create(&mark).map(drop) } else { fs::remove_file(&mark) };
+        match done {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(e).doing_with(|| format!("cannot write {}", mark.display()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The jid of a name, or of a number's text.
@@ -179,7 +207,8 @@ impl Store {
         let name = name.unwrap_or(&number);
         let mut locked = Locked { dir, _lock: lock, record: blank(jid, State::Creating) };
         locked.record.name = name.to_owned();
-        if let Err(error) = self.claim(name, jid, free) {
+        if let Err(error) = self.set_pending(jid, true).and_then(|()| self.claim(name, jid, free)) {
+            let _unmarked = self.set_pending(jid, false);
             let _unnamed = fs::remove_dir_all(&locked.dir);
             return Err(error);
         }
@@ -249,7 +278,10 @@ impl Store {
             match fs::rename(self.dir(jid), self.dir(top)) {
                 // A folder that is not empty is not replaced.
                 Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-                other => return other.doing_with(doing),
+                other => {
+                    other.doing_with(doing)?;
+                    return self.set_pending(top, true);
+                }
             }
         }
         Err(Error::new(ErrorKind::Exists, "no available jail IDs")).doing_with(doing)
@@ -368,7 +400,9 @@ impl Locked {
     /// The file system refuses.
     pub fn forget(self, store: &Store) -> Result<()> {
         store.unname(&self.record.name, self.record.jid)?;
-        fs::remove_dir_all(&self.dir).doing_with(|| format!("cannot remove {}", self.dir.display()))
+        fs::remove_dir_all(&self.dir).doing_with(|| format!("cannot remove {}", self.dir.display()))?;
+        let number = self.dir.file_name().and_then(|n| n.to_str()?.parse().ok());
+        number.map_or(Ok(()), |jid| store.set_pending(jid, false))
     }
 }
 

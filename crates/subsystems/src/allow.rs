@@ -257,7 +257,7 @@ mod tests {
         };
         let folded = fold(ALLOW.enter(&of, Entry::Joining).unwrap()).unwrap();
         assert!(
-            matches!(&folded.steps[..], [Step::Seccomp(_), Step::Bound(mask)] if *mask == dropped(&settings).0)
+            matches!(&folded.steps[..], [(_, Step::Seccomp(_)), (_, Step::Bound(mask))] if *mask == dropped(&settings).0)
         );
     }
 

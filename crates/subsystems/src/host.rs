@@ -232,6 +232,9 @@ pub(crate) mod tests {
         fn release(&self, _: &str) -> Result<()> {
             Ok(())
         }
+        fn held(&self) -> Result<Vec<String>> {
+            Ok(Vec::new())
+        }
         fn number(&self, _: &str) -> Result<u32> {
             Ok(1)
         }

@@ -106,18 +106,12 @@ impl Subsystem<Act> for Rctl {
     fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
         let given: Vec<_> = LIMITS.iter().filter(|l| site.settings.int(l.param).is_some()).collect();
         apply(site, &given)?;
-        Ok(Plan::default())
+        // From the start, so that the root of the jail's cgroup namespace is there in every hierarchy.
+        Ok(Plan { birth: joins(&site.instance())?, prepared: Vec::new() })
     }
 
-    fn enter(&self, of: &Instance<'_>, _how: Entry) -> Result<Vec<Act>> {
-        // Before the process becomes the jail's root, who may not write there.
-        let join = |dir: PathBuf| {
-            let file = dir.join("cgroup.procs");
-            let path = CString::new(file.into_os_string().into_encoded_bytes())
-                .map_err(|_| Error::usage("rctl: path with a null byte"))?;
-            Ok(Act::Step(Stage::User, Step::Write(path, b"0".to_vec())))
-        };
-        legacy(of).into_values().map(join).collect()
+    fn enter(&self, of: &Instance<'_>, how: Entry) -> Result<Vec<Act>> {
+        if how == Entry::Born { Ok(Vec::new()) } else { joins(of) }
     }
 
     fn update(&self, site: &mut Site<'_>, old: &Settings) -> Result<Vec<Act>> {
@@ -126,7 +120,6 @@ impl Subsystem<Act> for Rctl {
         apply(site, &changed)?;
         Ok(Vec::new())
     }
-
     fn inspect(&self, of: &Instance<'_>) -> Result<Settings> {
         let mut live = Settings::default();
         for limit in LIMITS.iter().filter(|l| of.settings.int(l.param).is_some()) {
@@ -150,7 +143,12 @@ impl Subsystem<Act> for Rctl {
 
     fn undo(&self, doomed: &[Doomed<'_>]) -> Vec<Result<()>> {
         let deadline = Instant::now() + PATIENCE;
-        doomed.iter().map(|d| remove(Path::new(&d.piece.key), deadline)).collect()
+        let gone = doomed.iter().map(|d| remove(Path::new(&d.piece.key), deadline)).collect();
+        for above in doomed.iter().filter_map(|d| Path::new(&d.piece.key).parent()) {
+            // The common directory goes with the last jail; while there are others it is not empty.
+            let _others_are_there = fs::remove_dir(above);
+        }
+        gone
     }
 
     fn exists(&self, piece: &Piece, _house: &dyn House) -> Result<bool> {
@@ -168,6 +166,18 @@ impl Subsystem<Act> for Rctl {
         }
         Ok(strays)
     }
+}
+
+/// The steps into a jail's cgroups of the first version, for a process that does not have the jail's ids yet:
+/// its root may not write there.
+fn joins(of: &Instance<'_>) -> Result<Vec<Act>> {
+    let join = |dir: PathBuf| {
+        let file = dir.join("cgroup.procs");
+        let path = CString::new(file.into_os_string().into_encoded_bytes())
+            .map_err(|_| Error::usage("rctl: path with a null byte"))?;
+        Ok(Act::Step(Stage::User, Step::Write(path, b"0".to_vec())))
+    };
+    legacy(of).into_values().map(join).collect()
 }
 
 /// Where a limit is enforced.

@@ -66,7 +66,8 @@ impl Subsystem<Act> for Vnet {
     }
 
     fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
-        let birth = if site.settings.is_new(NAME) { vec![Act::Namespace(Kind::Net, None)] } else { vec![] };
+        let new = site.settings.is_new(NAME);
+        let birth = new.then_some(Act::Namespace(Kind::Net, None)).into_iter().collect();
         Ok(Plan { birth, prepared: Vec::new() })
     }
 
