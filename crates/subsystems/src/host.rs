@@ -232,6 +232,9 @@ pub(crate) mod tests {
         fn release(&self, _: &str) -> Result<()> {
             Ok(())
         }
+        fn mark(&self) -> &str {
+            "jail"
+        }
         fn held(&self) -> Result<Vec<String>> {
             Ok(Vec::new())
         }

@@ -148,12 +148,12 @@ impl Subsystem<Act> for Rctl {
         Path::new(&piece.key).try_exists().doing_with(|| format!("cannot look for {}", piece.key))
     }
 
-    fn strays(&self, known: &Known, _house: &dyn House) -> Result<Vec<Piece>> {
+    fn strays(&self, known: &Known, house: &dyn House) -> Result<Vec<Piece>> {
         let hierarchies = Hierarchies::read()?;
         let mut strays = Vec::new();
         for limit in &LIMITS {
             let Some(base) = hierarchies.legacy(limit.controller) else { continue };
-            let dirs = legacy::below(&base.join(hierarchy::BASE));
+            let dirs = legacy::below(&base.join(house.mark()));
             let pieces = dirs.into_iter().map(|dir| legacy::piece(&dir, limit.controller));
             strays.extend(pieces.filter(|p| !known.has("rctl", CGROUP1, &p.key)));
         }

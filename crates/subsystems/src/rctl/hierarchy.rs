@@ -8,9 +8,6 @@ use std::{
 
 use vimage::{Context as _, Error, ErrorKind, Result};
 
-/// The directory for jails in a version 1 hierarchy.
-pub const BASE: &str = "jail";
-
 /// The mounted cgroup hierarchies that can be used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hierarchies {

@@ -10,8 +10,6 @@ use std::{
 
 use vimage::{Context as _, Instance, Piece, Result, Site};
 
-use super::hierarchy;
-
 /// The piece of a directory in a version 1 hierarchy: its key is the path, since each is one of its own;
 /// its data the controller.
 pub(super) const CGROUP1: &str = "cgroup1";
@@ -22,7 +20,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// Makes the jail's directory in the hierarchy of a version 1 controller, and moves the jail's processes in,
 /// if it has some already.
 pub(super) fn make(site: &mut Site<'_>, base: &Path, controller: &str) -> Result<PathBuf> {
-    let above = dirs(&site.instance()).remove(controller).unwrap_or_else(|| base.join(hierarchy::BASE));
+    let above = dirs(&site.instance()).remove(controller).unwrap_or_else(|| base.join(site.house.mark()));
     let dir = above.join(site.jid.to_string());
     site.make(piece(&dir, controller), || {
         fs::create_dir_all(&dir).doing_with(|| format!("cannot make the cgroup {}", dir.display()))

@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// # Errors
 /// The kernel could not be asked.
 pub fn strays(known: &Known, house: &dyn House) -> Result<Vec<Piece>> {
-    let mark = segment::mark(house)?;
+    let mark = segment::mark(house);
     let mut stacks = vec![stack::own()?];
     stacks.extend(switch(house)?);
     let mut strays = Vec::new();

@@ -39,12 +39,9 @@ pub const GROUP: u32 = 0x6a61;
 pub const INDEX: u32 = 0x1000_0000;
 
 /// What the alias of a link of ours ends with: the same for all of one store's, and for no other's.
-///
-/// # Errors
-/// [`House::stable`]'s.
-pub fn mark(house: &dyn House) -> Result<String> {
-    let words = format!("vnet {}", house.shelf().display());
-    Ok(format!("[{:08x}]", house.stable(&words)? >> 32))
+#[must_use]
+pub fn mark(house: &dyn House) -> String {
+    format!("[{}]", house.mark())
 }
 
 /// Whether a link carries our mark, that of another store included.
@@ -183,7 +180,7 @@ fn share_bridge(site: &mut Site<'_>, name: &str, stack: &OwnedFd, switch: &Ancho
         let index = INDEX + number;
         let own = format!("b{number}");
         let address = mac::stable(site.house, "segment", &key)?;
-        let mark = mark(site.house)?;
+        let mark = mark(site.house);
         let piece =
             Piece::new(BRIDGE, own.clone()).with(json!({ "index": index, "segment": key, "stack": switch }));
         site.make(piece, || {

@@ -73,6 +73,9 @@ impl House for Lab {
         drop(self.held.borrow_mut().remove(owner));
         Ok(())
     }
+    fn mark(&self) -> &str {
+        "lab"
+    }
     fn held(&self) -> Result<Vec<String>> {
         Ok(self.held.borrow().keys().cloned().collect())
     }
