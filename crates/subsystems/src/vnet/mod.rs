@@ -116,7 +116,7 @@ fn undo(of: &Instance<'_>, piece: &Piece, switch_stays: bool) -> Result<()> {
         claim::KIND => claim::undo(of.house, piece),
         interface::KIND => interface::give_back(of.house, piece),
         segment::BRIDGE => segment::undo_bridge(of.house, piece, switch_stays),
-        segment::HOLD => of.house.release(segment::SWITCH),
+        segment::HELD => of.house.release(segment::SWITCH),
         _ => Ok(()),
     }
     .doing_with(|| format!("cannot unmake {piece}"))
