@@ -24,6 +24,8 @@ struct Asked {
 pub(crate) fn run(registry: &Registry<Act>, args: Vec<OsString>) -> Result<ExitCode> {
     let asked = parse(args)?;
     let jails = open(asked.root.clone(), registry)?;
+    // What earlier commands could not finish; what still will not go is shown by jls -d.
+    jails.sweep()?;
     let done = act(&asked, &jails);
     // What could not be written down is no reason to say that the jail was not made.
     if let Err(error) = jails.close() {

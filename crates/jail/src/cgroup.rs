@@ -15,17 +15,18 @@ use rustix::{
 };
 use vimage::{Context as _, Error, Result};
 
-/// The directory below which jails' directories lie: `jail` at the root of our cgroup namespace.
+/// The directory below which a store's jails have theirs: one of the store's mark, at the root of our cgroup
+/// namespace.
 ///
 /// # Errors
 /// There is no cgroup2 file system to be seen from its root.
-pub fn base() -> Result<PathBuf> {
+pub fn base(mark: &str) -> Result<PathBuf> {
     let text = fs::read_to_string("/proc/self/mountinfo").doing("cannot read /proc/self/mountinfo")?;
     let found = text.lines().rev().find_map(|line| {
         let (mount, kind) = line.split_once(" - ")?;
         let mut fields = mount.split(' ').skip(3);
         let (root, point) = (fields.next()?, fields.next()?);
-        (kind.starts_with("cgroup2 ") && root == "/").then(|| Path::new(point).join("jail"))
+        (kind.starts_with("cgroup2 ") && root == "/").then(|| Path::new(point).join(mark))
     });
     found.ok_or_else(|| {
         Error::unsupported("no cgroup2 file system is mounted").hint("mount -t cgroup2 none /sys/fs/cgroup")
@@ -118,10 +119,6 @@ pub fn remove(dir: &Path) -> Result<()> {
             }
             _ => {}
         }
-    }
-    // The common directory goes with the last jail; while there are others it is not empty.
-    if let Some(above) = dir.parent().filter(|above| base().is_ok_and(|base| base == *above)) {
-        let _others_are_there = fs::remove_dir(above);
     }
     Ok(())
 }

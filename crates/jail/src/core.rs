@@ -159,13 +159,13 @@ impl Subsystem<Act> for Core {
         if ask.living.is_none() && !ask.settings.bool("persist") && !has_command {
             return Err(Error::usage("new jail must persist or attach").hint("add persist, or command=..."));
         }
-        cgroup::base().map(drop)
+        cgroup::base(ask.house.mark()).map(drop)
     }
 
     fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
         let base = match site.parent.and_then(|p| p.anchor(CGROUP)) {
             Some(parent) => Path::new(parent.object()).to_owned(),
-            None => cgroup::base()?,
+            None => cgroup::base(site.house.mark())?,
         };
         // A dying jail of the same number may still have its own.
         let dir = (0..).map(|n| match n {
@@ -224,7 +224,7 @@ impl Subsystem<Act> for Core {
         doomed
             .iter()
             .map(|d| match d.piece.kind.as_str() {
-                CGROUP => cgroup::remove(Path::new(&d.piece.key)),
+                CGROUP => remove(Path::new(&d.piece.key), d.of.house),
                 HELD => d.of.house.release(&d.piece.key),
                 _ => Ok(()),
             })
@@ -246,7 +246,7 @@ impl Subsystem<Act> for Core {
                 strays.push(Piece::new(HELD, owner));
             }
         }
-        for entry in std::fs::read_dir(cgroup::base()?).into_iter().flatten().flatten() {
+        for entry in std::fs::read_dir(cgroup::base(house.mark())?).into_iter().flatten().flatten() {
             let dir = entry.path();
             let key = dir.to_string_lossy();
             if dir.is_dir() && !known.has(NAME, CGROUP, &key) {
@@ -255,6 +255,16 @@ impl Subsystem<Act> for Core {
         }
         Ok(strays)
     }
+}
+
+/// Removes a jail's cgroup, and the directory of all with the last jail.
+fn remove(dir: &Path, house: &dyn House) -> Result<()> {
+    cgroup::remove(dir)?;
+    let base = cgroup::base(house.mark())?;
+    if dir.parent() == Some(&base) {
+        let _others_are_there = std::fs::remove_dir(base);
+    }
+    Ok(())
 }
 
 /// Holds all that is open of a jail: its namespaces and its prepared mounts.

@@ -24,6 +24,7 @@ pub struct Premises {
     /// What is held without a process.
     pub vault: Vault,
     shelf: PathBuf,
+    mark: String,
 }
 
 impl Premises {
@@ -33,7 +34,17 @@ impl Premises {
     /// The folder cannot be made.
     pub fn open(root: &Path) -> Result<Self> {
         let store = Store::open(root)?;
-        Ok(Self { vault: Vault::of(root), shelf: root.join("shared"), store })
+        let place = fs::canonicalize(root).doing_with(|| format!("cannot find {}", root.display()))?;
+        let mark = match place.to_str() {
+            Some("/run/jail") => "jail".to_owned(),
+            // Another store has jails of the same numbers.
+            _ => {
+                let mut hash = SipHasher24::new_with_keys(0, 0);
+                std::hash::Hasher::write(&mut hash, place.as_os_str().as_encoded_bytes());
+                format!("jail-{:08x}", std::hash::Hasher::finish(&hash) >> 32)
+            }
+        };
+        Ok(Self { vault: Vault::of(root), shelf: root.join("shared"), store, mark })
     }
 
     /// The namespace of a number among the processes of our jails and what the vault holds: for kernels on
@@ -119,6 +130,10 @@ impl House for Premises {
         let mut hash = SipHasher24::new_with_key(&secret);
         std::hash::Hasher::write(&mut hash, words.as_bytes());
         Ok(std::hash::Hasher::finish(&hash))
+    }
+
+    fn mark(&self) -> &str {
+        &self.mark
     }
 
     fn shelf(&self) -> &Path {

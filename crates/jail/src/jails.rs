@@ -70,7 +70,6 @@ impl<'r> Jails<'r> {
     /// # Errors
     /// See jail(8). Nothing is left of the jail.
     pub fn create(&self, given: &Given, announce: &mut dyn FnMut(&Created)) -> Result<Created> {
-        self.sweep_unsettled();
         let wanted = given.settings.text("name").map(str::to_owned);
         let jid = given.settings.int("jid").map(u32::try_from).transpose().doing("jid")?;
         let name = wanted.clone().or_else(|| jid.map(|j| j.to_string())).unwrap_or_default();
@@ -131,6 +130,9 @@ impl<'r> Jails<'r> {
             locked.record.state = State::Alive;
             locked.record.init = born.init;
             self.recorder.timed(&owner.name, "record", "save", || locked.save(&mut owner.journal))?;
+            if persist {
+                self.premises.store.set_pending(owner.jid, false)?;
+            }
             announce(created);
             if let Some(running) = &born.running {
                 succeed(running, &commands[0])?;
@@ -232,6 +234,7 @@ impl<'r> Jails<'r> {
                 .doing_with(|| created.name.clone());
             locked.record.settings = owner.settings.clone();
             locked.save(&mut owner.journal)?;
+            self.premises.store.set_pending(created.jid, !owner.settings.bool("persist"))?;
             done?;
             let changed = owner.instance(&self.premises);
             self.narrow(&changed)?;
@@ -270,7 +273,6 @@ impl<'r> Jails<'r> {
     /// # Errors
     /// `jail "x" not found`, for the first that is not there; nothing is removed then.
     pub fn remove(&self, words: &[String]) -> Result<(Vec<String>, Vec<Error>)> {
-        self.sweep_unsettled();
         let mut jids = Vec::new();
         for word in words {
             let record = self.read(word)?;
@@ -303,6 +305,7 @@ impl<'r> Jails<'r> {
             locked.record.state = State::Dying;
             // Whatever happens now, the name is free. A full file system does not stop a removal.
             errors.extend(locked.save(&mut owner.journal).err());
+            errors.extend(self.premises.store.set_pending(owner.jid, true).err());
             errors.extend(self.premises.store.unname(&owner.name, owner.jid).err());
         }
         let start = Instant::now();
@@ -351,33 +354,29 @@ impl<'r> Jails<'r> {
     /// The store cannot be read.
     pub fn sweep(&self) -> Result<Vec<Error>> {
         let mut errors = Vec::new();
-        for jid in self.premises.store.jids()? {
+        for jid in self.premises.store.pending()? {
             match self.premises.store.read(jid) {
-                Ok(Some(record)) if self.is_alive(&record) => {}
-                Ok(_) => errors.extend(self.sweep_one(jid)?),
-                Err(e) => errors.push(e),
+                Ok(Some(record)) if self.is_alive(&record) => continue,
+                Ok(_) => {}
+                Err(e) => {
+                    errors.push(e);
+                    continue;
+                }
             }
+            // One that is locked is being made or removed by another.
+            let Some(locked) = self.premises.store.lock(jid, Wait::No)? else {
+                if self.premises.store.read(jid)?.is_none() && !self.premises.store.jids()?.contains(&jid) {
+                    self.premises.store.set_pending(jid, false)?;
+                }
+                continue;
+            };
+            if self.is_alive(&locked.record) {
+                continue;
+            }
+            let owner = self.owner(&locked, None)?;
+            errors.extend(self.unmake(vec![(locked, owner)], Instant::now() + DRAINED));
         }
         Ok(errors)
-    }
-
-    /// As [`Jails::sweep`], but only what is known to need it. What fails is left for the next command, or
-    /// for somebody who asks about it.
-    fn sweep_unsettled(&self) {
-        for jid in self.premises.store.unsettled().into_iter().flatten() {
-            let _left_as_it_is = self.sweep_one(jid);
-        }
-    }
-
-    fn sweep_one(&self, jid: u32) -> Result<Vec<Error>> {
-        // One that is locked is being made or removed by another.
-        let Some(locked) = self.premises.store.lock(jid, Wait::No)? else { return Ok(Vec::new()) };
-        if self.is_alive(&locked.record) {
-            self.premises.store.settle(jid)?;
-            return Ok(Vec::new());
-        }
-        let owner = self.owner(&locked, None)?;
-        Ok(self.unmake(vec![(locked, owner)], Instant::now() + DRAINED))
     }
 
     /// Whether the jail that has a wanted name or number is dead, and has now given both up.

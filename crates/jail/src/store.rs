@@ -4,9 +4,9 @@
 //! jails/3/record    the record, replaced by rename
 //! jails/3/journal   what was made since
 //! names/web -> 3
-//! unsettled/3       a jail that is being made or is dying: for the next command to look after
 //! shared/…          what jails share, each with a record and a journal
 //! numbers/…         the next number of each series
+//! pending/3         the jail may have to be swept: it is being made, dies with its processes, or is dying
 //! ```
 //!
 //! A folder is locked (flock(2)) by whoever changes its jail. A reader takes no lock.
@@ -31,7 +31,6 @@ pub struct Store {
 /// The lock on a jail's folder, and its record as it was read under it.
 #[derive(Debug)]
 pub struct Locked {
-    store: Store,
     dir: PathBuf,
     _lock: File,
     /// The record. [`Locked::save`] writes it.
@@ -57,7 +56,7 @@ impl Store {
     /// The folder cannot be made.
     pub fn open(root: &Path) -> Result<Self> {
         let store = Self { root: root.to_owned() };
-        for dir in ["jails", "names", "unsettled", "shared", "numbers"] {
+        for dir in ["jails", "names", "shared", "numbers", "pending"] {
             let dir = store.root.join(dir);
             if !dir.is_dir() {
                 fs::create_dir_all(&dir).doing_with(|| format!("cannot make {}", dir.display()))?;
@@ -81,44 +80,39 @@ impl Store {
     /// # Errors
     /// The store cannot be read.
     pub fn jids(&self) -> Result<Vec<u32>> {
-        self.numbers_in("jails")
+        self.numbered("jails")
     }
 
-    /// The jids of jails that are being made or are dying, or that a command died over: so that the next
-    /// one finds them without reading all records.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub fn unsettled(&self) -> Result<Vec<u32>> {
-        self.numbers_in("unsettled")
-    }
-
-    fn unsettle(&self, jid: u32) -> Result<()> {
-        let path = self.root.join("unsettled").join(jid.to_string());
-        File::create(&path).map(drop).doing_with(|| format!("cannot make {}", path.display()))
-    }
-
-    /// Says that a jail needs no looking after: it is alive, or gone.
-    ///
-    /// # Errors
-    /// The file system refuses.
-    pub fn settle(&self, jid: u32) -> Result<()> {
-        let path = self.root.join("unsettled").join(jid.to_string());
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                Err(e).doing_with(|| format!("cannot remove {}", path.display()))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn numbers_in(&self, folder: &str) -> Result<Vec<u32>> {
+    fn numbered(&self, folder: &str) -> Result<Vec<u32>> {
         let dir = self.root.join(folder);
         let entries = fs::read_dir(&dir).doing_with(|| format!("cannot read {}", dir.display()))?;
         let mut jids: Vec<u32> =
             entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
         jids.sort_unstable();
         Ok(jids)
+    }
+
+    /// The jids of jails that may have to be swept, in order.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn pending(&self) -> Result<Vec<u32>> {
+        self.numbered("pending")
+    }
+
+    /// Says whether a jail may have to be swept.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn set_pending(&self, jid: u32, pending: bool) -> Result<()> {
+        let mark = self.root.join("pending").join(jid.to_string());
+        let done = if pending { File::create(&mark).map(drop) } else { fs::remove_file(&mark) };
+        match done {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(e).doing_with(|| format!("cannot write {}", mark.display()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The jid of a name, or of a number's text.
@@ -177,7 +171,7 @@ impl Store {
         // A folder without a record is one whose maker died before it made anything.
         let mut record = read_record(&dir)?.unwrap_or_else(|| blank(jid, State::Creating));
         record.jid = jid;
-        Ok(Some(Locked { store: self.clone(), dir, _lock: lock, record }))
+        Ok(Some(Locked { dir, _lock: lock, record }))
     }
 
     /// Takes a number and a name for a new jail, and locks it. Without a name it is named by its number.
@@ -196,7 +190,6 @@ impl Store {
         let (jid, dir, lock) = match jid {
             Some(jid) => loop {
                 let dir = self.dir(jid);
-                self.unsettle(jid)?;
                 match fs::create_dir(&dir) {
                     Ok(()) => {}
                     Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
@@ -215,12 +208,11 @@ impl Store {
         };
         let number = jid.to_string();
         let name = name.unwrap_or(&number);
-        let mut locked =
-            Locked { store: self.clone(), dir, _lock: lock, record: blank(jid, State::Creating) };
+        let mut locked = Locked { dir, _lock: lock, record: blank(jid, State::Creating) };
         locked.record.name = name.to_owned();
-        if let Err(error) = self.claim(name, jid, free) {
+        if let Err(error) = self.set_pending(jid, true).and_then(|()| self.claim(name, jid, free)) {
+            let _unmarked = self.set_pending(jid, false);
             let _unnamed = fs::remove_dir_all(&locked.dir);
-            let _settled = self.settle(jid);
             return Err(error);
         }
         Ok(locked)
@@ -231,10 +223,6 @@ impl Store {
         for _ in 0..JID_MAX {
             let jid = 1 + (self.number("jid")? - 1) % JID_MAX;
             let dir = self.dir(jid);
-            if dir.exists() {
-                continue;
-            }
-            self.unsettle(jid)?;
             match fs::create_dir(&dir) {
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                 other => {
@@ -290,14 +278,13 @@ impl Store {
     pub fn renumber(&self, jid: u32) -> Result<()> {
         let doing = || format!("cannot renumber jail {jid}");
         for top in (1..=JID_MAX).rev() {
-            if self.dir(top).exists() {
-                continue;
-            }
-            self.unsettle(top)?;
             match fs::rename(self.dir(jid), self.dir(top)) {
                 // A folder that is not empty is not replaced.
                 Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-                other => return other.doing_with(doing),
+                other => {
+                    other.doing_with(doing)?;
+                    return self.set_pending(top, true);
+                }
             }
         }
         Err(Error::new(ErrorKind::Exists, "no available jail IDs")).doing_with(doing)
@@ -401,18 +388,12 @@ impl Locked {
     /// # Errors
     /// The file system refuses; record and journal together still say the truth.
     pub fn save(&mut self, journal: &mut Journal) -> Result<()> {
-        if self.record.state != State::Alive {
-            self.store.unsettle(self.record.jid)?;
-        }
         self.record.pieces = journal.pieces().to_vec();
         let text = serde_json::to_vec(&self.record).doing("cannot encode a record")?;
         let (new, path) = (self.dir.join("record.new"), self.dir.join("record"));
         fs::write(&new, text)
             .and_then(|()| fs::rename(&new, &path))
             .doing_with(|| format!("cannot write {}", path.display()))?;
-        if self.record.state == State::Alive {
-            self.store.settle(self.record.jid)?;
-        }
         journal.folded()
     }
 
@@ -423,7 +404,8 @@ impl Locked {
     pub fn forget(self, store: &Store) -> Result<()> {
         store.unname(&self.record.name, self.record.jid)?;
         fs::remove_dir_all(&self.dir).doing_with(|| format!("cannot remove {}", self.dir.display()))?;
-        store.settle(self.record.jid)
+        let number = self.dir.file_name().and_then(|n| n.to_str()?.parse().ok());
+        number.map_or(Ok(()), |jid| store.set_pending(jid, false))
     }
 }
 

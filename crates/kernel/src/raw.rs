@@ -67,8 +67,33 @@ const _: () = assert!(size_of::<CloneArgs>() == 88);
 /// # Safety
 /// `args.stack` is memory that nothing else uses until the child has ended or called exec; `entry` does not
 /// return and, where the address space is shared, neither allocates, panics nor touches thread-local storage.
-#[cfg(target_arch = "x86_64")]
 pub(crate) unsafe fn clone3(args: &CloneArgs, entry: extern "C" fn(usize) -> !, argument: usize) -> isize {
+    let call = [(args as *const CloneArgs) as usize, size_of::<CloneArgs>(), 0, 0, 0];
+    // SAFETY: passed on to the caller, whose arguments these are.
+    unsafe { start(linux_raw_sys::general::__NR_clone3, call, entry, argument) }
+}
+
+/// clone(2) with a stack of the child's own: for what was filtered and has no clone3(2), whose arguments a
+/// filter cannot see. Namespaces and a cgroup are not to be had with it.
+///
+/// # Safety
+/// As [`clone3`].
+pub(crate) unsafe fn clone(args: &CloneArgs, entry: extern "C" fn(usize) -> !, argument: usize) -> isize {
+    let flags = (args.flags | args.exit_signal) as usize;
+    let top = (args.stack + args.stack_size) as usize;
+    // The pidfd comes where the parent's copy of the pid would.
+    let (pidfd, tid) = (args.pidfd as usize, args.child_tid as usize);
+    let call =
+        if cfg!(target_arch = "x86_64") { [flags, top, pidfd, tid, 0] } else { [flags, top, pidfd, 0, tid] };
+    // SAFETY: passed on to the caller, whose arguments these are.
+    unsafe { start(linux_raw_sys::general::__NR_clone, call, entry, argument) }
+}
+/// The system call of a clone, in whose child `entry(argument)` is called on the new stack.
+///
+/// # Safety
+/// As [`clone3`].
+#[cfg(target_arch = "x86_64")]
+unsafe fn start(number: u32, call: [usize; 5], entry: extern "C" fn(usize) -> !, argument: usize) -> isize {
     let returned: isize;
     // SAFETY: the child starts on its own stack, aligned by the caller, with the registers of this place: it
     // takes the branch that never comes back here.
@@ -82,8 +107,8 @@ pub(crate) unsafe fn clone3(args: &CloneArgs, entry: extern "C" fn(usize) -> !, 
             "call r13",
             "ud2",
             "2:",
-            inlateout("rax") linux_raw_sys::general::__NR_clone3 as isize => returned,
-            in("rdi") args, in("rsi") size_of::<CloneArgs>(),
+            inlateout("rax") number as isize => returned,
+            in("rdi") call[0], in("rsi") call[1], in("rdx") call[2], in("r10") call[3], in("r8") call[4],
             in("r12") argument, in("r13") entry,
             lateout("rcx") _, lateout("r11") _,
         );
@@ -91,14 +116,12 @@ pub(crate) unsafe fn clone3(args: &CloneArgs, entry: extern "C" fn(usize) -> !, 
     returned
 }
 
-/// clone3(2) with a stack of the child's own, on which it calls `entry(argument)`. Returns the child's pid to
-/// the parent, or the negative error number.
+/// The system call of a clone, in whose child `entry(argument)` is called on the new stack.
 ///
 /// # Safety
-/// `args.stack` is memory that nothing else uses until the child has ended or called exec; `entry` does not
-/// return and, where the address space is shared, neither allocates, panics nor touches thread-local storage.
+/// As [`clone3`].
 #[cfg(target_arch = "aarch64")]
-pub(crate) unsafe fn clone3(args: &CloneArgs, entry: extern "C" fn(usize) -> !, argument: usize) -> isize {
+unsafe fn start(number: u32, call: [usize; 5], entry: extern "C" fn(usize) -> !, argument: usize) -> isize {
     let returned: isize;
     // SAFETY: the child starts on its own stack, aligned by the caller, with the registers of this place: it
     // takes the branch that never comes back here.
@@ -112,9 +135,9 @@ pub(crate) unsafe fn clone3(args: &CloneArgs, entry: extern "C" fn(usize) -> !, 
             "blr x21",
             "brk #1",
             "2:",
-            in("x8") linux_raw_sys::general::__NR_clone3 as usize,
-            inlateout("x0") args as *const CloneArgs as usize => returned,
-            in("x1") size_of::<CloneArgs>(),
+            in("x8") number as usize,
+            inlateout("x0") call[0] => returned,
+            in("x1") call[1], in("x2") call[2], in("x3") call[3], in("x4") call[4],
             in("x20") argument, in("x21") entry,
         );
     }

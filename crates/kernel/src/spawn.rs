@@ -127,8 +127,11 @@ pub(crate) unsafe fn clone(program: &Program, how: How, gates: &[AtomicU32], par
         cgroup: how.cgroup.map_or(0, |c| c as u64),
         ..CloneArgs::default()
     };
+    // A process that is filtered already may be denied clone3(2).
+    let plain = how.namespaces == 0 && how.cgroup.is_none();
+    let make = if plain { raw::clone } else { raw::clone3 };
     // SAFETY: the stack is the program's own; `enter` keeps to what the step list may do.
-    unsafe { raw::clone3(&args, enter, entry) }
+    unsafe { make(&args, enter, entry) }
 }
 
 extern "C" fn enter(entry: usize) -> ! {

@@ -1,11 +1,31 @@
 //! The virtualised subsystems: one file or folder each, and one line in the table.
 
+pub mod allow;
+pub mod host;
+pub mod mqueue;
 pub mod proc;
+pub mod rctl;
 pub mod root;
+pub mod shm;
+pub mod sysvipc;
 pub mod user;
+pub mod vnet;
 
 use kernel::act::Act;
 use vimage::Subsystem;
 
 /// All of them. The registry finds their order.
-pub static TABLE: &[&dyn Subsystem<Act>] = &[&user::User, &proc::Proc, &root::Root];
+pub static TABLE: &[&dyn Subsystem<Act>] = &[
+    &user::User,
+    &proc::Proc,
+    &host::HOST,
+    &sysvipc::SYSVMSG,
+    &sysvipc::SYSVSEM,
+    &sysvipc::SYSVSHM,
+    &mqueue::MQUEUE,
+    &shm::SHM,
+    &root::Root,
+    &allow::ALLOW,
+    &rctl::RCTL,
+    &vnet::Vnet,
+];

@@ -38,6 +38,11 @@ impl Subsystem<Act> for Proc {
     }
 
     fn check(&self, ask: &Ask<'_>) -> Result<()> {
+        if !ask.settings.is_new("proc") && !ask.settings.is_new("user") {
+            return Err(Error::usage("proc=inherit cannot be combined with user=inherit").hint(
+                "the jail's root could signal every process of the host's root: nothing on Linux forbids it",
+            ));
+        }
         match ask.parent {
             Some(parent) if !ask.settings.is_new("proc") && parent.settings.is_new("proc") => {
                 Err(Error::new(ErrorKind::Denied, "proc=inherit: Operation not permitted")

@@ -3,12 +3,13 @@
 //! A range of 65,536 ids is allocated for the jail, and as many more for each child it may have. Where we
 //! are ourselves in a user namespace, which has no ids to spare, the jail's are ours.
 
-use std::{fs, io, path::PathBuf};
+use std::{ffi::CString, fs, io, os::fd::AsFd as _, path::PathBuf};
 
 use kernel::{
     act::Act,
     namespace::Kind as Namespace,
-    step::{Stage, Step},
+    spawn::{How, reap, spawn},
+    step::{End, Program, Stage, Step},
 };
 use serde::{Deserialize, Serialize};
 use vimage::{
@@ -111,10 +112,21 @@ impl Subsystem<Act> for User {
             site.fds.get("process").ok_or_else(|| Error::new(ErrorKind::Failed, "no process was born"))?;
         let pid = kernel::pidfd::pid(&process).doing("the first process has died")?.as_raw_nonzero();
         let map = format!("0 {} {}\n", ids.lower, ids.count);
-        for file in ["uid_map", "gid_map"] {
-            let path = format!("/proc/{pid}/{file}");
-            fs::write(&path, &map)
-                .doing_with(|| format!("user: cannot write \"{}\" to {path}", map.trim()))?;
+        let paths = ["uid_map", "gid_map"].map(|file| format!("/proc/{pid}/{file}"));
+        let doing = || format!("user: cannot write the map \"{}\"", map.trim());
+        let above = site.parent.map(|parent| parent.nearest(Namespace::User.name())).transpose()?.flatten();
+        let Some(above) = above else {
+            return paths.iter().try_for_each(|path| fs::write(path, &map)).doing_with(doing);
+        };
+        // The kernel takes a map from a process in the namespace above alone, not from one further up. It
+        // keeps our ids there: the file is ours, as the new process still shares our memory.
+        let mut steps = vec![Step::Join(above, Namespace::User.flag())];
+        for path in paths {
+            steps.push(Step::Write(CString::new(path).doing("user")?, map.clone().into_bytes()));
+        }
+        let writer = spawn(Program::new(steps, End::Exit), How::default()).doing_with(doing)?;
+        for pidfd in writer.finish().doing_with(doing)?.pidfds {
+            let _status = reap(pidfd.as_fd());
         }
         Ok(())
     }
@@ -125,7 +137,7 @@ impl Subsystem<Act> for User {
             .map(|d| {
                 let Some(ids) = read(d.piece).filter(|_| d.piece.kind == "range") else { return Ok(()) };
                 for slot in slots(ids.base, ids.count) {
-                    let path = claim(d.of.house, slot);
+                    let path = claim(d.of.house, slot, ids.base - ids.lower);
                     match fs::remove_file(&path) {
                         Err(e) if e.kind() != io::ErrorKind::NotFound => {
                             return Err(e).doing_with(|| format!("cannot remove {}", path.display()));
@@ -140,18 +152,22 @@ impl Subsystem<Act> for User {
 
     fn exists(&self, piece: &Piece, house: &dyn House) -> Result<bool> {
         let Some(ids) = read(piece).filter(|_| piece.kind == "range") else { return Ok(true) };
-        Ok(slots(ids.base, ids.count).all(|slot| claim(house, slot).exists()))
+        Ok(slots(ids.base, ids.count).all(|slot| claim(house, slot, ids.base - ids.lower).exists()))
     }
 
     fn strays(&self, known: &Known, house: &dyn House) -> Result<Vec<Piece>> {
         let mut strays = Vec::new();
-        for entry in fs::read_dir(claim(house, 0).with_file_name("")).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(claim(house, 0, 0).with_file_name("")).into_iter().flatten().flatten() {
             let text = fs::read_to_string(entry.path()).unwrap_or_default();
-            let Some(base) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
+            let name = entry.file_name();
+            let name = name.to_str().unwrap_or_default();
+            let (slot, parent) = name.split_once('@').unwrap_or((name, "0"));
+            let (Ok(slot), Ok(parent)) = (slot.parse::<u32>(), parent.parse::<u32>()) else { continue };
             // A slot says which range it is part of.
             if !known.has("user", "range", text.trim()) {
-                let ids = Ids { base, lower: base, count: RANGE, identity: false };
-                strays.push(Piece::new("range", base.to_string()).with(ids));
+                let ids =
+                    Ids { base: slot, lower: slot.saturating_sub(parent), count: RANGE, identity: false };
+                strays.push(Piece::new("range", name).with(ids));
             }
         }
         Ok(strays)
@@ -184,28 +200,28 @@ fn slots(base: u32, count: u32) -> impl Iterator<Item = u32> {
     (base..base + count).step_by(RANGE as usize)
 }
 
-/// The file that says that a slot is taken. Child jails take theirs inside their parent's range, so a slot
-/// is marked by its first id and whether it is a child's.
-fn claim(house: &dyn House, base: u32) -> PathBuf {
-    house.shelf().with_file_name("ranges").join(base.to_string())
+/// The file that says that a slot is taken. Child jails take theirs inside their parent's range, where each
+/// parent has a count of its own.
+fn claim(house: &dyn House, slot: u32, parent: u32) -> PathBuf {
+    let name = if parent == 0 { slot.to_string() } else { format!("{slot}@{parent}") };
+    house.shelf().with_file_name("ranges").join(name)
 }
 
 /// Takes the first range of which all slots are free.
 fn take(site: &mut Site<'_>, bases: impl Iterator<Item = u32>, count: u32, parent: u32) -> Result<()> {
     let house = site.house;
-    let dir = claim(house, 0).with_file_name("");
+    let dir = claim(house, 0, 0).with_file_name("");
     fs::create_dir_all(&dir).doing_with(|| format!("cannot make {}", dir.display()))?;
     for base in bases {
-        // A child's first slot is its own; the others it may give to children of its own.
-        if slots(base, count).any(|slot| claim(house, slot).exists()) {
+        if slots(base, count).any(|slot| claim(house, slot, parent).exists()) {
             continue;
         }
         let ids = Ids { base, lower: base - parent, count, identity: false };
         let piece = Piece::new("range", base.to_string()).with(ids);
         let mut lost = false;
         site.make(piece.clone(), || {
-            for slot in slots(base, if parent == 0 { count } else { RANGE }) {
-                let path = claim(house, slot);
+            for slot in slots(base, count) {
+                let path = claim(house, slot, parent);
                 let made = fs::File::options().write(true).create_new(true).open(&path);
                 match made.and_then(|mut f| io::Write::write_all(&mut f, base.to_string().as_bytes())) {
                     // Another took it between our look and now.

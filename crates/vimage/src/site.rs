@@ -58,6 +58,10 @@ pub trait House: fmt::Debug {
     /// The machine's secret cannot be read or made.
     fn stable(&self, words: &str) -> Result<u64>;
 
+    /// The word that marks what is made for these records in the kernel: a name for cgroups, the same for no
+    /// other records on this machine.
+    fn mark(&self) -> &str;
+
     /// The folder of the records that jails share.
     fn shelf(&self) -> &Path;
 }

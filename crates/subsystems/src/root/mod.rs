@@ -81,7 +81,7 @@ impl Subsystem<Act> for Root {
     }
 
     fn after(&self) -> &'static [&'static str] {
-        &["user"]
+        &["user", "shm"]
     }
 
     fn check(&self, ask: &Ask<'_>) -> Result<()> {

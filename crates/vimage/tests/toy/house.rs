@@ -84,6 +84,10 @@ impl House for Folder {
         Ok(hash.finish())
     }
 
+    fn mark(&self) -> &str {
+        "toy"
+    }
+
     fn shelf(&self) -> &Path {
         &self.shelf
     }

@@ -1,0 +1,314 @@
+//! `allow.*`: what root in the jail may do, by capabilities(7) and one seccomp(2) filter.
+//!
+//! A jail with a user namespace of its own has capabilities over its own namespaces only, so dropping some
+//! keeps it from making namespaces and mounts, and a short filter does for what no capability governs. With
+//! `user=inherit` the jail's root is the host's, and both carry the whole load.
+
+pub mod table;
+
+use kernel::{
+    act::Act,
+    capability::{self as cap, CapSet},
+    seccomp::{ArgEq, Rule},
+    step::{Stage, Step},
+};
+use rustix::io::Errno;
+use vimage::{Ask, Entry, Error, Instance, Param, Plan, Result, Settings, Site, Subsystem};
+
+use table::{Can, ROWS, Row};
+
+/// The subsystem.
+#[derive(Clone, Copy, Debug)]
+pub struct Allow;
+
+/// Its instance for registries.
+pub static ALLOW: Allow = Allow;
+
+/// What no jail has unless it is granted: the capabilities that are about the machine. Programs of a whole
+/// Debian system, PostgreSQL and sudo among them, were run without.
+const HOSTS: CapSet = CapSet::of(&[
+    cap::SYS_ADMIN,
+    cap::SYS_MODULE,
+    cap::SYS_RAWIO,
+    cap::SYS_BOOT,
+    cap::SYS_TIME,
+    cap::SYSLOG,
+    cap::MAC_ADMIN,
+    cap::MAC_OVERRIDE,
+    cap::AUDIT_CONTROL,
+    cap::AUDIT_READ,
+    cap::WAKE_ALARM,
+    cap::BLOCK_SUSPEND,
+    cap::PERFMON,
+    cap::BPF,
+    cap::CHECKPOINT_RESTORE,
+    cap::LINUX_IMMUTABLE,
+    cap::SYS_PACCT,
+    cap::SYS_RESOURCE,
+    cap::SYS_TTY_CONFIG,
+    cap::MKNOD,
+]);
+
+/// What is about the host besides, where the jail has the host's user namespace: opening files by handle
+/// past the jail's root directory (open_by_handle_at(2)), and real-time scheduling.
+const SHARED_USER: CapSet = CapSet::of(&[cap::DAC_READ_SEARCH, cap::SYS_NICE]);
+
+/// What rules a network stack.
+const STACK: CapSet = CapSet::of(&[cap::NET_ADMIN, cap::NET_BROADCAST]);
+
+/// CLONE_NEWUSER of clone(2). All other namespaces need CAP_SYS_ADMIN.
+const NEW_USER: Option<ArgEq> = Some(ArgEq { index: 0, value: 0x1000_0000, mask: 0x1000_0000 });
+
+/// Denied in every jail. Short on purpose: each instruction is compiled whenever a filter is installed. What
+/// needs a capability that the jail lacks, or that the host's sysctls deny to all but such, has no rule. For
+/// the same reason the answer is ENOSYS, which the filter has at hand for unknown instruction sets: one
+/// answer less.
+const ALWAYS: [Rule<'static>; 2] = [
+    // A process keeps the session keyring of whoever started the jail.
+    Rule { syscalls: &["add_key", "request_key", "keyctl"], condition: None, errno: Errno::NOSYS },
+    // TIOCSTI: typing into the terminal of whoever entered the jail.
+    command(0x5412),
+];
+
+/// Denied where the jail has the host's user namespace, besides.
+const SHARED: [Rule<'static>; 5] = [
+    Rule { syscalls: &["bpf", "perf_event_open"], condition: None, errno: Errno::NOSYS },
+    // TIOCLINUX: pasting on the console.
+    command(0x541c),
+    // A nested user namespace would give all capabilities over further namespaces, mounts included.
+    Rule { syscalls: &["unshare"], condition: NEW_USER, errno: Errno::PERM },
+    Rule { syscalls: &["clone"], condition: NEW_USER, errno: Errno::PERM },
+    // Its flags are in memory, out of a filter's sight; C libraries fall back to clone(2).
+    Rule { syscalls: &["clone3"], condition: None, errno: Errno::NOSYS },
+];
+
+/// All of ioctl(2) with this command, whose 32 bits count.
+const fn command(number: u64) -> Rule<'static> {
+    let condition = Some(ArgEq { index: 1, value: number, mask: 0xffff_ffff });
+    Rule { syscalls: &["ioctl"], condition, errno: Errno::NOSYS }
+}
+
+/// The limits of the jail's user namespace that deny nested ones, user_namespaces(7). Without a nested user
+/// namespace all others need CAP_SYS_ADMIN over the jail's, which its processes lack: they need no limit,
+/// and one on mount or pid namespaces would be in our own way when the jail gets processes again.
+const LIMITS: [&std::ffi::CStr; 1] = [c"/proc/sys/user/max_user_namespaces"];
+
+impl Subsystem<Act> for Allow {
+    fn name(&self) -> &'static str {
+        "allow"
+    }
+
+    fn about(&self) -> &'static str {
+        "privileges of root in the jail"
+    }
+
+    fn params(&self) -> &'static [Param] {
+        &table::PARAMS
+    }
+
+    fn check(&self, ask: &Ask<'_>) -> Result<()> {
+        let mut granted = ROWS.iter().filter(|row| ask.settings.bool(row.name));
+        granted.try_for_each(|row| grantable(row, &ask.settings))
+    }
+
+    fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
+        let limited = site.settings.is_new("user") && !makes_jails(site.settings);
+        // As the jail's root, and while the host's /proc is still in sight: the jail may have none.
+        let zero = |file: &std::ffi::CStr| Act::Step(Stage::Ids, Step::Write(file.to_owned(), b"0".to_vec()));
+        let birth = if limited { LIMITS.into_iter().map(zero).collect() } else { Vec::new() };
+        Ok(Plan { birth, ..Plan::default() })
+    }
+
+    fn enter(&self, of: &Instance<'_>, _how: Entry) -> Result<Vec<Act>> {
+        let denied = rules(of.settings).into_iter().map(Act::Deny);
+        Ok(denied.chain([Act::Drop(dropped(of.settings))]).collect())
+    }
+}
+
+/// Whether a privilege can be given to a jail with these settings.
+fn grantable(row: &Row, settings: &Settings) -> Result<()> {
+    let own_user = settings.is_new("user");
+    let own_stack = settings.is_new("vnet");
+    let refused = |reason: &str| Error::unsupported(format!("{}: {reason}", row.name));
+    match row.can {
+        Can::Always | Can::Ignored => Ok(()),
+        Can::SharedUser(reason) if own_user => {
+            Err(refused(reason).hint("with user=inherit it can be granted"))
+        }
+        Can::OwnStack(reason) if !own_stack => Err(refused(reason).hint("with vnet=new it can be granted")),
+        Can::OwnStackOrSharedUser(reason) if own_user && !own_stack => {
+            Err(refused(reason).hint("with vnet=new or user=inherit it can be granted"))
+        }
+        Can::Never(reason, hint) => Err(refused(reason).hint(hint)),
+        Can::With(other, reason) if !settings.bool(other) => {
+            Err(refused(reason).hint(format!("{other} includes it")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the jail's root may make jails: it keeps what that takes, over its own namespaces. Never with the
+/// host's user namespace, where the same capability is the host's.
+fn makes_jails(settings: &Settings) -> bool {
+    settings.is_new("user") && settings.int("children.max").unwrap_or(0) > 0
+}
+
+/// The capabilities that a jail's processes lose.
+#[must_use]
+pub fn dropped(settings: &Settings) -> CapSet {
+    if !settings.bool("allow.suser") {
+        return CapSet::FULL;
+    }
+    let mut lost = HOSTS;
+    for row in &ROWS {
+        lost = if settings.bool(row.name) { lost.without(row.caps) } else { lost.with(row.caps) };
+    }
+    if !settings.is_new("user") {
+        lost.0 |= SHARED_USER.0;
+        // The processes of others are in sight.
+        if !settings.is_new("proc") {
+            lost = lost.with(&[cap::SYS_PTRACE]);
+        }
+    }
+    if settings.is_new("vnet") {
+        lost = lost.without(&[cap::NET_RAW]);
+    } else {
+        lost.0 |= STACK.0;
+    }
+    if makes_jails(settings) {
+        lost = lost.without(&[cap::SYS_ADMIN]);
+    }
+    lost
+}
+
+/// The system calls that a jail's processes are denied.
+#[must_use]
+pub fn rules(settings: &Settings) -> Vec<Rule<'static>> {
+    let mut rules = ALWAYS.to_vec();
+    for row in ROWS.iter().filter(|row| !settings.bool(row.name)) {
+        rules.extend(row.calls);
+    }
+    if settings.is_new("user") {
+        return rules;
+    }
+    rules.extend(SHARED);
+    if !settings.bool("allow.socket_af") {
+        rules.extend(table::OLD_FAMILIES);
+    }
+    if settings.bool("allow.raw_sockets") && !settings.is_new("vnet") {
+        rules.push(table::PACKET);
+    }
+    rules
+}
+
+#[cfg(test)]
+mod tests {
+    use kernel::{
+        act::fold,
+        seccomp::{Abi, SockFilter, deny},
+    };
+    use vimage::{Given, Registry, Value};
+
+    use super::*;
+    use crate::host::tests::{Toy, ask};
+
+    /// Defaults, and these over them: `user=new`, `allow.noraw_sockets`.
+    fn settings(words: &[&str]) -> Settings {
+        let registry = Registry::new(&[&ALLOW as &dyn Subsystem<Act>]).unwrap();
+        let mut settings = registry.complete(&Given::default(), None, None).unwrap();
+        settings.set("user", Value::Text("new".into()));
+        settings.set("proc", Value::Text("new".into()));
+        for word in words {
+            let (name, value) = word.split_once('=').unwrap();
+            let value = match value {
+                "true" | "false" => Value::Bool(value == "true"),
+                _ => value.parse().map_or_else(|_| Value::Text(value.into()), Value::Int),
+            };
+            settings.set(name, value);
+        }
+        settings
+    }
+
+    fn filter(words: &[&str]) -> Vec<SockFilter> {
+        deny(Abi::X86_64, &rules(&settings(words))).unwrap()
+    }
+
+    #[test]
+    fn the_default_filter_is_short() {
+        let lengths = [&[][..], &["user=inherit"], &["allow.unprivileged_proc_debug=false"]]
+            .map(|words| (words, filter(words).len()));
+        println!("instructions: {lengths:?}");
+        assert!(lengths[0].1 <= 32, "{lengths:?}");
+        assert!(lengths[1].1 <= 101, "{lengths:?}");
+    }
+
+    #[test]
+    fn a_vnet_jail_keeps_what_was_tried_but_locking_memory() {
+        let settings = settings(&["vnet=new"]);
+        assert_eq!(CapSet::FULL.0 & !dropped(&settings).0, 0xb08c_fdff & !(1 << cap::IPC_LOCK));
+        let of = Instance {
+            name: "web",
+            jid: 1,
+            settings: &settings,
+            parent: None,
+            pieces: &[],
+            fds: vimage::Fds::default(),
+            house: &Toy,
+        };
+        let folded = fold(ALLOW.enter(&of, Entry::Joining).unwrap()).unwrap();
+        assert!(
+            matches!(&folded.steps[..], [(_, Step::Seccomp(_)), (_, Step::Bound(mask))] if *mask == dropped(&settings).0)
+        );
+    }
+
+    #[test]
+    fn capabilities_follow_the_parameters() {
+        let lost = |words: &[&str]| dropped(&settings(words));
+        let has = |words: &[&str], cap| !lost(words).contains(cap);
+        assert!(has(&[], cap::NET_BIND_SERVICE));
+        assert!(!has(&["allow.reserved_ports=false"], cap::NET_BIND_SERVICE));
+        assert!(!has(&["user=inherit"], cap::NET_RAW) && !has(&["user=inherit"], cap::NET_ADMIN));
+        assert!(has(&["user=inherit", "allow.raw_sockets=true"], cap::NET_RAW));
+        assert!(has(&["user=inherit", "vnet=new"], cap::NET_ADMIN));
+        assert!(has(&["user=inherit", "allow.settime=true"], cap::SYS_TIME));
+        assert!(has(&["user=inherit", "allow.mlock=true"], cap::IPC_LOCK));
+        assert!(has(&["user=inherit"], cap::SYS_PTRACE));
+        assert!(!has(&["user=inherit", "proc=inherit"], cap::SYS_PTRACE));
+        assert!(!has(&["user=inherit"], cap::DAC_READ_SEARCH) && has(&[], cap::DAC_READ_SEARCH));
+        assert!(has(&["children.max=1"], cap::SYS_ADMIN));
+        assert!(!has(&["children.max=1", "user=inherit"], cap::SYS_ADMIN));
+        assert_eq!(lost(&["allow.suser=false"]), CapSet::FULL);
+    }
+
+    #[test]
+    fn nothing_grants_the_administrators_capability_over_the_host() {
+        let mut words = vec!["user=inherit".to_owned()];
+        words.extend(ROWS.iter().map(|row| format!("{}=true", row.name)));
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let lost = dropped(&settings(&words));
+        assert!(
+            [cap::SYS_ADMIN, cap::SYS_MODULE, cap::SYS_RAWIO, cap::BPF].iter().all(|c| lost.contains(*c))
+        );
+    }
+
+    #[test]
+    fn what_linux_cannot_grant_is_refused_with_a_reason() {
+        let check = |words: &[&str]| ALLOW.check(&ask("web", &settings(words))).map_err(|e| e.to_string());
+        assert_eq!(check(&[]), Ok(()));
+        assert_eq!(check(&["user=inherit"]), Ok(()));
+        for row in ROWS.iter().filter(|row| matches!(row.can, Can::Never(..))) {
+            assert!(!row.default, "{}", row.name);
+            let error = check(&["user=inherit", "vnet=new", &format!("{}=true", row.name)]).unwrap_err();
+            assert!(error.starts_with(&format!("{}: ", row.name)), "{error}");
+        }
+        assert!(check(&["allow.settime=true"]).is_err());
+        assert_eq!(check(&["allow.settime=true", "user=inherit"]), Ok(()));
+        assert!(check(&["allow.adjtime=true", "user=inherit"]).is_err());
+        assert_eq!(check(&["allow.adjtime=true", "allow.settime=true", "user=inherit"]), Ok(()));
+        assert!(check(&["allow.routing=true", "user=inherit"]).is_err());
+        assert_eq!(check(&["allow.routing=true", "vnet=new"]), Ok(()));
+        assert!(check(&["allow.raw_sockets=true"]).is_err());
+        assert_eq!(check(&["allow.raw_sockets=true", "vnet=new"]), Ok(()));
+        assert_eq!(check(&["allow.raw_sockets=true", "user=inherit"]), Ok(()));
+    }
+}

@@ -1,0 +1,309 @@
+//! Every privilege of FreeBSD's jails, and what it is on Linux.
+
+use kernel::{
+    capability as cap,
+    seccomp::{ArgEq, Rule},
+};
+use rustix::io::Errno;
+use vimage::{Child, Kind, Param, When};
+
+/// A privilege.
+#[derive(Debug)]
+pub struct Row {
+    /// The parameter.
+    pub name: &'static str,
+    /// Whether a jail has it by default.
+    pub default: bool,
+    /// When it can be granted.
+    pub can: Can,
+    /// Capabilities that come and go with it.
+    pub caps: &'static [u8],
+    /// System calls that are denied without it.
+    pub calls: &'static [Rule<'static>],
+    /// One line.
+    pub help: &'static str,
+    /// The manual's paragraph.
+    pub doc: &'static str,
+}
+
+/// When a privilege can be granted. Each text is the reason why not.
+#[derive(Clone, Copy, Debug)]
+pub enum Can {
+    /// In every jail.
+    Always,
+    /// It means nothing any more, and can be given at any time.
+    Ignored,
+    /// With `user=inherit`: the kernel asks for a capability over the host's user namespace.
+    SharedUser(&'static str),
+    /// With `vnet=new`.
+    OwnStack(&'static str),
+    /// With either.
+    OwnStackOrSharedUser(&'static str),
+    /// Together with another privilege, which includes it.
+    With(&'static str, &'static str),
+    /// In no jail; what to do instead.
+    Never(&'static str, &'static str),
+}
+
+impl Row {
+    /// A privilege that changes nothing; the other fields by struct update.
+    const BASE: Self =
+        Self { name: "", default: false, can: Can::Always, caps: &[], calls: &[], help: "", doc: "" };
+
+    /// A kind of mount that a jail's root could make on FreeBSD.
+    const fn mount(name: &'static str, help: &'static str) -> Self {
+        Self {
+            name,
+            can: Can::Never(
+                "mounting takes CAP_SYS_ADMIN, and with it far more",
+                "hand directories and file systems in with the parameter mount",
+            ),
+            help,
+            doc: "Not supported: mount(2) takes CAP_SYS_ADMIN, which would give the jail far more than mounts. \
+                  What is to be mounted in the jail is handed in with the parameter mount.",
+            ..Self::BASE
+        }
+    }
+}
+
+/// Address families by the bits of their number, of which the kernel has 46: these leave 1 (unix), 2 and 10
+/// (inet), 16 (netlink, the counterpart of route), 17 (packet, which takes CAP_NET_RAW) and 0 (none at all).
+const fn families(mask: u64, value: u64) -> Rule<'static> {
+    Rule { syscalls: &["socket"], condition: Some(ArgEq { index: 0, value, mask }), errno: Errno::NOSYS }
+}
+
+/// Families 32 and above: those that reach past a network namespace or need no privilege (vsock, alg,
+/// qipcrtr, smc, kcm, nfc, rxrpc).
+const NEW_FAMILIES: [Rule<'static>; 1] = [families(0x20, 0x20)];
+
+/// Those below. A jail with a user and network namespace of its own is spared the rules: most of these
+/// families exist in the host's stack alone, or belong to a stack as inet does.
+pub(super) const OLD_FAMILIES: [Rule<'static>; 4] =
+    [families(0x04, 0x04), families(0x03, 0x03), families(0x0a, 0x08), families(0x12, 0x12)];
+
+/// Packet sockets: they would see all that the host's stack sends and receives.
+pub(super) const PACKET: Rule<'static> = families(0xffff_ffff, 17);
+
+const SHARED_CAP: &str = "the kernel wants the capability for it over the host's user namespace";
+
+/// The privileges by their order in FreeBSD's jail(8).
+pub static ROWS: [Row; 31] = [
+    Row {
+        name: "allow.set_hostname",
+        can: Can::Never(
+            "sethostname(2) takes CAP_SYS_ADMIN, and with it far more",
+            "set host.hostname from outside, jail -m",
+        ),
+        help: "root in the jail may set its host name",
+        doc: "Not supported, and false by default where FreeBSD has true: sethostname(2) takes CAP_SYS_ADMIN. \
+              The host name is changed from outside by host.hostname.",
+        ..Row::BASE
+    },
+    Row {
+        name: "allow.sysvipc",
+        can: Can::Never("deprecated parameter", "give sysvmsg=inherit, sysvsem=inherit and sysvshm=inherit"),
+        help: "deprecated: the jail has its parent's System V IPC",
+        doc: "Deprecated on FreeBSD, and refused here: give sysvmsg, sysvsem and sysvshm instead.",
+        ..Row::BASE
+    },
+    Row {
+        name: "allow.raw_sockets",
+        can: Can::OwnStackOrSharedUser("raw sockets of the host's stack take a capability of the host's"),
+        caps: &[cap::NET_RAW],
+        help: "root in the jail may use raw sockets",
+        doc: "Raw IP sockets, which ping(8) and traceroute(8) may need. A jail with vnet=new has them anyway. \
+              Otherwise it takes user=inherit; packet sockets stay denied then, but source addresses are not \
+              forced to the jail's as they are on FreeBSD.",
+        ..Row::BASE
+    },
+    Row {
+        name: "allow.chflags",
+        can: Can::SharedUser(SHARED_CAP),
+        caps: &[cap::LINUX_IMMUTABLE],
+        help: "root in the jail may change system file flags",
+        doc: "The file attributes a and i of chattr(1): CAP_LINUX_IMMUTABLE. Only with user=inherit.",
+        ..Row::BASE
+    },
+    Row::mount("allow.mount", "root in the jail may mount file systems"),
+    Row::mount("allow.mount.devfs", "root in the jail may mount devfs"),
+    Row::mount("allow.mount.fdescfs", "root in the jail may mount fdescfs"),
+    Row::mount("allow.mount.fusefs", "root in the jail may mount fuse file systems"),
+    Row::mount("allow.mount.linprocfs", "root in the jail may mount linprocfs"),
+    Row::mount("allow.mount.linsysfs", "root in the jail may mount linsysfs"),
+    Row::mount("allow.mount.nullfs", "root in the jail may mount directories elsewhere"),
+    Row::mount("allow.mount.procfs", "root in the jail may mount procfs"),
+    Row::mount("allow.mount.tmpfs", "root in the jail may mount tmpfs"),
+    Row::mount("allow.mount.zfs", "root in the jail may mount zfs"),
+    Row {
+        name: "allow.quotas",
+        can: Can::Never("quotactl(2) takes CAP_SYS_ADMIN over the host", "set quotas from outside"),
+        help: "root in the jail may set file system quotas",
+        doc: "Not supported: quotactl(2) takes CAP_SYS_ADMIN over the host's user namespace.",
+        ..Row::BASE
+    },
+    Row {
+        name: "allow.socket_af",
+        calls: &NEW_FAMILIES,
+        help: "the jail may use address families other than unix, inet, inet6 and netlink",
+        doc: "Without it socket(2) fails with ENOSYS for address families from 32 on, such as vsock and alg, and \
+              with user=inherit for all but unix, inet, inet6, netlink and packet. 32-bit x86 programs that use \
+              socketcall(2) get no socket at all, because the family cannot be seen there.",
+        ..Row::BASE
+    },
+    Row {
+        name: "allow.mlock",
+        can: Can::SharedUser(SHARED_CAP),
+        caps: &[cap::IPC_LOCK],
+        help: "root in the jail may lock memory without limit",
+        doc: "CAP_IPC_LOCK. Only with user=inherit. Without it memory can be locked up to the resource limit, \
+              RLIMIT_MEMLOCK.",
+        ..Row::BASE
+    },
+    Row {
+        name: "allow.nfsd",
+        can: Can::Never(
+            "the kernel's NFS server takes CAP_SYS_ADMIN over the host",
+            "run an NFS server in user space",
+        ),
+        help: "root in the jail may run the kernel's NFS server",
+        doc: "Not supported: the kernel's NFS server is ruled by CAP_SYS_ADMIN over the host's user namespace.",
+        ..Row::BASE
+    },
+    Row {
+        name: "allow.read_msgbuf",
+        can: Can::SharedUser(SHARED_CAP),
+        caps: &[cap::SYSLOG],
+        calls: &[Rule { syscalls: &["syslog"], condition: None, errno: Errno::NOSYS }],
+        help: "the jail may read the kernel's messages",
+        doc: "syslog(2) and CAP_SYSLOG, for dmesg(1). Only with user=inherit.",
+        ..Row::BASE
+    },
+    Row {
+        name: "allow.extattr",
+        can: Can::Never(
+            "trusted.* extended attributes take CAP_SYS_ADMIN over the host",
+            "user.* and security.capability attributes work without",
+        ),
+        help: "root in the jail may use system extended attributes",
+        doc: "Not supported: the trusted.* attributes of xattr(7), the counterpart of FreeBSD's system namespace, \
+              take CAP_SYS_ADMIN over the host's user namespace.",
+        ..Row::BASE
+    },
+    Row {
+        name: "allow.adjtime",
+        can: Can::With("allow.settime", "what may adjust the time can also set it, adjtimex(2)"),
+        help: "root in the jail may adjust the time",
+        doc: "Linux has one capability for adjusting and setting the time, and adjtimex(2) can do both, so this is \
+              accepted together with allow.settime only.",
+        ..Row::BASE
+    },
+    Row {
+        name: "allow.settime",
+        can: Can::SharedUser(SHARED_CAP),
+        caps: &[cap::SYS_TIME],
+        help: "root in the jail may set and adjust the host's time",
+        doc: "CAP_SYS_TIME: the time is the host's. Only with user=inherit.",
+        ..Row::BASE
+    },
+    Row {
+        name: "allow.routing",
+        can: Can::OwnStack("CAP_NET_ADMIN over the host's stack would be all of its configuration"),
+        help: "root in the jail may change the routing table",
+        doc: "A jail with vnet=new rules its own stack anyway. In the host's stack it is not supported, because \
+              CAP_NET_ADMIN is about all of a stack's configuration.",
+        ..Row::BASE
+    },
+    Row {
+        name: "allow.setaudit",
+        can: Can::Never(
+            "CAP_AUDIT_CONTROL also switches the host's audit off",
+            "set audit state from outside before the command is run",
+        ),
+        help: "root in the jail may set audit session state",
+        doc: "Not supported: CAP_AUDIT_CONTROL would let the jail switch off the host's audit.",
+        ..Row::BASE
+    },
+    Row {
+        name: "allow.reserved_ports",
+        default: true,
+        caps: &[cap::NET_BIND_SERVICE],
+        help: "root in the jail may bind ports below 1024",
+        doc: "CAP_NET_BIND_SERVICE. Without it nobody in the jail binds ports below \
+              net.ipv4.ip_unprivileged_port_start; root of a jail with vnet=new can change that number.",
+        ..Row::BASE
+    },
+    Row {
+        name: "allow.unprivileged_proc_debug",
+        default: true,
+        calls: &[Rule {
+            syscalls: &["ptrace", "process_vm_readv", "process_vm_writev", "kcmp", "pidfd_getfd"],
+            condition: None,
+            errno: Errno::PERM,
+        }],
+        help: "processes in the jail may debug others",
+        doc: "Without it ptrace(2), process_vm_readv(2), process_vm_writev(2), kcmp(2) and pidfd_getfd(2) fail \
+              with EPERM, for the jail's root, too.",
+        ..Row::BASE
+    },
+    Row {
+        name: "allow.suser",
+        default: true,
+        help: "root in the jail has any privilege",
+        doc: "Without it all processes of the jail lose all capabilities, whatever the other allow parameters say.",
+        ..Row::BASE
+    },
+    Row {
+        name: "allow.unprivileged_parent_tampering",
+        can: Can::SharedUser("with a user namespace of its own the jail's users are no users of the host"),
+        help: "unprivileged users of the host may signal the jail's processes of the same user",
+        doc: "With user=new never; with user=inherit always, since Linux compares user ids alone: true is accepted \
+              there, and the default, false, changes nothing.",
+        ..Row::BASE
+    },
+    Row {
+        name: "allow.vmm",
+        can: Can::Never("bhyve's device does not exist on Linux", "hand /dev/kvm in for virtual machines"),
+        help: "the jail may use bhyve's device",
+        doc: "Not supported: the counterpart is the device /dev/kvm.",
+        ..Row::BASE
+    },
+    Row {
+        name: "allow.vmm_ppt",
+        can: Can::Never("bhyve's device does not exist on Linux", "hand a vfio device in"),
+        help: "the jail may pass devices through to bhyve",
+        doc: "Not supported: the counterpart is a vfio device.",
+        ..Row::BASE
+    },
+    Row {
+        name: "allow.dying",
+        can: Can::Ignored,
+        help: "deprecated, without effect",
+        doc: "Deprecated on FreeBSD and without effect: a dying jail keeps neither its name nor its number.",
+        ..Row::BASE
+    },
+];
+
+/// The rows as parameters. They can be given at creation only: what a running process has lost it cannot
+/// get back, and its filter and capabilities cannot be changed from outside.
+pub static PARAMS: [Param; ROWS.len()] = {
+    let mut params = [Param::BASE; ROWS.len()];
+    let mut at = 0;
+    while at < params.len() {
+        let row = &ROWS[at];
+        let ignored = matches!(row.can, Can::Ignored);
+        params[at] = Param {
+            name: row.name,
+            kind: Kind::Bool,
+            when: if ignored { When::Modify } else { When::Create },
+            default: Some(if row.default { "true" } else { "false" }),
+            child: if ignored { Child::Free } else { Child::AndParent },
+            help: row.help,
+            doc: row.doc,
+        };
+        at += 1;
+    }
+    params
+};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! A jail's own directories in version 1 hierarchies.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use vimage::{Context as _, Instance, Piece, Result, Site};
+
+/// The piece of a directory in a version 1 hierarchy: its key is the path, since each is one of its own;
+/// its data the controller.
+pub(super) const CGROUP1: &str = "cgroup1";
+
+/// How long a directory is tried to be removed while its last processes end.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Makes the jail's directory in the hierarchy of a version 1 controller, and moves the jail's processes in,
+/// if it has some already.
+pub(super) fn make(site: &mut Site<'_>, base: &Path, controller: &str) -> Result<PathBuf> {
+    let above = dirs(&site.instance()).remove(controller).unwrap_or_else(|| base.join(site.house.mark()));
+    let dir = above.join(site.jid.to_string());
+    site.make(piece(&dir, controller), || {
+        fs::create_dir_all(&dir).doing_with(|| format!("cannot make the cgroup {}", dir.display()))
+    })?;
+    if let Some(anchor) = site.instance().anchor("cgroup") {
+        move_all(Path::new(anchor.object()), &dir, &above)?;
+    }
+    Ok(dir)
+}
+
+pub(super) fn piece(dir: &Path, controller: &str) -> Piece {
+    Piece::new(CGROUP1, dir.to_string_lossy()).with(BTreeMap::from([("controller", controller)]))
+}
+
+/// Moves the processes of a cgroup and those below it, again while there are new ones: a process forks into
+/// its own cgroup. Whoever is in a directory below `above` already belongs to a child jail with a limit of
+/// its own, and keeps that.
+fn move_all(from: &Path, to: &Path, above: &Path) -> Result<()> {
+    let target = to.join("cgroup.procs");
+    let mut settled: Option<Vec<String>> = None;
+    loop {
+        let dirs = below(from).into_iter().chain([from.to_owned()]);
+        let mut new: Vec<String> = dirs.flat_map(|d| pids(&d)).collect();
+        // A jail that is being made has none, and need not look at all the others.
+        if new.is_empty() {
+            return Ok(());
+        }
+        let settled = settled.get_or_insert_with(|| below(above).iter().flat_map(|d| pids(d)).collect());
+        new.retain(|pid| !settled.contains(pid));
+        if new.is_empty() {
+            return Ok(());
+        }
+        for pid in &new {
+            match fs::write(&target, pid) {
+                // It has exited.
+                Err(e) if e.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {}
+                other => other.doing_with(|| format!("cannot move process {pid} to {}", to.display()))?,
+            }
+        }
+        settled.extend(new);
+    }
+}
+
+/// The processes of a cgroup; without those that we cannot see, whose 0 would stand for ourselves.
+fn pids(dir: &Path) -> Vec<String> {
+    let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter(|pid| *pid != "0").map(str::to_owned).collect()
+}
+
+/// The jail's own directory in the hierarchy of a version 1 controller.
+pub(super) fn own(of: &Instance<'_>, controller: &str) -> Option<PathBuf> {
+    let mut pieces = of.pieces_of("rctl", CGROUP1);
+    pieces.find(|p| p.text("controller") == Some(controller)).map(|p| PathBuf::from(&p.key))
+}
+
+/// The directories that the jail's processes are in, by version 1 controller: its own, else its nearest
+/// ancestor's.
+pub(super) fn dirs(of: &Instance<'_>) -> BTreeMap<String, PathBuf> {
+    let mut found = of.parent.map(dirs).unwrap_or_default();
+    for piece in of.pieces_of("rctl", CGROUP1) {
+        if let Some(controller) = piece.text("controller") {
+            found.insert(controller.to_owned(), PathBuf::from(&piece.key));
+        }
+    }
+    found
+}
+
+/// The directories below one, the deepest first; none if it is gone.
+pub(super) fn below(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let dirs = entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path());
+    dirs.flat_map(|d| below(&d).into_iter().chain([d])).collect()
+}
+
+/// Removes an empty cgroup; one that is gone is success. Busy: its last processes are zombies still, or an
+/// interrupted removal is under way.
+pub(super) fn remove(dir: &Path, deadline: Instant) -> Result<()> {
+    loop {
+        match fs::remove_dir(dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline => {
+                sleep(Duration::from_millis(2));
+            }
+            other => return other.doing_with(|| format!("cannot remove the cgroup {}", dir.display())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kernel::{
+        act::Act,
+        step::{Stage, Step},
+    };
+    use vimage::{Entry, Settings, Subsystem as _};
+
+    use super::*;
+    use crate::{host::tests::Toy, rctl::RCTL};
+
+    fn instance<'a>(
+        jid: u32,
+        settings: &'a Settings,
+        pieces: &'a [Piece],
+        parent: Option<&'a Instance<'a>>,
+    ) -> Instance<'a> {
+        Instance { name: "web", jid, settings, parent, pieces, fds: vimage::Fds::default(), house: &Toy }
+    }
+
+    fn own_piece(dir: &str, controller: &str) -> Piece {
+        Piece { subsystem: "rctl".into(), ..piece(Path::new(dir), controller) }
+    }
+
+    #[test]
+    fn processes_enter_the_nearest_directory_of_each_controller() {
+        let settings = Settings::default();
+        let parents = [own_piece("/m/jail/1", "memory"), own_piece("/p/jail/1", "pids")];
+        let children = [own_piece("/m/jail/1/2", "memory")];
+        let parent = instance(1, &settings, &parents, None);
+        let child = instance(2, &settings, &children, Some(&parent));
+        let acts = RCTL.enter(&child, Entry::Joining).unwrap();
+        let paths: Vec<_> = acts
+            .iter()
+            .map(|act| match act {
+                Act::Step(Stage::User, Step::Write(path, bytes)) if bytes == b"0" => path.to_str().unwrap(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(paths, ["/m/jail/1/2/cgroup.procs", "/p/jail/1/cgroup.procs"]);
+        assert_eq!(own(&child, "pids"), None);
+    }
+
+    #[test]
+    fn what_is_gone_is_undone_and_what_holds_files_is_not() {
+        let dir = std::env::temp_dir().join(format!("rctl-{}", std::process::id()));
+        fs::create_dir_all(dir.join("1/2")).unwrap();
+        assert_eq!(below(&dir), [dir.join("1/2"), dir.join("1")]);
+        let now = Instant::now();
+        assert!(remove(&dir.join("1"), now).is_err());
+        assert!(remove(&dir.join("1/2"), now).is_ok() && remove(&dir.join("1/2"), now).is_ok());
+        assert!(!RCTL.exists(&piece(&dir.join("1/2"), "pids"), &Toy).unwrap());
+        assert!(RCTL.exists(&piece(&dir.join("1"), "pids"), &Toy).unwrap());
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn only_visible_processes_that_are_not_settled_move() {
+        let top = std::env::temp_dir().join(format!("move-{}", std::process::id()));
+        let (from, to) = (top.join("from"), top.join("to"));
+        for dir in [&from.join("child"), &to, &top.join("above/2")] {
+            fs::create_dir_all(dir).unwrap();
+        }
+        fs::write(from.join("cgroup.procs"), "0\n12\n").unwrap();
+        fs::write(from.join("child/cgroup.procs"), "34\n").unwrap();
+        fs::write(top.join("above/2/cgroup.procs"), "34\n").unwrap();
+        move_all(&from, &to, &top.join("above")).unwrap();
+        assert_eq!(fs::read_to_string(to.join("cgroup.procs")).unwrap(), "12");
+        fs::remove_dir_all(top).unwrap();
+    }
+}

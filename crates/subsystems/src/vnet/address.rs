@@ -1,0 +1,122 @@
+//! Addresses with their prefixes, and names of interfaces: what several parameters write alike.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// An address and the length of its network's prefix in bits: `10.9.0.11/24`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Cidr {
+    /// The address.
+    pub ip: IpAddr,
+    /// The prefix's length, at most 32 or 128.
+    pub len: u8,
+}
+
+impl Cidr {
+    /// Reads `ADDR/LEN`; `None` if it is anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (ip, len) = text.split_once('/')?;
+        let ip: IpAddr = ip.parse().ok()?;
+        // `u8::from_str` takes a plus sign.
+        if len.is_empty() || !len.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        let len = len.parse().ok().filter(|len| *len <= if ip.is_ipv4() { 32 } else { 128 })?;
+        Some(Self { ip, len })
+    }
+
+    /// The network it lies in: all bits behind the prefix are 0.
+    #[must_use]
+    pub fn network(self) -> Self {
+        let ip = match self.ip {
+            IpAddr::V4(v4) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.len)).unwrap_or(0);
+                Ipv4Addr::from_bits(v4.to_bits() & mask).into()
+            }
+            IpAddr::V6(v6) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.len)).unwrap_or(0);
+                Ipv6Addr::from_bits(v6.to_bits() & mask).into()
+            }
+        };
+        Self { ip, len: self.len }
+    }
+
+    /// Whether one host can have it: neither unspecified nor multicast.
+    #[must_use]
+    pub fn is_host(self) -> bool {
+        !self.ip.is_unspecified() && !self.ip.is_multicast()
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.ip, self.len)
+    }
+}
+
+/// The longest name of an interface in bytes (IFNAMSIZ less the null).
+pub const NAME_MAX: usize = 15;
+
+/// What is wrong with the name of an interface or segment, if anything.
+///
+/// Linux takes any bytes but `/`, `:` and white space; we also keep out `%`, which asks the kernel to number
+/// a name, the comma, which separates items, and what a terminal cannot show.
+#[must_use]
+pub fn bad_name(name: &str) -> Option<&'static str> {
+    if name.is_empty() || name == "." || name == ".." {
+        Some("not a name")
+    } else if name.len() > NAME_MAX {
+        Some("longer than 15 bytes")
+    } else if name == "lo" {
+        Some("lo is the loopback interface, which every stack has")
+    } else if let "all" | "default" = name {
+        Some("not a name: net.ipv4.conf uses the word for something else")
+    } else if !name.bytes().all(|b| b.is_ascii_graphic() && !b"/:%,\"".contains(&b)) {
+        Some("a name has letters, digits and signs other than / : % , \"")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_a_prefix() {
+        for good in ["10.9.0.11/24", "0.0.0.0/0", "fd00::1/64", "::/0", "10.0.0.1/32"] {
+            assert_eq!(Cidr::parse(good).unwrap().to_string(), good);
+        }
+        for bad in
+            ["10.9.0.11", "10.9.0.300/24", "10.9.0.1/33", "fd00::/129", "10.0.0.1/+8", "10.0.0.1/", "/8"]
+        {
+            assert_eq!(Cidr::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_network_has_no_host_bits() {
+        let network = |text| Cidr::parse(text).unwrap().network().to_string();
+        assert_eq!(network("10.9.7.11/16"), "10.9.0.0/16");
+        assert_eq!(network("10.9.7.11/0"), "0.0.0.0/0");
+        assert_eq!(network("10.9.7.11/32"), "10.9.7.11/32");
+        assert_eq!(network("fd00::1:2/64"), "fd00::/64");
+        assert_eq!(network("fd00::1/0"), "::/0");
+    }
+
+    #[test]
+    fn names_are_what_the_kernel_takes() {
+        for good in ["eth0", "a-name-of-15byt", "eth0.100", "x"] {
+            assert_eq!(bad_name(good), None, "{good}");
+        }
+        for bad in ["", ".", "..", "lo", "a/b", "a b", "a:b", "eth%d", "sixteen-bytes-xx", "é", "a,b", "all"]
+        {
+            assert!(bad_name(bad).is_some(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Records against the kernel.
+
+use std::{os::fd::OwnedFd, time::Duration};
+
+use netlink::Route;
+use serde_json::json;
+use vimage::{Anchor, House, Known, Piece, Result, Shared};
+
+use super::{NAME, claim, host, interface, port, segment, stack};
+
+/// Whether a piece exists.
+///
+/// # Errors
+/// The kernel could not be asked.
+pub fn exists(piece: &Piece, house: &dyn House) -> Result<bool> {
+    match piece.kind.as_str() {
+        claim::KIND => Ok(claim::exists(house, piece)),
+        interface::KIND => interface::exists(house, piece),
+        segment::HOLD => match piece.text("anchor") {
+            Some(anchor) => Ok(house.open(&Anchor(anchor.to_owned()))?.is_some()),
+            None => Ok(true),
+        },
+        _ => Ok(port::find(house, piece)?.is_some()),
+    }
+}
+
+/// How often, and how long apart, to look again: the kernel takes a dead stack down in its own time, some
+/// tens of ms, and the ports of its links with it.
+const LOOKS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(40);
+
+/// Links with this store's mark, in the caller's stack and in the switch, that no record knows.
+///
+/// # Errors
+/// The kernel could not be asked.
+pub fn strays(known: &Known, house: &dyn House) -> Result<Vec<Piece>> {
+    let mark = segment::mark(house)?;
+    let mut stacks = vec![stack::own()?];
+    stacks.extend(switch(house)?);
+    let mut strays = Vec::new();
+    for look in 1..=LOOKS {
+        strays.clear();
+        for stack in &stacks {
+            strays.extend(
+                marked(stack, &mark, house)?.into_iter().filter(|p| !known.has(NAME, &p.kind, &p.key)),
+            );
+        }
+        if strays.is_empty() || look == LOOKS {
+            break;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(strays)
+}
+
+/// The switch stack, if there is one.
+fn switch(house: &dyn House) -> Result<Option<OwnedFd>> {
+    let (_, pieces) = Shared::peek(house.shelf(), &Shared::name(NAME, segment::SWITCH))?;
+    let anchor = pieces.into_iter().find_map(|piece| piece.anchor);
+    anchor.map_or(Ok(None), |anchor| house.open(&anchor))
+}
+
+/// The links of a stack that carry the mark, as pieces.
+fn marked(stack: &OwnedFd, mark: &str, house: &dyn House) -> Result<Vec<Piece>> {
+    use std::os::fd::AsFd as _;
+    let anchor = house.anchor("net", stack.as_fd())?;
+    let links = stack::socket::<Route>(stack)?.links().map_err(stack::refused)?;
+    let marked = links.into_iter().filter(segment::is_ours).filter_map(|link| {
+        let alias = link.alias.filter(|alias| alias.ends_with(mark))?;
+        let kind = match alias.split(' ').nth(1) {
+            // The parent's end of its interface on a segment goes with the port, which is in the switch.
+            Some(host::END) => return None,
+            Some("segment") => segment::BRIDGE,
+            _ => port::KIND,
+        };
+        Some(Piece::new(kind, link.name).with(json!({ "stack": anchor, "index": link.index })))
+    });
+    Ok(marked.collect())
+}

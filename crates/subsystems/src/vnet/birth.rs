@@ -1,0 +1,206 @@
+//! A new stack's links, addresses and routes, made from outside while the jail's process goes on.
+
+use std::{collections::BTreeMap, os::fd::OwnedFd, rc::Rc};
+
+use netlink::{Route, Socket, link};
+use vimage::{Ask, Error, ErrorKind, Mode, Result, Settings, Site};
+
+use super::{
+    address::Cidr,
+    claim, host, interface,
+    link::Spec,
+    port::{self, Made},
+    route,
+    segment::{self, Around, Place},
+    stack::{self, Batch},
+    sysctl,
+};
+
+/// All that the parameters ask for.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    /// `vnet.link`.
+    pub links: Vec<Spec>,
+    /// `vnet.host`.
+    pub hosts: Vec<host::Spec>,
+    /// `vnet.route`.
+    pub routes: Vec<route::Spec>,
+    /// `vnet.sysctl`.
+    pub sysctls: Vec<sysctl::Spec>,
+    /// `vnet.interface`.
+    pub interfaces: Vec<String>,
+}
+
+impl Wanted {
+    /// Reads the parameters.
+    ///
+    /// # Errors
+    /// A value is wrong; a name is given to two interfaces; a route leaves by none of them.
+    pub fn of(settings: &Settings) -> Result<Self> {
+        let wanted = Self {
+            links: Spec::parse_all(settings.list("vnet.link"))?,
+            hosts: host::Spec::parse_all(settings.list("vnet.host"))?,
+            routes: route::Spec::parse_all(settings.list("vnet.route"))?,
+            sysctls: sysctl::Spec::parse_all(settings.list("vnet.sysctl"))?,
+            interfaces: settings.list("vnet.interface").to_vec(),
+        };
+        for (n, name) in wanted.interfaces.iter().enumerate() {
+            if wanted.interfaces[..n].contains(name) || wanted.links.iter().any(|l| l.name == *name) {
+                return Err(Error::usage(format!("vnet.interface: {name} is declared twice")));
+            }
+        }
+        for host in &wanted.hosts {
+            let links = wanted.links.iter().filter(|l| l.segment == host.segment);
+            let of_links: Vec<&Cidr> = links.flat_map(|l| &l.addresses).collect();
+            if let Some(own) = host.addresses.iter().find(|a| of_links.iter().any(|l| l.ip == a.ip)) {
+                let (ip, segment) = (own.ip, &host.segment);
+                return Err(Error::usage(format!("vnet.host: {ip} twice on segment {segment}")));
+            }
+        }
+        for spec in &wanted.routes {
+            let Some(dev) = &spec.dev else { continue };
+            let known = wanted.links.iter().map(|l| &l.name).chain(&wanted.interfaces);
+            if dev != "lo" && !known.into_iter().any(|name| name == dev) {
+                let error = Error::usage(format!("vnet.route: \"{spec}\": no interface {dev} in the jail"));
+                return Err(error.hint("vnet.link makes one, vnet.interface moves one in"));
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Whether anything is to be connected to the parent's stack.
+    #[must_use]
+    pub fn connects(&self) -> bool {
+        !(self.links.is_empty() && self.hosts.is_empty() && self.interfaces.is_empty())
+    }
+
+    /// The segments, each perhaps several times.
+    pub fn segments(&self) -> impl Iterator<Item = &str> {
+        let of_links = self.links.iter().map(|link| link.segment.as_str());
+        of_links.chain(self.hosts.iter().map(|host| host.segment.as_str()))
+    }
+}
+
+/// Checks all values against each other and against the parent's stack. Changes nothing.
+///
+/// # Errors
+/// A value is wrong, an address taken, a segment no bridge, an interface not to be moved.
+pub fn check(ask: &Ask<'_>) -> Result<()> {
+    let wanted = Wanted::of(&ask.settings)?;
+    if ask.settings.mode("vnet") != Mode::New || !wanted.connects() {
+        return Ok(());
+    }
+    let mut around = Around::of(ask.parent)?;
+    for name in wanted.segments() {
+        around.foreign(name)?;
+    }
+    for link in &wanted.links {
+        let key = segment::key(ask.parent, &link.segment);
+        for address in &link.addresses {
+            claim::check(ask.house, &key, address.ip, &claim::owner(ask.jid))?;
+        }
+    }
+    let has = |name: &String| ask.living.is_some_and(|l| l.settings.list("vnet.interface").contains(name));
+    for name in wanted.interfaces.iter().filter(|name| !has(name)) {
+        interface::check(&mut around, name)?;
+    }
+    Ok(())
+}
+
+/// Makes everything that a new stack is asked to have.
+///
+/// # Errors
+/// The kernel refuses something; the framework undoes what was made.
+pub fn furnish(site: &mut Site<'_>) -> Result<()> {
+    let Some(jail) = site.fds.get("net") else {
+        return Err(Error::new(ErrorKind::Failed, "vnet: no network stack was born"));
+    };
+    let wanted = Wanted::of(site.settings)?;
+    let later = sysctl::begin(&*jail, &wanted.sysctls)?;
+    let mut around = if wanted.connects() { Some(Around::of(site.parent)?) } else { None };
+    if let Some(around) = &mut around {
+        let places = connect(site, around, &wanted)?;
+        for link in &wanted.links {
+            claims(site, link)?;
+        }
+        let links: Vec<_> = wanted.links.iter().collect();
+        if !links.is_empty() {
+            port::plug(site, &jail, &places, &links, None)?;
+        }
+    }
+    let quiet: Vec<_> = wanted.links.iter().filter(|l| !l.autoconf).map(|l| l.name.as_str()).collect();
+    let (of_interfaces, of_links): (Vec<_>, Vec<_>) =
+        later.into_iter().partition(|_| !wanted.interfaces.is_empty());
+    sysctl::set(&*jail, &of_links, &quiet)?;
+    let indexes: BTreeMap<_, _> = Made::all(site.instance().pieces)
+        .into_iter()
+        .map(|(_, made)| (made.name, made.inner))
+        .chain([("lo".to_owned(), 1)])
+        .collect();
+    let mut batch = Batch::default();
+    batch.must("cannot bring up lo", link::set_up(1));
+    for spec in &wanted.links {
+        port::configure(&mut batch, spec, indexes.get(&spec.name).copied().unwrap_or_default());
+    }
+    if wanted.interfaces.is_empty() {
+        port::routes(&mut batch, &wanted.routes, |name| indexes.get(name).copied())?;
+    }
+    batch.send(&mut stack::socket(&*jail)?)?;
+    if let Some(mut around) = around.filter(|_| !wanted.interfaces.is_empty()) {
+        for name in &wanted.interfaces {
+            interface::take(site, &mut around, &jail, name)?;
+        }
+        sysctl::set(&*jail, &of_interfaces, &[])?;
+        routes(&mut stack::socket(&*jail)?, &wanted.routes)?;
+    }
+    Ok(())
+}
+
+/// Finds or makes the segments, and the parent's interfaces on them.
+///
+/// # Errors
+/// As [`segment::places`] and [`host::share`].
+pub fn connect(site: &mut Site<'_>, around: &mut Around, wanted: &Wanted) -> Result<BTreeMap<String, Place>> {
+    let places = segment::places(site, around, wanted.segments())?;
+    for host in &wanted.hosts {
+        if let Some(place) = places.get(&host.segment) {
+            host::share(site, around, place, host)?;
+        }
+    }
+    Ok(places)
+}
+
+/// Claims the addresses of a link.
+///
+/// # Errors
+/// As [`claim::make`].
+pub fn claims(site: &mut Site<'_>, link: &Spec) -> Result<()> {
+    let key = segment::key(site.parent, &link.segment);
+    let owner = claim::owner(site.jid);
+    link.addresses.iter().try_for_each(|a| claim::make(site, claim::piece(&key, a.ip, &owner, &link.name)))
+}
+
+/// Adds the routes, by links that are looked up by name.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn routes(jail: &mut Socket<Route>, specs: &[route::Spec]) -> Result<()> {
+    if specs.is_empty() {
+        return Ok(());
+    }
+    let links = jail.links().map_err(stack::refused)?;
+    let index = |name: &str| links.iter().find(|l| l.name == name).map(|l| l.index);
+    let mut batch = Batch::default();
+    port::routes(&mut batch, specs, index)?;
+    batch.send(jail)
+}
+
+/// The jail's own stack, opened.
+///
+/// # Errors
+/// It is gone, or cannot be opened.
+pub fn own_stack(site: &Site<'_>) -> Result<Rc<OwnedFd>> {
+    site.instance()
+        .fd("net")?
+        .ok_or_else(|| Error::new(ErrorKind::NotFound, "vnet: the jail's network stack is gone"))
+}

@@ -1,0 +1,94 @@
+//! Claims: an address on a segment belongs to one owner.
+//!
+//! A claim is a symbolic link beside the shelf, named for segment and address, that points to its owner's
+//! name: made in one step, and only where there is none.
+
+use std::{
+    fs, io,
+    net::IpAddr,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use vimage::{Context as _, Error, ErrorKind, House, Piece, Result, Site};
+
+/// The kind of a claim's piece.
+pub const KIND: &str = "address";
+
+/// A jail as an owner. Its number, since a name can be changed.
+#[must_use]
+pub fn owner(jid: u32) -> String {
+    format!("jail {jid}")
+}
+
+/// The piece of a claim: `segment` with its scope, `owner` of the claim, `link` that has the address.
+#[must_use]
+pub fn piece(segment: &str, ip: IpAddr, owner: &str, link: &str) -> Piece {
+    Piece::new(KIND, format!("{segment},{ip}")).with(serde_json::json!({ "owner": owner, "link": link }))
+}
+
+/// Claims an address.
+///
+/// # Errors
+/// `address 10.9.0.11 is already on segment lan`; the file system refuses.
+pub fn make(site: &mut Site<'_>, piece: Piece) -> Result<()> {
+    let path = path(site.house, &piece.key);
+    let owner = piece.text("owner").unwrap_or_default().to_owned();
+    let key = piece.key.clone();
+    site.make(piece, || {
+        let made = match symlink(&owner, &path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| symlink(&owner, &path))
+            }
+            other => other,
+        };
+        match made {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => free(&path, &key, &owner),
+            other => other.doing_with(|| format!("cannot make {}", path.display())),
+        }
+    })
+}
+
+/// Whether an owner may claim an address, as far as can be told before.
+///
+/// # Errors
+/// Another has it.
+pub fn check(house: &dyn House, segment: &str, ip: IpAddr, owner: &str) -> Result<()> {
+    let key = format!("{segment},{ip}");
+    free(&path(house, &key), &key, owner)
+}
+
+fn free(path: &Path, key: &str, owner: &str) -> Result<()> {
+    let Ok(other) = fs::read_link(path) else { return Ok(()) };
+    if other.as_os_str() == owner {
+        return Ok(());
+    }
+    let (segment, ip) = key.split_once(',').unwrap_or((key, ""));
+    let segment = segment.split_once(':').map_or(segment, |(_, name)| name);
+    let error = Error::new(ErrorKind::Exists, format!("vnet: address {ip} is already on segment {segment}"));
+    Err(error.hint(format!("{} has it", other.display())))
+}
+
+/// Gives an address back. One that another has claimed stays: an owner may be here because it was refused.
+///
+/// # Errors
+/// The file system refuses.
+pub fn undo(house: &dyn House, piece: &Piece) -> Result<()> {
+    if !exists(house, piece) {
+        return Ok(());
+    }
+    let path = path(house, &piece.key);
+    fs::remove_file(&path).doing_with(|| format!("cannot remove {}", path.display()))
+}
+
+/// Whether the claim is there, and its owner's.
+#[must_use]
+pub fn exists(house: &dyn House, piece: &Piece) -> bool {
+    let owner = fs::read_link(path(house, &piece.key));
+    owner.is_ok_and(|owner| Some(owner.as_os_str()) == piece.text("owner").map(std::ffi::OsStr::new))
+}
+
+fn path(house: &dyn House, key: &str) -> PathBuf {
+    let shelf = house.shelf();
+    shelf.parent().unwrap_or(shelf).join("addresses").join(key)
+}

@@ -1,0 +1,123 @@
+//! `vnet`: a network stack of the jail's own, and what connects it.
+//!
+//! Its interfaces are veth pairs, born with one end in the jail and the other on a segment: a bridge of ours
+//! in a stack that only switches, where the host's own tools do not see it, or a foreign bridge of the
+//! parent's. Everything is done from outside, by sockets opened in the stacks concerned; nothing is renamed
+//! or moved, but for interfaces that are handed in by `vnet.interface` and handed back at the end.
+
+mod address;
+mod audit;
+mod birth;
+mod claim;
+mod host;
+mod interface;
+mod link;
+mod mac;
+mod params;
+mod port;
+mod route;
+mod segment;
+mod show;
+mod stack;
+mod sysctl;
+mod teardown;
+mod update;
+
+use std::time::Instant;
+
+use kernel::{act::Act, namespace::Kind};
+use vimage::{
+    Ask, Context as _, Doomed, Error, House, Instance, Known, Lack, Param, Piece, Plan, Result, Settings,
+    Site, Subsystem, Support,
+};
+
+pub use self::show::{addresses, show};
+
+/// The subsystem's name.
+const NAME: &str = "vnet";
+
+/// The network stack.
+#[derive(Debug)]
+pub struct Vnet;
+
+impl Subsystem<Act> for Vnet {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn about(&self) -> &'static str {
+        "a network stack of the jail's own"
+    }
+
+    fn params(&self) -> &'static [Param] {
+        &params::PARAMS
+    }
+
+    fn probe(&self) -> Support {
+        if std::path::Path::new("/proc/self/ns/net").exists() {
+            return Support::Full;
+        }
+        let hint = "CONFIG_NET_NS, and a proc file system; without them only vnet=inherit works";
+        Support::Lacks(vec![Lack { what: "network namespaces", hint }])
+    }
+
+    fn check(&self, ask: &Ask<'_>) -> Result<()> {
+        birth::check(ask)
+    }
+
+    fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
+        let new = site.settings.is_new(NAME);
+        let birth = new.then_some(Act::Namespace(Kind::Net, None)).into_iter().collect();
+        Ok(Plan { birth, prepared: Vec::new() })
+    }
+
+    fn create(&self, site: &mut Site<'_>) -> Result<()> {
+        if site.settings.is_new(NAME) { site.adopt("net") } else { Ok(()) }
+    }
+
+    fn furnish(&self, site: &mut Site<'_>) -> Result<()> {
+        if site.settings.is_new(NAME) { birth::furnish(site) } else { Ok(()) }
+    }
+
+    fn update(&self, site: &mut Site<'_>, old: &Settings) -> Result<Vec<Act>> {
+        if site.settings.is_new(NAME) {
+            update::update(site, old)?;
+        }
+        Ok(Vec::new())
+    }
+
+    fn quiesce(&self, of: &[Instance<'_>]) -> Vec<Error> {
+        teardown::quiesce(of)
+    }
+
+    fn drain(&self, of: &[Instance<'_>], deadline: Instant) -> Vec<Error> {
+        teardown::drain(of, deadline)
+    }
+
+    fn undo(&self, doomed: &[Doomed<'_>]) -> Vec<Result<()>> {
+        doomed.iter().map(|d| undo(d.of, d.piece, false)).collect()
+    }
+
+    fn exists(&self, piece: &Piece, house: &dyn House) -> Result<bool> {
+        audit::exists(piece, house)
+    }
+
+    fn strays(&self, known: &Known, house: &dyn House) -> Result<Vec<Piece>> {
+        audit::strays(known, house)
+    }
+}
+
+/// Unmakes a piece. `switch_stays`: it is unmade by a jail that lives on, and so may need the switch stack.
+fn undo(of: &Instance<'_>, piece: &Piece, switch_stays: bool) -> Result<()> {
+    match piece.kind.as_str() {
+        // A link goes with the jail's stack, whose death the framework waits for: to delete it costs 17 ms.
+        port::KIND if of.anchor("net").is_some() => Ok(()),
+        port::KIND => port::delete(of.house, piece),
+        claim::KIND => claim::undo(of.house, piece),
+        interface::KIND => interface::give_back(of.house, piece),
+        segment::BRIDGE => segment::undo_bridge(of.house, piece, switch_stays),
+        segment::HOLD => of.house.release(segment::SWITCH),
+        _ => Ok(()),
+    }
+    .doing_with(|| format!("cannot unmake {piece}"))
+}

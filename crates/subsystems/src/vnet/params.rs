@@ -1,0 +1,62 @@
+//! The parameters.
+
+use vimage::{Child, Kind, Mode, Param, When};
+
+/// All of them.
+pub static PARAMS: [Param; 6] = [
+    Param {
+        name: "vnet",
+        kind: Kind::Mode(&[Mode::New, Mode::Inherit]),
+        when: When::Create,
+        default: Some("inherit"),
+        child: Child::Free,
+        help: "a network stack of the jail's own (new) or its parent's (inherit)",
+        doc: "With new the jail has interfaces, addresses, routes, ports and network sysctls of its own, and \
+              its root rules over them. With inherit it has its parent's.",
+    },
+    Param {
+        name: "vnet.link",
+        kind: Kind::List { commas: false },
+        help: "an Ethernet interface: NAME SEGMENT [ADDR/LEN ...] [KEY VALUE ...]",
+        doc: "A virtual Ethernet interface NAME of the jail, connected to SEGMENT. If the parent has a bridge \
+              of that name, it is that bridge, which is used and never removed. Otherwise the segment is made \
+              when the first jail asks for it and goes with the last. Keys: mac, the interface's ethernet \
+              address, by default one that is always the same for this jail and NAME; mtu, in bytes; \
+              autoconf, on or off, whether IPv6 gives the interface a link-local address and listens to \
+              routers, by default off.",
+        ..Param::BASE
+    },
+    Param {
+        name: "vnet.host",
+        kind: Kind::List { commas: false },
+        help: "the parent's own interface on a segment: SEGMENT ADDR/LEN ...",
+        doc: "The parent gets an interface named SEGMENT with these addresses, as long as any jail asks for \
+              it. The first jail's addresses hold; others ask for the same ones, or for some of them.",
+        ..Param::BASE
+    },
+    Param {
+        name: "vnet.route",
+        kind: Kind::List { commas: false },
+        help: "a route: DEST via GATEWAY, or DEST dev NAME",
+        doc: "A route of the jail's. DEST is a network, or default. Both via and dev can be given, as a \
+              link-local gateway needs.",
+        ..Param::BASE
+    },
+    Param {
+        name: "vnet.sysctl",
+        kind: Kind::List { commas: false },
+        help: "a value of the stack: net.NAME=VALUE",
+        doc: "Written when the jail is made. One that is taken away from a living jail keeps its value.",
+        ..Param::BASE
+    },
+    Param {
+        name: "vnet.interface",
+        kind: Kind::List { commas: true },
+        help: "existing interfaces to be moved into the jail",
+        doc: "The interfaces arrive down and without addresses. When the jail is removed they return to \
+              where they were, with their ethernet address and MTU, and up if they were; the addresses they \
+              had before are lost. One whose name was taken meanwhile returns as NAME.1, and its alias says \
+              what it was.",
+        ..Param::BASE
+    },
+];

@@ -1,0 +1,224 @@
+//! Segments: bridges of ours in the switch stack, or foreign ones of the parent's.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    rc::Rc,
+};
+
+use kernel::{
+    namespace::{self, Kind},
+    spawn::{self, How},
+    step::{End, Program, Step},
+};
+use netlink::{
+    Route, Socket,
+    link::{self, Bridge, Link},
+};
+use serde_json::json;
+use vimage::{Anchor, Context as _, Error, ErrorKind, House, Instance, Piece, Result, Shared, Site};
+
+use super::{
+    mac,
+    stack::{self, Batch},
+    sysctl,
+};
+
+/// The shared record of the switch stack, and the name under which it is held.
+pub const SWITCH: &str = "switch";
+/// The piece that holds the switch stack.
+pub const HOLD: &str = "hold";
+/// A bridge of ours.
+pub const BRIDGE: &str = "bridge";
+
+/// The group of all links that we make (`ip link show group`), "ja" in ASCII.
+pub const GROUP: u32 = 0x6a61;
+/// Our links' indexes are numbers of ours above this: the kernel's own choice starts at 1.
+pub const INDEX: u32 = 0x1000_0000;
+
+/// What the alias of a link of ours ends with: the same for all of one store's, and for no other's.
+///
+/// # Errors
+/// [`House::stable`]'s.
+pub fn mark(house: &dyn House) -> Result<String> {
+    let words = format!("vnet {}", house.shelf().display());
+    Ok(format!("[{:08x}]", house.stable(&words)? >> 32))
+}
+
+/// Whether a link carries our mark, that of another store included.
+#[must_use]
+pub fn is_ours(link: &Link) -> bool {
+    link.group == GROUP && link.alias.as_ref().is_some_and(|alias| alias.starts_with("jail "))
+}
+
+/// The key of a segment's record, without `segment/`: segments of two parents may have one name.
+#[must_use]
+pub fn key(parent: Option<&Instance<'_>>, name: &str) -> String {
+    format!("{}:{name}", stack::scope(parent))
+}
+
+/// The stack that a jail's links lead to, and its links as they are asked for.
+#[derive(Debug)]
+pub struct Around {
+    /// The stack.
+    pub fd: Rc<OwnedFd>,
+    /// A socket inside.
+    pub socket: Socket<Route>,
+}
+
+impl Around {
+    /// That of a jail below this parent.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn of(parent: Option<&Instance<'_>>) -> Result<Self> {
+        let fd = stack::around(parent)?;
+        let socket = stack::socket(&fd)?;
+        Ok(Self { fd, socket })
+    }
+
+    /// The foreign bridge of a segment's name; `None`: the segment is, or will be, one of ours.
+    ///
+    /// # Errors
+    /// There is an interface of that name which is neither.
+    pub fn foreign(&mut self, segment: &str) -> Result<Option<Link>> {
+        match self.socket.link_by_name(segment).map_err(stack::refused)? {
+            None => Ok(None),
+            Some(link) if is_ours(&link) => Ok(None),
+            Some(link) if link.kind.as_deref() == Some("bridge") => Ok(Some(link)),
+            Some(_) => Err(Error::usage(format!(
+                "vnet.link: {segment} is an interface of the parent, but no bridge"
+            ))
+            .hint("a segment of ours has a name that no interface has; a foreign one is a bridge")),
+        }
+    }
+}
+
+/// Where the ports of a segment are.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The stack with the bridge.
+    pub stack: Rc<OwnedFd>,
+    /// Its anchor.
+    pub anchor: Anchor,
+    /// The bridge's index.
+    pub bridge: u32,
+    /// Of a foreign bridge its MTU, which a port with a smaller one would change.
+    pub foreign: Option<u32>,
+}
+
+/// Finds the segments, making those of ours that do not exist; the jail uses them from now on.
+///
+/// # Errors
+/// A name is that of an interface which is no bridge; a bridge or the switch stack cannot be made.
+pub fn places<'n>(
+    site: &mut Site<'_>,
+    around: &mut Around,
+    names: impl IntoIterator<Item = &'n str>,
+) -> Result<BTreeMap<String, Place>> {
+    let mut places = BTreeMap::new();
+    let mut switch = None;
+    for name in names {
+        if places.contains_key(name) {
+            continue;
+        }
+        let place = if let Some(bridge) = around.foreign(name)? {
+            let anchor = site.house.anchor("net", around.fd.as_fd())?;
+            Place { stack: around.fd.clone(), anchor, bridge: bridge.index, foreign: Some(bridge.mtu) }
+        } else {
+            // Used before the segment, so that it is left after it.
+            let (stack, anchor) = match &switch {
+                Some(switch) => Clone::clone(switch),
+                None => switch.insert(share_switch(site)?).clone(),
+            };
+            let bridge = share_bridge(site, name, &stack, &anchor)?;
+            Place { stack, anchor, bridge, foreign: None }
+        };
+        places.insert(name.to_owned(), place);
+    }
+    Ok(places)
+}
+
+/// Uses the switch stack.
+fn share_switch(site: &mut Site<'_>) -> Result<(Rc<OwnedFd>, Anchor)> {
+    let anchor = site.share(SWITCH, |site| {
+        let stack = new_stack().doing("cannot make the switch stack")?;
+        sysctl::switch_only(&stack)?;
+        let anchor = site.house.anchor("net", stack.as_fd())?;
+        site.make(Piece::new(Piece::INSTANCE, "net").anchored(anchor.clone()), || Ok(()))?;
+        let house = site.house;
+        site.make(Piece::new(HOLD, SWITCH).with(json!({ "anchor": anchor })), || {
+            house.hold(SWITCH, "net", stack.as_fd())
+        })?;
+        Ok(json!(anchor))
+    })?;
+    let anchor = Anchor(anchor.as_str().unwrap_or_default().to_owned());
+    let Some(stack) = site.house.open(&anchor)? else {
+        let error = Error::new(ErrorKind::Failed, "the switch stack, with all segments, is gone");
+        return Err(error.hint("something took the vault down; remove the jails that have links"));
+    };
+    Ok((Rc::new(stack), anchor))
+}
+
+/// A network namespace that nothing but the descriptor holds.
+fn new_stack() -> Result<OwnedFd> {
+    let how = How { namespaces: u64::from(Kind::Net.flag()), ..How::default() };
+    let program = Program::new(vec![Step::Wait(0)], End::Exit);
+    let child = spawn::spawn(program, how).map_err(io::Error::from).doing("cannot make a process")?;
+    let stack = namespace::of_process(child.pidfd(), Kind::Net).map_err(io::Error::from);
+    let done = child.finish().doing("cannot end its maker")?;
+    for pidfd in &done.pidfds {
+        spawn::reap(pidfd.as_fd()).map_err(io::Error::from).doing("cannot collect its maker")?;
+    }
+    stack.doing("cannot open it")
+}
+
+/// Uses a segment of ours; returns its bridge's index.
+fn share_bridge(site: &mut Site<'_>, name: &str, stack: &OwnedFd, switch: &Anchor) -> Result<u32> {
+    let key = key(site.parent, name);
+    let index = site.share(&format!("segment/{key}"), |site| {
+        let number = site.house.number("ifindex")?;
+        let index = INDEX + number;
+        let own = format!("b{number}");
+        let address = mac::stable(site.house, "segment", &key)?;
+        let mark = mark(site.house)?;
+        let piece =
+            Piece::new(BRIDGE, own.clone()).with(json!({ "index": index, "segment": key, "stack": switch }));
+        site.make(piece, || {
+            let bridge = Bridge {
+                name: &own,
+                index: Some(index),
+                // Else each port that comes and goes has it looked for anew.
+                mac: Some(address),
+                group: Some(GROUP),
+                up: true,
+                no_multicast_snooping: true,
+            };
+            let mut batch = Batch::default();
+            batch.must(format!("cannot make segment {name}"), bridge.create());
+            let alias = format!("jail segment {name} {mark}");
+            batch.must(format!("cannot name segment {name}"), link::set_alias(index, &alias));
+            batch.send(&mut stack::socket(stack)?)
+        })?;
+        Ok(json!(index))
+    })?;
+    index
+        .as_u64()
+        .and_then(|i| u32::try_from(i).ok())
+        .ok_or_else(|| Error::new(ErrorKind::Failed, format!("the record of segment {name} makes no sense")))
+}
+
+/// Unmakes a bridge of ours, unless the switch stack is about to go and takes it along: that saves the 17 ms
+/// that the kernel takes for a deletion.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn undo_bridge(house: &dyn House, piece: &Piece, switch_stays: bool) -> Result<()> {
+    // Who leaves the segment is a user of the switch until the next step: a single one is the last.
+    let (users, _) = Shared::peek(house.shelf(), &Shared::name(super::NAME, SWITCH))?;
+    if !switch_stays && users.len() == 1 {
+        return Ok(());
+    }
+    super::port::delete(house, piece)
+}

@@ -1,0 +1,175 @@
+//! `vnet.sysctl`: `"net.NAME=VALUE"`, and the one that every stack of ours is given.
+
+use std::{fmt, fs, io, os::fd::AsFd, path::PathBuf};
+
+use kernel::namespace::{Kind, Visit};
+use vimage::{Context as _, Error, Result};
+
+/// One value, as asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// The name as the user wrote it.
+    name: String,
+    /// What is written.
+    value: String,
+}
+
+impl Spec {
+    /// Reads one item. As with sysctl(8) a slash in a name stands for a dot that separates nothing:
+    /// `net.ipv4.conf.eth0/100.forwarding`.
+    ///
+    /// # Errors
+    /// `vnet.sysctl: "kernel.x=1": not a name below net`.
+    pub fn parse(text: &str) -> Result<Self> {
+        let bad = |what: &str| Error::usage(format!("vnet.sysctl: \"{text}\": {what}"));
+        let (name, value) =
+            text.split_once('=').ok_or_else(|| bad("value missing").hint("net.NAME=VALUE"))?;
+        let spec = Self { name: name.trim().to_owned(), value: value.trim().to_owned() };
+        let words: Vec<_> = spec.name.split('.').collect();
+        let fair = |word: &&str| {
+            let signs = word.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-:@/".contains(&b));
+            // A word of slashes alone would be a path of dots.
+            signs && word.bytes().any(|b| b != b'/')
+        };
+        if words.len() < 2 || words[0] != "net" || !words.iter().all(fair) {
+            return Err(bad("not a name below net"));
+        }
+        if spec.value.is_empty() || spec.value.contains(['\n', '\0']) {
+            return Err(bad("not a value"));
+        }
+        Ok(spec)
+    }
+
+    /// Reads all items.
+    ///
+    /// # Errors
+    /// As [`Spec::parse`].
+    pub fn parse_all(items: &[String]) -> Result<Vec<Self>> {
+        items.iter().map(|item| Self::parse(item)).collect()
+    }
+
+    /// Its file, seen from inside the stack.
+    fn path(&self) -> PathBuf {
+        let swapped = self.name.split('.').map(|word| word.replace('/', "."));
+        ["/proc/sys".to_owned()].into_iter().chain(swapped).collect()
+    }
+}
+
+impl fmt::Display for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.name, self.value)
+    }
+}
+
+/// Gives a new stack its values, before it has interfaces: `net.ipv4.conf.default` is for those that come.
+/// Returns those whose files are not there yet: an interface brings its own.
+///
+/// Every stack is told to try once only to send the rest of a connection that nobody holds any more: such
+/// an orphan otherwise keeps a stack that has no process for minutes (`tcp_orphan_retries`, tcp(7)).
+///
+/// # Errors
+/// The stack cannot be entered, or a value is refused.
+pub fn begin(stack: impl AsFd, specs: &[Spec]) -> Result<Vec<&Spec>> {
+    let _inside = visit(stack)?;
+    fs::write("/proc/sys/net/ipv4/tcp_orphan_retries", "1")
+        .doing("cannot set net.ipv4.tcp_orphan_retries")?;
+    let mut later = Vec::new();
+    for spec in specs {
+        match fs::write(spec.path(), &spec.value) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => later.push(spec),
+            other => other.doing_with(|| format!("vnet.sysctl: \"{spec}\""))?,
+        }
+    }
+    Ok(later)
+}
+
+/// Writes the values, and keeps the given interfaces from being configured by routers.
+///
+/// # Errors
+/// The stack cannot be entered, or a value is refused.
+pub fn set(stack: impl AsFd, specs: &[&Spec], quiet: &[&str]) -> Result<()> {
+    if specs.is_empty() && quiet.is_empty() {
+        return Ok(());
+    }
+    let _inside = visit(stack)?;
+    for name in quiet {
+        // No such file: the kernel has no IPv6.
+        off(&format!("/proc/sys/net/ipv6/conf/{name}/accept_ra"), "0")?;
+    }
+    specs.iter().try_for_each(|spec| {
+        fs::write(spec.path(), &spec.value).doing_with(|| format!("vnet.sysctl: \"{spec}\""))
+    })
+}
+
+/// Keeps a stack that only switches frames from looking into them: no IPv6 of its own on any port, and no
+/// bridge-nf, whose hooks are on in every new stack where the module is loaded. With them jails on one bridge
+/// cost time quadratic in their number, since each new port's chatter goes through the hooks of all.
+///
+/// # Errors
+/// The stack cannot be entered, or the kernel refuses a value.
+pub fn switch_only(stack: impl AsFd) -> Result<()> {
+    let _inside = visit(stack)?;
+    for conf in ["all", "default"] {
+        off(&format!("/proc/sys/net/ipv6/conf/{conf}/disable_ipv6"), "1")?;
+    }
+    for tables in ["iptables", "ip6tables", "arptables"] {
+        off(&format!("/proc/sys/net/bridge/bridge-nf-call-{tables}"), "0")?;
+    }
+    Ok(())
+}
+
+fn off(path: &str, value: &str) -> Result<()> {
+    match fs::write(path, value) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.doing_with(|| format!("cannot write {path}")),
+    }
+}
+
+fn visit(stack: impl AsFd) -> Result<Visit> {
+    Visit::enter(stack, Kind::Net).map_err(io::Error::from).doing("cannot enter the network stack")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_path_below_net() {
+        let path = |text| Spec::parse(text).unwrap().path().display().to_string();
+        assert_eq!(path("net.ipv4.ip_forward=1"), "/proc/sys/net/ipv4/ip_forward");
+        assert_eq!(
+            path("net.ipv4.conf.eth0/100.forwarding = 1"),
+            "/proc/sys/net/ipv4/conf/eth0.100/forwarding"
+        );
+        assert_eq!(Spec::parse("net.ipv4.ip_local_port_range = 1 2").unwrap().value, "1 2");
+        for bad in [
+            "",
+            "net.ipv4.ip_forward",
+            "net=1",
+            "kernel.hostname=x",
+            "net.=1",
+            "net..x=1",
+            "net.//.kernel.hostname=x",
+            "net.../x=1",
+            "net.a b=1",
+            "net.x=",
+            "/net.x=1",
+        ] {
+            assert!(Spec::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics_or_leaves_net(text in "net[a-z./=1]{0,20}|\\PC{0,30}") {
+            if let Ok(spec) = Spec::parse(&text) {
+                prop_assert_eq!(Spec::parse(&spec.to_string()).unwrap(), spec.clone());
+                let path = spec.path();
+                prop_assert!(path.starts_with("/proc/sys/net/"));
+                prop_assert!(path.components().all(|c| c.as_os_str() != ".."));
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! `jail -m`: a living jail's stack, changed to what its parameters now say.
+//!
+//! What is there is read from the pieces, not from the old values: an update that failed half way is
+//! changed back by another one.
+
+use std::collections::BTreeMap;
+
+use netlink::{Route, Socket, address, link, route};
+use rustix::io::Errno;
+use vimage::{Journal, Piece, Result, Settings, Shared, Site};
+
+use super::{
+    NAME,
+    birth::{self, Wanted},
+    claim, host, interface,
+    link::Spec,
+    mac,
+    port::{self, Made},
+    segment::{self, Around, Place},
+    stack::{self, Batch},
+    sysctl,
+};
+
+/// Changes the stack: what is not wanted goes, what stays is changed in place, what is new comes.
+///
+/// A `vnet.sysctl` that is taken away keeps its value: nobody knows what it was before.
+///
+/// # Errors
+/// The kernel refuses something.
+pub fn update(site: &mut Site<'_>, old: &Settings) -> Result<()> {
+    let wanted = Wanted::of(site.settings)?;
+    let jail = birth::own_stack(site)?;
+    let mut around = Around::of(site.parent)?;
+    let mut inside = stack::socket::<Route>(&*jail)?;
+    unplug(site, &wanted)?;
+    leave_hosts(site, &wanted, old)?;
+    let places = birth::connect(site, &mut around, &wanted)?;
+    let old_links = Spec::parse_all(old.list("vnet.link")).unwrap_or_default();
+    change(site, &mut inside, &wanted, &old_links, &places)?;
+    let there: Vec<_> = Made::all(site.instance().pieces).into_iter().map(|(_, made)| made.name).collect();
+    let new: Vec<_> = wanted.links.iter().filter(|l| !there.contains(&l.name)).collect();
+    if !new.is_empty() {
+        for link in &new {
+            birth::claims(site, link)?;
+        }
+        let links = inside.links().map_err(stack::refused)?;
+        let first = links.iter().map(|l| l.index + 1).max();
+        port::plug(site, &*jail, &places, &new, first)?;
+        let quiet: Vec<_> = new.iter().filter(|l| !l.autoconf).map(|l| l.name.as_str()).collect();
+        sysctl::set(&*jail, &[], &quiet)?;
+        let mut batch = Batch::default();
+        for (_, made) in Made::all(site.instance().pieces) {
+            if let Some(spec) = new.iter().find(|l| l.name == made.name) {
+                port::configure(&mut batch, spec, made.inner);
+            }
+        }
+        batch.send(&mut inside)?;
+    }
+    interfaces(site, &mut around, &wanted)?;
+    sysctl::set(&*jail, &wanted.sysctls.iter().collect::<Vec<_>>(), &[])?;
+    change_routes(&mut inside, &wanted, old)?;
+    leave_segments(site, &wanted)
+}
+
+/// Removes the links that are not wanted, or not as they are, and the addresses that are not.
+fn unplug(site: &mut Site<'_>, wanted: &Wanted) -> Result<()> {
+    let house = site.house;
+    let scoped = |spec: &Spec| segment::key(site.parent, &spec.segment);
+    let wants: BTreeMap<_, _> = wanted.links.iter().map(|l| (l.name.clone(), (scoped(l), l))).collect();
+    let stays = |made: &Made| {
+        wants.get(&made.name).is_some_and(|(key, l)| *key == made.segment && l.autoconf == made.autoconf)
+    };
+    for (piece, _) in Made::all(site.instance().pieces).into_iter().filter(|(_, made)| !stays(made)) {
+        site.unmake(&piece, || port::delete(house, &piece))?;
+    }
+    let claims: Vec<_> = site.instance().pieces_of(NAME, claim::KIND).cloned().collect();
+    for piece in claims {
+        let link = piece.text("link").and_then(|name| wants.get(name));
+        let key = |(key, link): &(String, &Spec)| {
+            link.addresses.iter().any(|a| format!("{key},{}", a.ip) == piece.key)
+        };
+        if !link.is_some_and(key) {
+            site.unmake(&piece, || claim::undo(house, &piece))?;
+        }
+    }
+    Ok(())
+}
+
+/// Changes links that stay: ethernet address, MTU, addresses.
+fn change(
+    site: &mut Site<'_>,
+    inside: &mut Socket<Route>,
+    wanted: &Wanted,
+    old: &[Spec],
+    places: &BTreeMap<String, Place>,
+) -> Result<()> {
+    for (_, made) in Made::all(site.instance().pieces) {
+        let find = |links: &[Spec]| links.iter().find(|l| l.name == made.name).cloned();
+        let (Some(spec), Some(place)) = (find(&wanted.links), places.get(made.segment_name())) else {
+            continue;
+        };
+        let old = find(old).unwrap_or_else(|| spec.clone());
+        birth::claims(site, &spec)?;
+        let doing = || format!("vnet.link: \"{spec}\": cannot change it");
+        let mut batch = Batch::default();
+        if spec.mac != old.mac {
+            let mac = spec.mac.map_or_else(|| mac::stable(site.house, site.name, &spec.name), Ok)?;
+            batch.must(doing(), link::set_mac(made.inner, mac));
+        }
+        if spec.mtu != old.mtu {
+            let mtu = port::mtu(&spec, place);
+            batch.must(doing(), link::set_mtu(made.inner, mtu));
+            let mut port = Batch::default();
+            port.must(doing(), link::set_mtu(made.index, mtu));
+            port.send(&mut stack::socket(&place.stack)?)?;
+        }
+        // What the jail's own root has added is in no list, and stays.
+        for gone in old.addresses.iter().filter(|a| !spec.addresses.contains(a)) {
+            let request = address::delete(made.inner, gone.ip, gone.len);
+            batch.may(doing(), &[Errno::ADDRNOTAVAIL], request);
+        }
+        // After the others went: with the first address of a network IPv4 drops the others of it.
+        port::addresses(&mut batch, &spec, made.inner);
+        batch.send(inside)?;
+    }
+    Ok(())
+}
+
+/// Returns interfaces that are not wanted, and takes those that are.
+fn interfaces(site: &mut Site<'_>, around: &mut Around, wanted: &Wanted) -> Result<()> {
+    let pieces: Vec<_> = site.instance().pieces_of(NAME, interface::KIND).cloned().collect();
+    let mut there = Vec::new();
+    for piece in pieces {
+        let name = piece.text("name").unwrap_or_default().to_owned();
+        if wanted.interfaces.contains(&name) {
+            there.push(name);
+        } else {
+            let house = site.house;
+            site.unmake(&piece, || interface::give_back(house, &piece))?;
+        }
+    }
+    let jail = birth::own_stack(site)?;
+    let new = wanted.interfaces.iter().filter(|name| !there.contains(name));
+    new.into_iter().try_for_each(|name| interface::take(site, around, &jail, name))
+}
+
+/// Takes away old routes that are not wanted, and adds those that are: the kernel may have dropped some with
+/// a link or an address.
+fn change_routes(inside: &mut Socket<Route>, wanted: &Wanted, old: &Settings) -> Result<()> {
+    let links = inside.links().map_err(stack::refused)?;
+    let index = |name: &str| links.iter().find(|l| l.name == name).map(|l| l.index);
+    let mut batch = Batch::default();
+    for spec in super::route::Spec::parse_all(old.list("vnet.route")).unwrap_or_default() {
+        // A route by an interface that is gone went with it.
+        if let (false, Ok(route)) = (wanted.routes.contains(&spec), spec.resolve(index)) {
+            batch.may(format!("vnet.route: cannot delete \"{spec}\""), &[Errno::SRCH], route::delete(&route));
+        }
+    }
+    port::routes(&mut batch, &wanted.routes, index)?;
+    batch.send(inside)
+}
+
+/// Leaves the parent's interfaces that are not wanted, or with other addresses than they have.
+fn leave_hosts(site: &mut Site<'_>, wanted: &Wanted, old: &Settings) -> Result<()> {
+    let old = host::Spec::parse_all(old.list("vnet.host")).unwrap_or_default();
+    for key in uses(site, "host/") {
+        let same = |list: &[host::Spec]| {
+            list.iter().find(|h| host::key(site, &h.segment) == key).map(|h| h.addresses.clone())
+        };
+        if same(&wanted.hosts).is_none_or(|addresses| same(&old) != Some(addresses)) {
+            leave(site, &key)?;
+        }
+    }
+    Ok(())
+}
+
+/// Leaves the segments that are not wanted, and the switch if none is left.
+fn leave_segments(site: &mut Site<'_>, wanted: &Wanted) -> Result<()> {
+    let wants: Vec<_> =
+        wanted.segments().map(|name| format!("segment/{}", segment::key(site.parent, name))).collect();
+    for key in uses(site, "segment/") {
+        if !wants.contains(&key) {
+            leave(site, &key)?;
+        }
+    }
+    match uses(site, "segment/").is_empty() {
+        true => uses(site, segment::SWITCH).iter().try_for_each(|key| leave(site, key)),
+        false => Ok(()),
+    }
+}
+
+/// The keys of what the jail uses together with others.
+fn uses(site: &Site<'_>, start: &str) -> Vec<String> {
+    let instance = site.instance();
+    instance
+        .pieces_of(NAME, Shared::USE)
+        .map(|p| p.key.clone())
+        .filter(|key| key.starts_with(start))
+        .collect()
+}
+
+/// Ends the jail's use of something shared; the last user's end unmakes it.
+fn leave(site: &mut Site<'_>, key: &str) -> Result<()> {
+    let piece = Piece { subsystem: NAME.to_owned(), ..Piece::new(Shared::USE, key) };
+    let (house, jid, settings) = (site.house, site.jid, site.settings);
+    site.unmake(&piece, || {
+        let shared = Shared::lock(house.shelf(), &Shared::name(NAME, key))?;
+        shared.leave(jid, settings, house, |of, journal: &mut Journal| {
+            for piece in of.pieces.iter().rev() {
+                super::undo(of, piece, true)?;
+                journal.gone(piece)?;
+            }
+            Ok(())
+        })
+    })
+}
