@@ -436,7 +436,11 @@ fn read_record(dir: &Path) -> Result<Option<Record>> {
     }
     let understood = serde_json::from_slice::<Version>(&text)
         .and_then(|v| if v.version == Record::VERSION { serde_json::from_slice(&text) } else { Ok(None) })
-        .doing_with(|| format!("cannot understand {}", path.display()))?;
+        .doing_with(|| format!("cannot understand {}", path.display()))
+        .map_err(|e| {
+            let dir = dir.display();
+            e.hint(format!("rm -r {dir}; what the jail had is then in no record, and jdb repair removes it"))
+        })?;
     match understood {
         Some(record) => Ok(Some(record)),
         None => Err(Error::unsupported(format!("{}: its version is not known", path.display()))
