@@ -212,10 +212,12 @@ fn share_bridge(site: &mut Site<'_>, name: &str, stack: &OwnedFd, switch: &Ancho
 ///
 /// # Errors
 /// The kernel refuses.
-pub fn undo_bridge(house: &dyn House, piece: &Piece, switch_stays: bool) -> Result<()> {
-    // Who leaves the segment is a user of the switch until the next step: a single one is the last.
+pub fn undo_bridge(house: &dyn House, piece: &Piece) -> Result<()> {
+    // Who leaves the last segment is a user of the switch until its next step: a single one is the last.
     let (users, _) = Shared::peek(house.shelf(), &Shared::name(super::NAME, SWITCH))?;
-    if !switch_stays && users.len() == 1 {
+    let first = Shared::name(super::NAME, "segment/");
+    let segments = Shared::names(house.shelf())?.iter().filter(|name| name.starts_with(&first)).count();
+    if users.len() == 1 && segments == 1 {
         return Ok(());
     }
     super::port::delete(house, piece)
