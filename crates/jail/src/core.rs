@@ -1,7 +1,12 @@
 //! The subsystem of what every jail has: its number and name, its place in the tree, its cgroup, and, if it
 //! persists, what holds it without processes.
 
-use std::{ffi::CString, os::fd::AsFd as _, path::Path};
+use std::{
+    ffi::CString,
+    os::fd::AsFd as _,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use kernel::{
     act::Act,
@@ -259,6 +264,9 @@ impl Subsystem<Act> for Core {
 
 /// Removes a jail's cgroup, and the directory of all with the last jail.
 fn remove(dir: &Path, house: &dyn House) -> Result<()> {
+    // A jail's removal has killed them before; those of a cgroup that no record knows still run.
+    cgroup::kill(dir)?;
+    cgroup::wait_empty(dir, Instant::now() + Duration::from_secs(1))?;
     cgroup::remove(dir)?;
     let base = cgroup::base(house.mark())?;
     if dir.parent() == Some(&base) {

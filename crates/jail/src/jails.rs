@@ -401,7 +401,8 @@ impl<'r> Jails<'r> {
     pub fn list(&self, dying: bool) -> Result<Vec<Record>> {
         let mut records = Vec::new();
         for jid in self.premises.store.jids()? {
-            let Some(record) = self.premises.store.read(jid)? else { continue };
+            // One that is damaged does not hide the others; whoever names it is told.
+            let Ok(Some(record)) = self.premises.store.read(jid) else { continue };
             if self.is_alive(&record) || (dying && record.state == State::Dying) {
                 records.push(record);
             }
@@ -529,7 +530,11 @@ impl<'r> Jails<'r> {
     pub fn audit(&self) -> Result<Vec<Finding>> {
         self.sweep()?;
         let mut findings = Vec::new();
-        let (records, pieces) = self.all_pieces()?;
+        let (records, pieces, unknown) = self.all_pieces()?;
+        findings.extend(unknown.into_iter().map(|error| Finding::Unknown {
+            subsystem: crate::core::NAME.to_owned(),
+            error: error.to_string(),
+        }));
         for record in &records {
             findings.extend(self.with_instance(record, |of| self.driver().missing(of))?);
         }
@@ -546,7 +551,12 @@ impl<'r> Jails<'r> {
     /// The store cannot be read.
     pub fn repair(&self) -> Result<Vec<Error>> {
         let mut errors = self.sweep()?;
-        let (records, pieces) = self.all_pieces()?;
+        let (records, pieces, unknown) = self.all_pieces()?;
+        if !unknown.is_empty() {
+            // What looks like nobody's may be of a jail whose record cannot be read.
+            errors.extend(unknown);
+            return Ok(errors);
+        }
         let jids: Vec<_> = records.iter().map(|r| r.jid).collect();
         errors.extend(self.driver().sweep_shared(&|jid| jids.contains(&jid)).err());
         let settings = Settings::default();
@@ -572,7 +582,7 @@ impl<'r> Jails<'r> {
     /// # Errors
     /// The store cannot be read.
     pub fn ledger(&self) -> Result<Ledger> {
-        let (_, pieces) = self.all_pieces()?;
+        let (_, pieces, _) = self.all_pieces()?;
         Ledger::read(&self.premises.store.root().join("ledger"), &pieces)
     }
 
@@ -585,18 +595,24 @@ impl<'r> Jails<'r> {
         self.premises.store.add_trace(&self.recorder.take())
     }
 
-    /// All records, and all pieces of jails and of what they share.
-    fn all_pieces(&self) -> Result<(Vec<Record>, Vec<Piece>)> {
+    /// All records, all pieces of jails and of what they share, and why others cannot be read.
+    fn all_pieces(&self) -> Result<(Vec<Record>, Vec<Piece>, Vec<Error>)> {
         use vimage::{House as _, Shared};
-        let mut records = Vec::new();
+        let (mut records, mut unknown) = (Vec::new(), Vec::new());
         for jid in self.premises.store.jids()? {
-            records.extend(self.premises.store.read(jid)?);
+            match self.premises.store.read(jid) {
+                Ok(record) => records.extend(record),
+                Err(e) => unknown.push(e),
+            }
         }
         let mut pieces: Vec<_> = records.iter().flat_map(|r| r.pieces.clone()).collect();
         for name in Shared::names(self.premises.shelf())? {
-            pieces.extend(Shared::peek(self.premises.shelf(), &name)?.1);
+            match Shared::peek(self.premises.shelf(), &name) {
+                Ok((_, shared)) => pieces.extend(shared),
+                Err(e) => unknown.push(e),
+            }
         }
-        Ok((records, pieces))
+        Ok((records, pieces, unknown))
     }
 }
 

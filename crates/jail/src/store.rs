@@ -156,6 +156,8 @@ impl Store {
         if fs::metadata(&journal).is_ok_and(|m| m.len() > 0) {
             record.pieces = Journal::replay(&journal, record.pieces)?;
         }
+        // One that made way for another has a new number, which its folder says.
+        record.jid = jid;
         Ok(Some(record))
     }
 
@@ -167,7 +169,8 @@ impl Store {
         let dir = self.dir(jid);
         let Some(lock) = lock(&dir, wait)? else { return Ok(None) };
         // A folder without a record is one whose maker died before it made anything.
-        let record = read_record(&dir)?.unwrap_or_else(|| blank(jid, State::Creating));
+        let mut record = read_record(&dir)?.unwrap_or_else(|| blank(jid, State::Creating));
+        record.jid = jid;
         Ok(Some(Locked { dir, _lock: lock, record }))
     }
 
@@ -433,7 +436,11 @@ fn read_record(dir: &Path) -> Result<Option<Record>> {
     }
     let understood = serde_json::from_slice::<Version>(&text)
         .and_then(|v| if v.version == Record::VERSION { serde_json::from_slice(&text) } else { Ok(None) })
-        .doing_with(|| format!("cannot understand {}", path.display()))?;
+        .doing_with(|| format!("cannot understand {}", path.display()))
+        .map_err(|e| {
+            let dir = dir.display();
+            e.hint(format!("rm -r {dir}; what the jail had is then in no record, and jdb repair removes it"))
+        })?;
     match understood {
         Some(record) => Ok(Some(record)),
         None => Err(Error::unsupported(format!("{}: its version is not known", path.display()))
