@@ -15,5 +15,6 @@ pub mod pidfd;
 pub mod probe;
 mod raw;
 pub mod seccomp;
+pub mod signal;
 pub mod spawn;
 pub mod step;
