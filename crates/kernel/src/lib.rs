@@ -16,5 +16,6 @@ pub mod probe;
 mod raw;
 pub mod seccomp;
 pub mod socket;
+pub mod signal;
 pub mod spawn;
 pub mod step;
