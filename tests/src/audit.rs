@@ -50,7 +50,9 @@ pub(crate) const STORE: &str = "/run/jail";
 /// Whether a line is of what a store keeps when it has no jails: its folders, the numbers that were given, what
 /// happened, and the place at which a vault is mounted (the mount itself counts).
 fn is_bookkeeping(line: &str) -> bool {
-    let Some(path) = line.strip_prefix("file ").and_then(|path| path.strip_prefix(STORE)) else { return false };
+    let Some(path) = line.strip_prefix("file ").and_then(|path| path.strip_prefix(STORE)) else {
+        return false;
+    };
     let folders = ["jails", "names", "shared", "numbers", "pending", "ranges", "addresses", "vault"];
     let files = ["ledger", "trace", "trace.old", "secret", "vault/ns"];
     let path = path.trim_start_matches('/');

@@ -198,6 +198,8 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
         verbose: call.has("v") && !call.has("q"),
     };
     let jails = open(call)?;
+    // What earlier commands could not finish; what still will not go is shown by jls -d.
+    jails.sweep()?;
     let done = match operation {
         Operation::Remove | Operation::RemoveAnyhow => remove(&jails, &words, manner, &mut call.out),
         _ => make(&jails, operation, &words, manner, &mut call.out),

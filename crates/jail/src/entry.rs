@@ -7,6 +7,7 @@ use std::{
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     path::{Path, PathBuf},
     rc::Rc,
+    time::Duration,
 };
 
 use kernel::{
@@ -27,6 +28,9 @@ use crate::{
     record::ProcessId,
 };
 
+/// How long the end of an init may take whose namespaces cannot be joined any more.
+const LEAVING: Duration = Duration::from_millis(50);
+
 /// Starts a command in a jail. Returns it, and the identity of a new init if one was made.
 ///
 /// # Errors
@@ -45,8 +49,8 @@ pub(crate) fn enter(
     let cgroup = open_cgroup(&dir)?;
     if let Some(inside) = occupant(of, &dir, init) {
         match join(driver, of, &cgroup, &inside, command) {
-            // Its init has gone since we looked.
-            Err(e) if !process::is_alive(inside.as_fd()) => drop(e),
+            // Its init has gone since we looked, or is about to: then it has no namespaces any more.
+            Err(e) if process::ends(inside.as_fd(), LEAVING) => drop(e),
             joined => return Ok((joined?, None)),
         }
     }
