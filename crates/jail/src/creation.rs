@@ -97,22 +97,36 @@ impl Jails<'_> {
                 journal,
                 fds: Fds::default(),
             };
-            let born = self.make(locked, owner, &plan)?;
+            // A command that is born with the jail may print at once.
+            let mut ready = || {
+                if plan.joint {
+                    announce(&created)
+                }
+            };
+            let born = self.make(locked, owner, &plan, &mut ready)?;
             drop(above);
-            announce(&created);
+            if !plan.joint {
+                announce(&created);
+            }
             self.run(&created, &plan, born)?;
             Ok(created)
         })
     }
 
     /// Makes the jail; with its command, if it is born together with one.
-    fn make(&self, mut locked: Locked, mut owner: Owner<'_>, plan: &Plan) -> Result<Born> {
+    fn make(
+        &self,
+        mut locked: Locked,
+        mut owner: Owner<'_>,
+        plan: &Plan,
+        ready: &mut dyn FnMut(),
+    ) -> Result<Born> {
         if plan.holds() {
             owner.settings.set("persist", Value::Bool(true));
         }
         let done = (|| {
             let run = if plan.joint { plan.commands.first() } else { None };
-            let born = birth::bear(&self.driver(), &mut owner, run)?;
+            let born = birth::bear(&self.driver(), &mut owner, run, ready)?;
             locked.record.state = State::Alive;
             locked.record.init = born.init;
             self.recorder.timed(&owner.name, "record", "save", || locked.save(&mut owner.journal))?;
