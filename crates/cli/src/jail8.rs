@@ -204,8 +204,7 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
         Operation::Remove | Operation::RemoveAnyhow => remove(&jails, &words, manner, &mut call.out),
         _ => make(&jails, operation, &words, manner, &mut call.out),
     };
-    close(call.tool, &jails);
-    done
+    close(call.tool, &jails, done)
 }
 
 /// Refuses the forms that only a configuration gives a meaning to.

@@ -122,8 +122,7 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
         command.session = has_terminal();
         Ok(command)
     });
-    close(call.tool, &jails);
-    let running = started?;
+    let running = close(call.tool, &jails, started)?;
     let status = relay::relay(&running, &signals, master, ours)?;
     Ok(ExitCode::from(relay::exit_code(status)))
 }

@@ -117,9 +117,13 @@ fn look<'r>(root: &Path, registry: &'r Registry<Act>) -> Result<Option<Jails<'r>
     if root.join("jails").is_dir() { Jails::open(root, registry).map(Some) } else { Ok(None) }
 }
 
-/// Writes down what a command did. That it could not be written down is no reason to say that it was not done.
-fn close(tool: &Tool, jails: &Jails<'_>) {
-    if let Err(error) = jails.close() {
+/// Writes down what a command did. That it could not be written down is no reason to say that it was not done;
+/// nor is it worth a word beside the reason why it was not.
+fn close<T>(tool: &Tool, jails: &Jails<'_>, done: Result<T>) -> Result<T> {
+    if let Err(error) = jails.close()
+        && done.is_ok()
+    {
         complain(tool.name, &error);
     }
+    done
 }

@@ -5,7 +5,11 @@ mod lab;
 /// How the tests of jails speak to the product.
 mod shell;
 
+/// What is refused.
+mod bad_input;
 /// Jails are made.
 mod create;
+/// Jails in jails.
+mod nested;
 /// Jails are removed and renamed.
 mod remove;
