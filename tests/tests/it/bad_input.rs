@@ -70,7 +70,7 @@ lab_test!(a_name_or_number_that_cannot_be for root; needs [CgroupV2]; |lab| {
         ("'a b'", &format!("name: \"a b\" {character}")),
         ("a,b", &format!("name: \"a,b\" {character}")),
         ("nosuch.b", "jail \"nosuch\" not found"),
-        ("web.b", "prison limit exceeded\nhint: jail -m name=web children.max=1"),
+        ("web.b", "prison limit exceeded\nhint: jail web has 0 of at most 0 below it, its children.max"),
     ] {
         unchanged(lab, &format!("jail -c name={name} persist"), &format!("jail: {stderr}\n"));
     }

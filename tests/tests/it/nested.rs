@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use vimage_tests::{Lab, lab_test};
 
-use crate::shell::{all_gone, names, prints, quiet, refused, run};
+use crate::shell::{all_gone, names, prints, quiet, refused};
 
 /// The ids that a jail has on the host, `first..end`, by the map of a process in it.
 fn ids(lab: &Lab, name: &str) -> (u32, u32) {
@@ -55,41 +55,61 @@ lab_test!(a_parent_has_room_for_so_many for root; needs [CgroupV2]; |lab| {
     quiet(lab, "jail -c name=a.b children.max=1 persist");
     quiet(lab, "jail -c name=a.b.c persist");
     // Those below its children count.
-    refused(lab, "jail -c name=a.d persist", "jail: prison limit exceeded\nhint: jail -m name=a children.max=3\n");
-    refused(lab, "jail -c name=a.b.d persist", "jail: prison limit exceeded\nhint: jail -m name=a.b children.max=2\n");
-    refused(lab, "jail -c name=a.b.c.d persist", "jail: prison limit exceeded\nhint: jail -m name=a.b.c children.max=1\n");
+    refused(lab, "jail -c name=a.d persist", "jail: prison limit exceeded\nhint: jail a has 2 of at most 2 below it, its children.max\n");
+    refused(lab, "jail -c name=a.b.d persist", "jail: prison limit exceeded\nhint: jail a.b has 1 of at most 1 below it, its children.max\n");
+    refused(lab, "jail -c name=a.b.c.d persist", "jail: prison limit exceeded\nhint: jail a.b.c has 0 of at most 0 below it, its children.max\n");
     quiet(lab, "jail -r a.b.c");
     refused(lab, "jail -c name=a.d children.max=2 persist",
-        "jail: children.max: Operation not permitted\nhint: it must be smaller than the parent's, 2\n");
-    quiet(lab, "jail -c name=a.d children.max=1 persist");
+        "jail: children.max: Operation not permitted\nhint: its parent's allows a child at most 1\n");
+    quiet(lab, "jail -r a.b; jail -c name=a.d children.max=1 persist");
     quiet(lab, "jail -r a");
 });
 
 lab_test!(a_child_is_never_wider_than_its_parent for root; needs [CgroupV2]; |lab| {
-    quiet(lab, "jail -c name=a children.max=3 allow.noraw_sockets sysvshm=disable persist");
-    for given in ["allow.raw_sockets", "sysvshm=new", "sysvshm=inherit"] {
+    quiet(lab, "jail -c name=a children.max=3 allow.noreserved_ports sysvshm=disable sysvmsg.queues=10 persist");
+    for (given, hint) in [
+        ("allow.reserved_ports", "false"),
+        ("sysvshm=new", "disable"),
+        ("sysvshm=inherit", "disable"),
+        ("sysvmsg.queues=11", "10"),
+        ("children.max=3", "2"),
+    ] {
         let parameter = given.split('=').next().unwrap();
-        let error = run(lab, &format!("jail -c name=a.b {given} persist")).fails(1);
-        assert!(error.starts_with(&format!("jail: {parameter}: Operation not permitted\nhint: ")), "{error}");
+        refused(lab, &format!("jail -c name=a.b persist {given}"),
+            &format!("jail: {parameter}: Operation not permitted\nhint: its parent's allows a child at most {hint}\n"));
     }
     // What is not given is what there is.
     quiet(lab, "jail -c name=a.b persist");
-    prints(lab, "jls -j a.b allow.raw_sockets sysvshm", "false disable\n");
-    assert!(run(lab, "jail -m name=a.b allow.raw_sockets").fails(1).starts_with("jail: allow.raw_sockets: Operation not permitted\n"));
+    prints(lab, "jls -j a.b allow.reserved_ports sysvshm sysvmsg.queues", "false disable 10\n");
+    refused(lab, "jail -m name=a.b sysvmsg.queues=11",
+        "jail: sysvmsg.queues: Operation not permitted\nhint: its parent's allows a child at most 10\n");
     quiet(lab, "jail -r a");
 });
 
 lab_test!(narrowing_a_parent_narrows_all_below_at_once for root; needs [CgroupV2]; |lab| {
-    quiet(lab, "jail -c name=a children.max=5 allow.raw_sockets persist");
-    quiet(lab, "jail -c name=a.b children.max=4 allow.raw_sockets persist");
-    quiet(lab, "jail -c name=a.b.c children.max=3 allow.raw_sockets persist");
-    prints(lab, "jls -j a.b.c allow.raw_sockets children.max", "true 3\n");
-    quiet(lab, "jail -m name=a allow.noraw_sockets children.max=2");
-    prints(lab, "jls -j a.b allow.raw_sockets children.max", "false 1\n");
-    prints(lab, "jls -j a.b.c allow.raw_sockets children.max", "false 0\n");
+    quiet(lab, "jail -c name=a children.max=5 sysvmsg.queues=9 persist");
+    quiet(lab, "jail -c name=a.b children.max=3 sysvmsg.queues=8 persist");
+    quiet(lab, "jail -c name=a.b.c children.max=2 sysvmsg.queues=7 persist");
+    quiet(lab, "jail -m name=a sysvmsg.queues=5 children.max=3");
+    prints(lab, "jls -j a.b sysvmsg.queues children.max", "5 2\n");
+    prints(lab, "jls -j a.b.c sysvmsg.queues children.max", "5 1\n");
+    prints(lab, "jexec a.b.c cat /proc/sys/kernel/msgmni", "5\n");
     // A parent that is made wider leaves its children as they are.
-    quiet(lab, "jail -m name=a allow.raw_sockets children.max=5");
-    prints(lab, "jls -j a.b.c allow.raw_sockets children.max", "false 0\n");
+    quiet(lab, "jail -m name=a sysvmsg.queues=9 children.max=5");
+    prints(lab, "jls -j a.b.c sysvmsg.queues children.max", "5 1\n");
+    quiet(lab, "jail -r a");
+});
+
+lab_test!(a_living_jail_gets_room_for_children_where_it_can for root; needs [CgroupV2]; |lab| {
+    // Its ids were given out when it was made.
+    quiet(lab, "jail -c name=a persist");
+    refused(lab, "jail -m name=a children.max=2",
+        "jail: children.max: a living jail has ids for 0 children, not 2\nhint: give it when the jail is created\n");
+    quiet(lab, "jail -r a; jail -c name=a user=inherit persist exec.start='sleep 1000 & exit 0'");
+    quiet(lab, "jail -m name=a children.max=1");
+    prints(lab, "jexec a pgrep -c sleep", "1\n");
+    quiet(lab, "jail -c name=a.b persist; jail -r a.b; jail -m name=a children.max=0");
+    prints(lab, "jexec a pgrep -c sleep", "1\n");
     quiet(lab, "jail -r a");
 });
 
