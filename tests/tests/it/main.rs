@@ -13,3 +13,7 @@ mod create;
 mod nested;
 /// Jails are removed and renamed.
 mod remove;
+/// Hosts and moments out of the ordinary.
+mod corners;
+/// File trees.
+mod trees;
