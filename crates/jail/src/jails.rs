@@ -40,6 +40,9 @@ pub struct Created {
 
 /// How long processes may take to end once they are killed, before the jail is left dying.
 const KILLED: Duration = Duration::from_secs(10);
+/// How long the lock of a jail that is not alive may be held before it counts as held by its maker: a maker
+/// that was killed has a child that shares the lock and lives a moment longer.
+const UNLOCKED: Duration = Duration::from_millis(100);
 /// How long sockets and links may take.
 const DRAINED: Duration = Duration::from_millis(500);
 
@@ -381,7 +384,18 @@ impl<'r> Jails<'r> {
 
     /// Whether the jail that has a wanted name or number is dead, and has now given both up.
     fn give_up(&self, jid: u32) -> Result<bool> {
-        let Some(locked) = self.premises.store.lock(jid, Wait::No)? else { return Ok(false) };
+        let deadline = Instant::now() + UNLOCKED;
+        let locked = loop {
+            if self.premises.store.read(jid)?.is_some_and(|record| self.is_alive(&record)) {
+                return Ok(false);
+            }
+            match self.premises.store.lock(jid, Wait::No)? {
+                Some(locked) => break locked,
+                None if self.premises.store.jid(&jid.to_string()).is_none() => return Ok(true),
+                None if Instant::now() >= deadline => return Ok(false),
+                None => std::thread::sleep(Duration::from_millis(1)),
+            }
+        };
         if self.is_alive(&locked.record) {
             return Ok(false);
         }

@@ -116,8 +116,10 @@ fn after_a_create_that_dies_anywhere_the_next_works_and_leaves_nothing() {
     let test = "after_a_create_that_dies_anywhere_the_next_works_and_leaves_nothing";
     let Some(store) = Store::new(test) else { return };
     at_every_point(&store, "kill", CREATE, |fault| {
-        let made = store.path("names/a").exists() && store.faulty("", "jail -r a").status.success();
-        assert!(made || store.faulty("", CREATE).status.success(), "after {fault}");
+        let made = store.path("names/a").is_symlink() && store.faulty("", "jail -r a").status.success();
+        if !made {
+            store.ok(CREATE);
+        }
         let _gone = store.faulty("", "jail -r a");
         store.assert_clean(fault);
     });
