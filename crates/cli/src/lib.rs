@@ -3,6 +3,7 @@
 //! A program that has subsystems of its own hands them to [`run`] and gets all the tools with them.
 
 mod jail8;
+mod jdb;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
@@ -48,7 +49,7 @@ struct Tool {
     run: fn(&Registry<Act>, Vec<OsString>) -> Result<ExitCode>,
 }
 
-static TOOLS: &[Tool] = &[Tool { name: "jail", run: jail8::run }];
+static TOOLS: &[Tool] = &[Tool { name: "jail", run: jail8::run }, Tool { name: "jdb", run: jdb::run }];
 
 /// Prints an error as every tool does: one line, and the hint on a line of its own.
 fn complain(tool: &str, error: &Error) {
