@@ -1,6 +1,7 @@
 //! All jails of a store, and what can be done with them.
 
 use std::{
+    borrow::Borrow,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -14,6 +15,7 @@ use vimage::{
 use crate::{
     birth, cgroup, entry,
     house::Premises,
+    place::Place,
     process::{self, Command, Running},
     record::{Record, State, parent_of},
     store::{Locked, Wait},
@@ -194,12 +196,43 @@ impl<'r> Jails<'r> {
     /// # Errors
     /// `jail "x" not found`; a step failed.
     pub fn enter(&self, word: &str, command: &Command) -> Result<Running> {
+        self.enter_with(word, |_| Ok(command))
+    }
+
+    /// As [`Jails::enter`], with a command that depends on what is in the jail: its users, its terminals.
+    /// Nobody else enters between the look and the start.
+    ///
+    /// # Errors
+    /// As [`Jails::enter`], and those of `command`.
+    pub fn enter_with<C: Borrow<Command>>(
+        &self,
+        word: &str,
+        command: impl FnOnce(&Place<'_>) -> Result<C>,
+    ) -> Result<Running> {
         let mut locked = self.lock_alive(word)?;
         let lineage = self.lineage(&locked.record)?;
         self.with_lineage(&lineage[1..], |parent| {
             let mut owner = self.owner(&locked, parent)?;
-            self.start(&mut locked, &mut owner, command)
+            let init = locked.record.init;
+            let command = {
+                let instance = owner.instance(&self.premises);
+                command(&Place::new(&instance, &self.premises, init.as_ref())?)?
+            };
+            self.start(&mut locked, &mut owner, command.borrow())
         })
+    }
+
+    /// The record of a jail in any state: that of a dying one by its number, or by the name it had.
+    ///
+    /// # Errors
+    /// `jail "x" not found`.
+    pub fn find(&self, word: &str) -> Result<Record> {
+        let store = &self.premises.store;
+        let named = store.jid(word).map(|jid| store.read(jid)).transpose()?.flatten();
+        match named {
+            Some(record) => Ok(record),
+            None => self.list(true)?.into_iter().find(|r| r.name == word).ok_or_else(|| not_found(word)),
+        }
     }
 
     /// The record of a living jail.
