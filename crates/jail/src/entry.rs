@@ -138,7 +138,8 @@ fn first(
     let init = process::identify(pidfds[0].as_fd()).ok();
     let running = if together {
         let reaper = if own_pids { Reaper::Init } else { Reaper::Us };
-        pidfds.pop().map(|pidfd| Running::new(pidfd, reaper))
+        let command = pidfds.pop();
+        command.map(|pidfd| Running::new(pidfd, reaper).with_init(pidfds.pop()))
     } else {
         Some(join(driver, of, cgroup, &pidfds[0], command)?)
     };

@@ -570,12 +570,18 @@ impl<'r> Jails<'r> {
     }
 
     /// What is wrong: pieces that are recorded and do not exist, and what carries our mark and is in no
-    /// record. Sweeps first.
+    /// record. Sweeps first, and gives what is dying two seconds to go: the kernel takes its time, and a host's
+    /// init may take more to collect a jail's.
     ///
     /// # Errors
     /// The store or the kernel cannot be read.
     pub fn audit(&self) -> Result<Vec<Finding>> {
+        let patience = Instant::now() + Duration::from_secs(2);
         self.sweep()?;
+        while Instant::now() < patience && self.list(true)?.iter().any(|r| r.state == State::Dying) {
+            std::thread::sleep(Duration::from_millis(20));
+            self.sweep()?;
+        }
         let mut findings = Vec::new();
         let (records, pieces, unknown) = self.all_pieces()?;
         findings.extend(unknown.into_iter().map(|error| Finding::Unknown {

@@ -51,6 +51,8 @@ pub struct Command {
 pub struct Running {
     pidfd: OwnedFd,
     reaper: Reaper,
+    /// The jail's init, if it was started together with the command: it is our child.
+    init: Option<OwnedFd>,
 }
 
 /// Who collects a command.
@@ -121,7 +123,11 @@ impl Command {
 
 impl Running {
     pub(crate) fn new(pidfd: OwnedFd, reaper: Reaper) -> Self {
-        Self { pidfd, reaper }
+        Self { pidfd, reaper, init: None }
+    }
+
+    pub(crate) fn with_init(self, init: Option<OwnedFd>) -> Self {
+        Self { init, ..self }
     }
 
     /// The command's pidfd: it turns readable when the command ends.
@@ -135,6 +141,19 @@ impl Running {
     /// # Errors
     /// The kernel does not say.
     pub fn wait(&self) -> Result<i32> {
+        let status = self.status()?;
+        // An init that is alone now ends at once. Left to the host's it would hold the jail until that gets
+        // round to collecting it.
+        if let Some(init) = &self.init {
+            let moment = rustix::time::Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+            if poll(&mut [PollFd::new(init, PollFlags::IN)], Some(&moment)).is_ok_and(|ready| ready > 0) {
+                let _status = kernel::spawn::reap(init.as_fd());
+            }
+        }
+        Ok(status)
+    }
+
+    fn status(&self) -> Result<i32> {
         if self.reaper == Reaper::Us {
             return kernel::spawn::reap(self.pidfd.as_fd()).doing("cannot wait for the command");
         }
