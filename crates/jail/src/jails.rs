@@ -392,7 +392,12 @@ impl<'r> Jails<'r> {
         let mut errors = Vec::new();
         for jid in self.premises.store.pending()? {
             match self.premises.store.read(jid) {
-                Ok(Some(record)) if self.is_alive(&record) => continue,
+                Ok(Some(record)) if self.is_alive(&record) => {
+                    if record.settings.bool("persist") {
+                        self.premises.store.set_pending(jid, false)?;
+                    }
+                    continue;
+                }
                 Ok(_) => {}
                 Err(e) => {
                     errors.push(e);
