@@ -393,7 +393,10 @@ impl<'r> Jails<'r> {
         for jid in self.premises.store.pending()? {
             match self.premises.store.read(jid) {
                 Ok(Some(record)) if self.is_alive(&record) => {
-                    if record.settings.bool("persist") {
+                    // Looked at again under its lock: somebody may be removing it.
+                    let locked =
+                        self.premises.store.lock(jid, Wait::No)?.filter(|l| self.is_alive(&l.record));
+                    if locked.is_some_and(|l| l.record.settings.bool("persist")) {
                         self.premises.store.set_pending(jid, false)?;
                     }
                     continue;
