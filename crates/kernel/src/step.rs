@@ -109,7 +109,8 @@ pub enum Step {
     /// close_range(2) that unshares the table and marks all from 3 on to be closed at exec. Before any
     /// [`Step::Dup`].
     Private,
-    /// Restores default signal actions and an empty mask.
+    /// The default action of SIGPIPE, which Rust's runtime ignores, and an empty mask. What else is ignored our
+    /// caller wants ignored (nohup(1)); handlers go with exec.
     Signals,
     /// umask(2).
     Umask(u32),
@@ -420,9 +421,7 @@ impl Step {
                 // struct kernel_sigaction of zeroes: SIG_DFL, no flags, empty mask.
                 let default = [0_usize; 4];
                 let address = default.as_ptr() as usize;
-                for signal in 1..=64 {
-                    call(sys::__NR_rt_sigaction, [signal, address, 0, 8, 0, 0]);
-                }
+                call(sys::__NR_rt_sigaction, [sys::SIGPIPE as usize, address, 0, 8, 0, 0]);
                 call(sys::__NR_rt_sigprocmask, [sys::SIG_SETMASK as usize, address, 0, 8, 0, 0])
             }
             Self::Umask(mask) => call(sys::__NR_umask, [*mask as usize, 0, 0, 0, 0, 0]),
