@@ -48,6 +48,7 @@ pub(crate) struct Born {
 /// # Errors
 /// Something was refused; the caller undoes what the owner's journal says.
 pub(crate) fn bear(driver: &Driver<'_, Act>, owner: &mut Owner<'_>, run: Option<&Command>) -> Result<Born> {
+    process::hide()?;
     let plan = driver.prepare(owner)?;
     let cgroup = entry::open_cgroup(&entry::cgroup_of(&owner.instance(driver.house))?)?;
     let mut acts = vec![Act::Step(Stage::Ids, Step::Wait(MAPPED))];

@@ -67,6 +67,21 @@ static PARAMS: &[Param] = &[
     },
 ];
 
+/// Files that the host's root may write by its uid alone, whatever its capabilities.
+const OF_ROOT: [&std::ffi::CStr; 11] = [
+    c"/proc/sys",
+    c"/proc/sysrq-trigger",
+    c"/proc/irq",
+    c"/proc/bus",
+    c"/proc/fs",
+    c"/proc/acpi",
+    c"/proc/scsi",
+    c"/proc/asound",
+    c"/proc/driver",
+    c"/proc/mtrr",
+    c"/proc/dynamic_debug",
+];
+
 impl Subsystem<Act> for Root {
     fn name(&self) -> &'static str {
         "root"
@@ -134,7 +149,13 @@ impl Subsystem<Act> for Root {
             // What lies below a host's umount must not hold it up; what the jail mounts stays inside.
             let propagation = MountPropagationFlags::DOWNSTREAM;
             let mapped = map.as_deref().filter(|_| is_mapped(&at, host, &given)).map(OwnedFd::as_fd);
-            let set = if at == "/sys" { MountAttrFlags::MOUNT_ATTR_RDONLY } else { MountAttrFlags::empty() };
+            let mut set =
+                if at == "/sys" { MountAttrFlags::MOUNT_ATTR_RDONLY } else { MountAttrFlags::empty() };
+            // A jail's devices are those in its /dev, and what was handed in: a node in a copied tree would be
+            // opened with the rights of its owner, who in a mapped tree is the jail's root.
+            if !at.starts_with("/dev") && !given.contains(&at) {
+                set |= MountAttrFlags::MOUNT_ATTR_NODEV;
+            }
             let attr = Attr { set, propagation, userns: mapped, ..Attr::default() };
             match mount_setattr(&tree, c"", AtFlags::EMPTY_PATH, &attr) {
                 Ok(()) => {}
@@ -190,12 +211,7 @@ impl Subsystem<Act> for Root {
             steps.push(mount("mqueue", "/dev/mqueue", flags)?);
         }
         if !user_is_new {
-            // The host's root may write these by its uid alone, whatever its capabilities.
-            for at in
-                [c"/proc/sys", c"/proc/sysrq-trigger", c"/proc/irq", c"/proc/bus", c"/proc/fs", c"/proc/acpi"]
-            {
-                steps.push(Step::ReadOnly(at.into()));
-            }
+            steps.extend(OF_ROOT.iter().map(|at| Step::ReadOnly((*at).into())));
         }
         let mut acts = vec![Act::Namespace(Namespace::Mnt, None)];
         acts.extend(steps.into_iter().map(|step| Act::Step(Stage::Mounts, step)));
