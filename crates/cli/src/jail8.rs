@@ -6,7 +6,7 @@ use kernel::act::Act;
 use lexopt::prelude::*;
 use vimage::{Context as _, Error, ErrorKind, Given, Registry, Result, Value};
 
-use crate::{complain, open};
+use crate::{complain, open, sealed};
 
 /// What was asked.
 #[derive(Debug, Default)]
@@ -23,6 +23,9 @@ struct Asked {
 
 pub(crate) fn run(registry: &Registry<Act>, args: Vec<OsString>) -> Result<ExitCode> {
     let asked = parse(args)?;
+    if asked.create {
+        sealed::seal(&given(registry, &asked.words)?.settings)?;
+    }
     let jails = open(asked.root.clone(), registry)?;
     // What earlier commands could not finish; what still will not go is shown by jls -d.
     jails.sweep()?;

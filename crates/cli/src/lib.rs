@@ -4,6 +4,7 @@
 
 mod jail8;
 mod jdb;
+mod sealed;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 

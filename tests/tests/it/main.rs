@@ -2,3 +2,5 @@
 
 /// The lab itself: it is a machine of its own, and notices what is left behind.
 mod lab;
+/// A jail's root tries to get out.
+mod escape;
