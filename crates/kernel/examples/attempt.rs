@@ -123,7 +123,8 @@ fn native(number: i64, a: [i64; 6]) -> i64 {
 fn answer(socket: i64) -> i64 {
     const NLMSG_ERROR: u8 = 2;
     let bytes = [0_u8; 4096].to_vec().leak();
-    let received = native(libc::SYS_recvfrom, [socket, bytes.as_mut_ptr() as i64, bytes.len() as i64, 0, 0, 0]);
+    let received =
+        native(libc::SYS_recvfrom, [socket, bytes.as_mut_ptr() as i64, bytes.len() as i64, 0, 0, 0]);
     match bytes[4] {
         _ if received < 20 => received.min(0),
         NLMSG_ERROR => i64::from(i32::from_le_bytes([bytes[16], bytes[17], bytes[18], bytes[19]])),

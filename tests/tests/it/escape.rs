@@ -15,7 +15,9 @@ use vimage_tests::{Cmd, Lab, lab_test};
 mod calls;
 /// What is open, or in memory, when a jail's command starts.
 mod entry;
-/// Other tries than by a single call, and what must work.
+/// What must work, the host's network stack, and what is known to lead out.
+mod rights;
+/// Other tries than by a single call.
 mod tries;
 
 /// A program that makes the calls it is told, see its own documentation.
@@ -52,7 +54,11 @@ impl Kind {
         let cmd = lab.cmd("jail").arg("-c").arg(format!("path={}", self.path.display()));
         let cmd = cmd.arg(format!("user={}", self.user)).arg("vnet=new");
         // The tree has what is linked with the host's libraries at the same place.
-        if self.is_host() { cmd } else { cmd.arg("mount=/usr /usr none ro").arg("mount=/media /media none ro") }
+        if self.is_host() {
+            cmd
+        } else {
+            cmd.arg("mount=/usr /usr none ro").arg("mount=/media /media none ro")
+        }
     }
 
     /// What a line of shell in such a jail prints.
@@ -76,12 +82,14 @@ impl Kind {
 /// Makes a tree of the least that a jail needs.
 fn tree(lab: &Lab) -> PathBuf {
     let tree = lab.dir();
-    for dir in ["bin", "dev", "etc", "media", "proc", "root", "sys", "tmp", "usr", "var"] {
+    for dir in ["bin", "dev", "etc", "media", "proc", "root", "srv", "sys", "tmp", "usr", "var"] {
         fs::create_dir(tree.join(dir)).unwrap();
     }
     fs::set_permissions(tree.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
     fs::copy("/usr/bin/busybox", tree.join("bin/busybox")).unwrap();
-    for applet in ["sh", "cat", "chmod", "chown", "cp", "id", "ls", "mkdir", "readlink", "sleep", "stat", "touch"] {
+    for applet in
+        ["sh", "cat", "chmod", "chown", "cp", "id", "ls", "mkdir", "readlink", "sleep", "stat", "touch"]
+    {
         symlink("busybox", tree.join("bin").join(applet)).unwrap();
     }
     for dir in ["lib", "lib64", "sbin"] {

@@ -183,32 +183,27 @@ impl Subsystem<Act> for Root {
         let trees = trees(of);
         let has = |at: &str| trees.iter().any(|(t, _)| t == at);
         let shows = |at: &str| !has(at);
-        for (at, tree) in &trees {
-            if at == "/" {
-                steps.push(Step::Root(tree.clone()));
-                continue;
-            }
-            let target = text(at)?;
-            // Those in our own /dev are there already.
-            if !at.starts_with("/dev/") {
-                steps.extend(parents(at)?.into_iter().map(Step::Mkdir));
-                let is_dir = rustix::fs::fstat(tree).is_ok_and(|s| s.st_mode & 0o170_000 == 0o040_000);
-                steps.push(if is_dir { Step::Mkdir(target.clone()) } else { Step::Touch(target.clone()) });
-            }
-            steps.push(Step::Attach(tree.clone(), target));
+        // Without /proc, no link in the tree leads through what is open here to the host: it comes last.
+        let (last, first): (Vec<_>, Vec<_>) =
+            trees.iter().partition(|(at, _)| Path::new(at).starts_with("/proc"));
+        for (at, tree) in first {
+            steps.extend(attach(at, tree)?);
         }
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         let mount = |kind: &str, at: &str, flags| {
             Ok::<_, Error>(Step::Mount { kind: text(kind)?, at: text(at)?, flags, data: c"".into() })
         };
-        if shows("/proc") {
-            steps.extend([Step::Mkdir(c"/proc".into()), mount("proc", "/proc", flags)?]);
-        }
         if shows("/sys") {
             steps.extend([Step::Mkdir(c"/sys".into()), mount("sysfs", "/sys", flags | MountFlags::RDONLY)?]);
         }
         if of.settings.is_new("mqueue") || !user_is_new {
             steps.push(mount("mqueue", "/dev/mqueue", flags)?);
+        }
+        if shows("/proc") {
+            steps.extend([Step::Mkdir(c"/proc".into()), mount("proc", "/proc", flags)?]);
+        }
+        for (at, tree) in last {
+            steps.extend(attach(at, tree)?);
         }
         if !user_is_new {
             steps.extend(OF_ROOT.iter().map(|at| Step::ReadOnly((*at).into())));
@@ -217,6 +212,23 @@ impl Subsystem<Act> for Root {
         acts.extend(steps.into_iter().map(|step| Act::Step(Stage::Mounts, step)));
         Ok(acts)
     }
+}
+
+/// The steps that attach a prepared mount.
+fn attach(at: &str, tree: &Rc<OwnedFd>) -> Result<Vec<Step>> {
+    if at == "/" {
+        return Ok(vec![Step::Root(tree.clone())]);
+    }
+    let target = text(at)?;
+    let mut steps = Vec::new();
+    // Those in our own /dev are there already.
+    if !at.starts_with("/dev/") {
+        steps.extend(parents(at)?.into_iter().map(Step::Mkdir));
+        let is_dir = rustix::fs::fstat(tree).is_ok_and(|s| s.st_mode & 0o170_000 == 0o040_000);
+        steps.push(if is_dir { Step::Mkdir(target.clone()) } else { Step::Touch(target.clone()) });
+    }
+    steps.push(Step::Attach(tree.clone(), target));
+    Ok(steps)
 }
 
 /// The prepared mounts of a jail in an order in which they can be attached.
