@@ -11,6 +11,7 @@ use crate::{
     flags::{Call, Flag, Tool, Word},
     misused, open,
     output::{Output, complain, warn},
+    sealed,
 };
 
 const NO_FILE: &str = "there are no configuration files here";
@@ -198,6 +199,9 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
         quiet: call.has("q") || call.has("i"),
         verbose: call.has("v") && !call.has("q"),
     };
+    if matches!(operation, Operation::Create | Operation::CreateOrModify) {
+        sealed::seal(&given(call.registry, &words)?.settings)?;
+    }
     let jails = open(call)?;
     // What earlier commands could not finish; what still will not go is shown by jls -d.
     jails.sweep()?;

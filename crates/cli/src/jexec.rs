@@ -12,7 +12,7 @@ use vimage::{Context as _, Error, ErrorKind, Result};
 use crate::{
     close,
     flags::{Call, Flag, Tool, Word},
-    misused, open as open_store, relay,
+    misused, open as open_store, relay, sealed,
     users::{self, User, Who},
 };
 
@@ -101,6 +101,7 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     let clean = call.has("l");
     let ours = relay::terminals();
     let jails = open_store(call)?;
+    sealed::seal(&jails.read(&jail)?.settings)?;
     let signals = relay::catch()?;
     let mut master = None;
     let started = jails.enter_with(&jail, |place| {

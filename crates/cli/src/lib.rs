@@ -12,6 +12,7 @@ mod jexec;
 mod jls;
 mod output;
 mod relay;
+mod sealed;
 mod show;
 mod trace;
 mod users;

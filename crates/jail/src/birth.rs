@@ -54,6 +54,7 @@ pub(crate) fn bear(
     run: Option<&Command>,
     ready: &mut dyn FnMut(),
 ) -> Result<Born> {
+    process::hide()?;
     let plan = driver.prepare(owner)?;
     let cgroup = entry::open_cgroup(&entry::cgroup_of(&owner.instance(driver.house))?)?;
     let mut acts = vec![Act::Step(Stage::Ids, Step::Wait(MAPPED))];

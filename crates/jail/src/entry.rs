@@ -48,9 +48,7 @@ pub(crate) fn enter(
     init: Option<&ProcessId>,
     command: &Command,
 ) -> Result<(Running, Option<ProcessId>)> {
-    // What runs in our memory inside the jail must not be looked at by the jail.
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
-        .doing("cannot hide from the jail")?;
+    process::hide()?;
     let dir = cgroup_of(of)?;
     let cgroup = open_cgroup(&dir)?;
     if let Some(inside) = occupant(of, &dir, init) {

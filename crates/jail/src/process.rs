@@ -91,6 +91,8 @@ impl Command {
         if let Some((uid, gid, groups)) = &self.user {
             steps.push(Step::Ids { uid: *uid, gid: *gid, groups: groups.clone() });
         }
+        // From here on the jail's own links are followed.
+        steps.push(Step::Close);
         steps.push(Step::Chdir(self.dir.as_deref().map_or_else(|| Ok(c"/".into()), text)?));
         steps.extend(self.home.as_deref().map(text).transpose()?.map(Step::Home));
         let argv = self.argv.iter().map(|a| text(a)).collect::<Result<Vec<_>>>()?;
@@ -193,6 +195,16 @@ pub(crate) fn myself() -> Option<ProcessId> {
 pub fn open(id: &ProcessId) -> Option<OwnedFd> {
     let process = pidfd_open(Pid::from_raw(id.pid)?, PidfdFlags::empty()).ok()?;
     (pidfd::inode(&process).unwrap_or(0) == id.inode && is_alive(process.as_fd())).then_some(process)
+}
+
+/// Keeps this process's memory from being looked at by a jail, in which new processes use it until they call
+/// exec; one that has is its own again. PR_SET_DUMPABLE(2const).
+///
+/// # Errors
+/// None that is known.
+pub(crate) fn hide() -> Result<()> {
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .doing("cannot hide from the jail")
 }
 
 /// Whether an open process has not ended.
