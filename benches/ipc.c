@@ -13,7 +13,7 @@
 #include <sys/shm.h>
 #include <time.h>
 
-#define BATCHES 9
+#define BATCHES 15
 #define MIB (1 << 20)
 
 static int check(int done, const char *doing)
@@ -28,7 +28,7 @@ static int check(int done, const char *doing)
 static double now(void)
 {
 	struct timespec t;
-	check(clock_gettime(CLOCK_MONOTONIC, &t), "clock_gettime");
+	check(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t), "clock_gettime");
 	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 

@@ -10,16 +10,17 @@ use crate::{
     pairs::{Pairs, head},
 };
 
-/// All ipc of the parent's. One more word takes the place of the one that says the same.
-const INHERIT: [&str; 5] =
-    ["sysvmsg=inherit", "sysvsem=inherit", "sysvshm=inherit", "mqueue=inherit", "shm=inherit"];
+/// One comparison: what it is called, the parameters that are new or inherited, what else is said of ipc.
+/// System V ipc and POSIX message queues are one namespace: one of them cannot be new beside the other's
+/// inherited, so that other is denied in both halves.
+type Comparison = (&'static str, &'static [&'static str], &'static [&'static str]);
 
-/// What is compared with that.
-const NEW: [(&str, &[&str]); 4] = [
-    ("sysvmsg, sysvsem, sysvshm", &["sysvmsg=new", "sysvsem=new", "sysvshm=new"]),
-    ("mqueue", &["mqueue=new"]),
-    ("shm", &["shm=new"]),
-    ("all five", &["sysvmsg=new", "sysvsem=new", "sysvshm=new", "mqueue=new", "shm=new"]),
+const ALL: Comparison = ("all five", &["sysvmsg", "sysvsem", "sysvshm", "mqueue", "shm"], &[]);
+const COMPARED: [Comparison; 4] = [
+    ("sysvmsg, sysvsem, sysvshm", &["sysvmsg", "sysvsem", "sysvshm"], &["mqueue=disable", "shm=inherit"]),
+    ("mqueue", &["mqueue"], &["sysvmsg=disable", "sysvsem=disable", "sysvshm=disable", "shm=inherit"]),
+    ("shm", &["shm"], &["sysvmsg=inherit", "sysvsem=inherit", "sysvshm=inherit", "mqueue=inherit"]),
+    ALL,
 ];
 
 /// Measures and prints.
@@ -28,17 +29,17 @@ const NEW: [(&str, &[&str]); 4] = [
 /// A program failed.
 pub fn figures(lab: &Lab, pairs: usize) -> Result<()> {
     head("ipc: a jail with this =new, made, run and removed, against =inherit", "new", "inherit");
-    for (what, new) in NEW {
+    for compared in COMPARED {
         let measured = Pairs::measure(pairs, |_, is_new| {
             settle();
-            time(&mut jail(lab, if is_new { new } else { &[] }, "true"))
+            time(&mut jail(lab, &compared, if is_new { "new" } else { "inherit" }, "true"))
         })?;
-        measured.print(what, "us");
+        measured.print(compared.0, "us");
         measured.print_difference("us");
     }
     let mut runs: Vec<[Vec<(String, f64)>; 2]> = Vec::new();
     for n in 0..pairs {
-        let inside = || used(lab, jail(lab, NEW[3].1, "ipc"));
+        let inside = || used(lab, jail(lab, &ALL, "new", "ipc"));
         let outside = || used(lab, lab.quiet(&lab.ipc()));
         runs.push(if n % 2 == 0 {
             let inside = inside()?;
@@ -56,12 +57,11 @@ pub fn figures(lab: &Lab, pairs: usize) -> Result<()> {
     lab.remove_all()
 }
 
-/// A jail of one command with its ipc inherited but for `new`.
-fn jail(lab: &Lab, new: &[&str], command: &str) -> Command {
-    let parameter = |word: &str| word.split('=').next().unwrap_or_default().to_owned();
-    let kept = INHERIT.iter().filter(|word| !new.iter().any(|n| parameter(n) == parameter(word)));
+/// A jail of one command with the compared ipc in a mode.
+fn jail(lab: &Lab, (_, parameters, others): &Comparison, mode: &str, command: &str) -> Command {
     let mut jail = lab.jail(["-c", "name=one", &lab.path()]);
-    jail.args(kept).args(new).arg(format!("command={command}"));
+    jail.args(parameters.iter().map(|p| format!("{p}={mode}"))).args(*others);
+    jail.arg(format!("command={command}"));
     jail
 }
 

@@ -145,16 +145,24 @@ impl Lab {
         entries.filter_map(|e| e.file_name().into_string().ok()).collect()
     }
 
-    /// Removes all jails of the lab.
+    /// Removes all jails of the lab, when those that have ended are gone.
     ///
     /// # Errors
     /// jail(8) fails.
     pub fn remove_all(&self) -> Result<()> {
+        self.sweep()?;
         let names = self.names();
-        if names.is_empty() {
-            return Ok(());
+        if !names.is_empty() {
+            finish(self.jail(["-r"]).args(names))?;
         }
-        finish(self.jail(["-r"]).args(names))
+        self.sweep()
+    }
+
+    /// Any command takes up what the one before had to leave to the kernel. This one finds no jail of its own.
+    fn sweep(&self) -> Result<()> {
+        settle();
+        self.jail(["-q", "-r", "none"]).stderr(Stdio::null()).status()?;
+        Ok(())
     }
 }
 
@@ -165,12 +173,8 @@ impl Drop for Lab {
                 eprintln!("figures: {error}");
             }
         };
-        complain(self.remove_all());
-        settle();
-        if self.store().exists() {
-            // Any command takes up what the last removal had to leave to the kernel. This one finds no jail.
-            let swept = self.jail(["-q", "-r", "none"]).stderr(Stdio::null()).status();
-            complain(swept.map(drop).map_err(Into::into));
+        if self.run().exists() {
+            complain(self.remove_all());
         }
         complain(fs::remove_dir(&self.cgroup).or_else(gone).map_err(Into::into));
         if self.run().exists() {

@@ -59,6 +59,12 @@ impl Pairs {
         );
     }
 
+    /// One line without a ratio: of halves that may be nothing at all.
+    pub fn print_halves(&self, what: &str, unit: &str) {
+        let (first, second) = self.medians();
+        println!("{what:<30} {:>24} {:>5} {first:>10.1} {second:>10.1} {unit}", "", self.0.len());
+    }
+
     /// A line of what the first has more than the second.
     pub fn print_difference(&self, unit: &str) {
         let added = self.each(|p| p.0 - p.1);
