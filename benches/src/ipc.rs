@@ -37,22 +37,29 @@ pub fn figures(lab: &Lab, pairs: usize) -> Result<()> {
         measured.print(compared.0, "us");
         measured.print_difference("us");
     }
-    let mut runs: Vec<[Vec<(String, f64)>; 2]> = Vec::new();
-    for n in 0..pairs {
+    for (against, filter) in [("host", false), ("filtered", true)] {
+        let mut runs: Vec<[Vec<(String, f64)>; 2]> = Vec::new();
         let inside = || used(lab, jail(lab, &ALL, "new", "ipc"));
-        let outside = || used(lab, lab.quiet(&lab.ipc()));
-        runs.push(if n % 2 == 0 {
-            let inside = inside()?;
-            [inside, outside()?]
-        } else {
-            let outside = outside()?;
-            [inside()?, outside]
-        });
-    }
-    head("ipc: one operation inside a jail, against the host", "jail", "host");
-    for n in 0..runs[0][0].len() {
-        let pairs = runs.iter().map(|[inside, outside]| (inside[n].1, outside[n].1));
-        Pairs::of(pairs).print(&runs[0][0][n].0, "ns");
+        let outside = || {
+            let mut command = lab.quiet(&lab.ipc());
+            command.args(filter.then_some("filter"));
+            used(lab, command)
+        };
+        for n in 0..pairs {
+            runs.push(if n % 2 == 0 {
+                let inside = inside()?;
+                [inside, outside()?]
+            } else {
+                let outside = outside()?;
+                [inside()?, outside]
+            });
+        }
+        let title = if filter { "the host under a filter that denies nothing" } else { "the host" };
+        head(&format!("ipc: one operation inside a jail, against {title}"), "jail", against);
+        for n in 0..runs[0][0].len() {
+            let pairs = runs.iter().map(|[inside, outside]| (inside[n].1, outside[n].1));
+            Pairs::of(pairs).print(&runs[0][0][n].0, "ns");
+        }
     }
     lab.remove_all()
 }

@@ -33,6 +33,8 @@ pub struct Store {
 pub struct Locked {
     dir: PathBuf,
     _lock: File,
+    /// What the record's file says; nothing if there is none.
+    saved: Vec<u8>,
     /// The record. [`Locked::save`] writes it.
     pub record: Record,
 }
@@ -151,7 +153,7 @@ impl Store {
     /// It cannot be read or understood.
     pub fn read(&self, jid: u32) -> Result<Option<Record>> {
         let dir = self.dir(jid);
-        let Some(mut record) = read_record(&dir)? else { return Ok(None) };
+        let Some((mut record, _)) = read_record(&dir)? else { return Ok(None) };
         let journal = dir.join("journal");
         if fs::metadata(&journal).is_ok_and(|m| m.len() > 0) {
             record.pieces = Journal::replay(&journal, record.pieces)?;
@@ -167,8 +169,8 @@ impl Store {
         let dir = self.dir(jid);
         let Some(lock) = lock(&dir, wait)? else { return Ok(None) };
         // A folder without a record is one whose maker died before it made anything.
-        let record = read_record(&dir)?.unwrap_or_else(|| blank(jid, State::Creating));
-        Ok(Some(Locked { dir, _lock: lock, record }))
+        let (record, saved) = read_record(&dir)?.unwrap_or_else(|| (blank(jid, State::Creating), Vec::new()));
+        Ok(Some(Locked { dir, _lock: lock, saved, record }))
     }
 
     /// Takes a number and a name for a new jail, and locks it. Without a name it is named by its number.
@@ -205,7 +207,7 @@ impl Store {
         };
         let number = jid.to_string();
         let name = name.unwrap_or(&number);
-        let mut locked = Locked { dir, _lock: lock, record: blank(jid, State::Creating) };
+        let mut locked = Locked { dir, _lock: lock, saved: Vec::new(), record: blank(jid, State::Creating) };
         locked.record.name = name.to_owned();
         if let Err(error) = self.set_pending(jid, true).and_then(|()| self.claim(name, jid, free)) {
             let _unmarked = self.set_pending(jid, false);
@@ -387,10 +389,14 @@ impl Locked {
     pub fn save(&mut self, journal: &mut Journal) -> Result<()> {
         self.record.pieces = journal.pieces().to_vec();
         let text = serde_json::to_vec(&self.record).doing("cannot encode a record")?;
-        let (new, path) = (self.dir.join("record.new"), self.dir.join("record"));
-        fs::write(&new, text)
-            .and_then(|()| fs::rename(&new, &path))
-            .doing_with(|| format!("cannot write {}", path.display()))?;
+        // Every command takes up all jails that are dying, and mostly finds them as they were.
+        if text != self.saved {
+            let (new, path) = (self.dir.join("record.new"), self.dir.join("record"));
+            fs::write(&new, &text)
+                .and_then(|()| fs::rename(&new, &path))
+                .doing_with(|| format!("cannot write {}", path.display()))?;
+            self.saved = text;
+        }
         journal.folded()
     }
 
@@ -421,7 +427,8 @@ fn blank(jid: u32, state: State) -> Record {
     }
 }
 
-fn read_record(dir: &Path) -> Result<Option<Record>> {
+/// The record in a folder, and its text.
+fn read_record(dir: &Path) -> Result<Option<(Record, Vec<u8>)>> {
     let path = dir.join("record");
     let text = match fs::read(&path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -435,7 +442,7 @@ fn read_record(dir: &Path) -> Result<Option<Record>> {
         .and_then(|v| if v.version == Record::VERSION { serde_json::from_slice(&text) } else { Ok(None) })
         .doing_with(|| format!("cannot understand {}", path.display()))?;
     match understood {
-        Some(record) => Ok(Some(record)),
+        Some(record) => Ok(Some((record, text))),
         None => Err(Error::unsupported(format!("{}: its version is not known", path.display()))
             .hint("it was written by another version of this program, which can remove the jail")),
     }
