@@ -108,18 +108,14 @@ pub(crate) fn bear(driver: &Driver<'_, Act>, owner: &mut Owner<'_>, run: Option<
     if parent.is_some() {
         let _status = reap(pidfds.remove(0).as_fd());
     }
-    Ok(match (run, own_pids) {
-        (None, _) => {
-            let _status = reap(pidfds[0].as_fd());
-            Born::default()
-        }
-        (Some(_), true) => {
-            Born { running: pidfds.pop().map(|p| Running::new(p, Reaper::Init)), init: Some(first) }
-        }
-        (Some(_), false) => {
-            Born { running: pidfds.pop().map(|p| Running::new(p, Reaper::Us)), init: Some(first) }
-        }
-    })
+    let command = if run.is_some() { pidfds.pop() } else { None };
+    let Some(command) = command else {
+        let _status = reap(pidfds[0].as_fd());
+        return Ok(Born::default());
+    };
+    let reaper = if own_pids { Reaper::Init } else { Reaper::Us };
+    let running = Running::new(command, reaper).with_init(pidfds.pop());
+    Ok(Born { running: Some(running), init: Some(first) })
 }
 
 /// Whether a jail can be born together with its command: not where only a parent can tell how a process

@@ -14,11 +14,11 @@ use kernel::{
     init,
     namespace::Kind,
     probe::{Feature, has},
-    spawn::{How, reap, spawn},
+    spawn::{Failed, How, reap, spawn},
     step::{End, Program, Stage, Step},
 };
 use rustix::io::Errno;
-use vimage::{Context as _, Driver, Entry, Error, ErrorKind, Instance, Result};
+use vimage::{Cause as _, Context as _, Driver, Entry, Error, ErrorKind, Instance, Result};
 
 use crate::{
     birth, core,
@@ -43,12 +43,7 @@ pub(crate) fn enter(
         .doing("cannot hide from the jail")?;
     let dir = cgroup_of(of)?;
     let cgroup = open_cgroup(&dir)?;
-    let inside = if of.settings.is_new("proc") {
-        init.and_then(process::open)
-    } else {
-        process::any(&dir).map(|(_, process)| process)
-    };
-    if let Some(inside) = inside {
+    if let Some(inside) = occupant(of, &dir, init) {
         match join(driver, of, &cgroup, &inside, command) {
             // Its init has gone since we looked.
             Err(e) if !process::is_alive(inside.as_fd()) => drop(e),
@@ -57,6 +52,16 @@ pub(crate) fn enter(
     }
     core::reopen_held(of, premises)?;
     first(driver, of, &cgroup, command)
+}
+
+/// A process that is in all of a jail's namespaces: its init, or, where pids are the host's, any. The caller
+/// holds the jail's lock: one that is on its way in is not there yet.
+pub(crate) fn occupant(of: &Instance<'_>, dir: &Path, init: Option<&ProcessId>) -> Option<OwnedFd> {
+    if of.settings.is_new("proc") {
+        init.and_then(process::open)
+    } else {
+        process::any(dir).map(|(_, process)| process)
+    }
 }
 
 /// A process in the namespaces of one that is inside.
@@ -89,8 +94,9 @@ fn join(
     let sibling = reaper == Reaper::Us;
     steps.push(Step::Spawn(Box::new(child), How { vfork: true, sibling, ..How::default() }));
     let how = How { cgroup: Some(cgroup.as_raw_fd()), ..How::default() };
-    let done =
-        spawn(Program::new(steps, End::Exit), how).doing("cannot enter")?.finish().doing("cannot enter")?;
+    let doing = "cannot enter";
+    let done = spawn(Program::new(steps, End::Exit), how).doing(doing)?.finish();
+    let done = done.map_err(|e| failed(e, doing))?;
     let mut pidfds = done.pidfds;
     let _status = reap(pidfds[0].as_fd());
     let running = pidfds.pop().map(|pidfd| Running::new(pidfd, reaper));
@@ -126,19 +132,27 @@ fn first(
     outer.push(Step::Spawn(Box::new(program), how));
     let into = How { cgroup: Some(cgroup.as_raw_fd()), ..How::default() };
     let doing = "cannot start the first process";
-    let done = spawn(Program::new(outer, End::Exit), into).doing(doing)?.finish().doing(doing)?;
-    let mut pidfds = done.pidfds;
+    let done = spawn(Program::new(outer, End::Exit), into).doing(doing)?.finish();
+    let mut pidfds = done.map_err(|e| failed(e, doing))?.pidfds;
     let _status = reap(pidfds.remove(0).as_fd());
     let init = process::identify(pidfds[0].as_fd()).ok();
     let running = if together {
         let reaper = if own_pids { Reaper::Init } else { Reaper::Us };
-        pidfds.pop().map(|pidfd| Running::new(pidfd, reaper))
+        let command = pidfds.pop();
+        command.map(|pidfd| Running::new(pidfd, reaper).with_init(pidfds.pop()))
     } else {
         Some(join(driver, of, cgroup, &pidfds[0], command)?)
     };
     drop(hold);
     let running = running.ok_or_else(|| Error::new(ErrorKind::Failed, "no process was made"))?;
     Ok((running, init))
+}
+
+/// A command that cannot be executed says so by itself.
+fn failed(error: Failed, doing: &str) -> Error {
+    let exec = error.is_exec();
+    let error = error.cause();
+    if exec { error } else { error.doing(doing) }
 }
 
 /// The steps before a process joins the namespaces, and after.

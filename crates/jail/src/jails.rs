@@ -1,6 +1,7 @@
 //! All jails of a store, and what can be done with them.
 
 use std::{
+    borrow::Borrow,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -14,6 +15,7 @@ use vimage::{
 use crate::{
     birth, cgroup, entry,
     house::Premises,
+    place::Place,
     process::{self, Command, Running},
     record::{Record, State, parent_of},
     store::{Locked, Wait},
@@ -194,12 +196,43 @@ impl<'r> Jails<'r> {
     /// # Errors
     /// `jail "x" not found`; a step failed.
     pub fn enter(&self, word: &str, command: &Command) -> Result<Running> {
+        self.enter_with(word, |_| Ok(command))
+    }
+
+    /// As [`Jails::enter`], with a command that depends on what is in the jail: its users, its terminals.
+    /// Nobody else enters between the look and the start.
+    ///
+    /// # Errors
+    /// As [`Jails::enter`], and those of `command`.
+    pub fn enter_with<C: Borrow<Command>>(
+        &self,
+        word: &str,
+        command: impl FnOnce(&Place<'_>) -> Result<C>,
+    ) -> Result<Running> {
         let mut locked = self.lock_alive(word)?;
         let lineage = self.lineage(&locked.record)?;
         self.with_lineage(&lineage[1..], |parent| {
             let mut owner = self.owner(&locked, parent)?;
-            self.start(&mut locked, &mut owner, command)
+            let init = locked.record.init;
+            let command = {
+                let instance = owner.instance(&self.premises);
+                command(&Place::new(&instance, &self.premises, init.as_ref())?)?
+            };
+            self.start(&mut locked, &mut owner, command.borrow())
         })
+    }
+
+    /// The record of a jail in any state: that of a dying one by its number, or by the name it had.
+    ///
+    /// # Errors
+    /// `jail "x" not found`.
+    pub fn find(&self, word: &str) -> Result<Record> {
+        let store = &self.premises.store;
+        let named = store.jid(word).map(|jid| store.read(jid)).transpose()?.flatten();
+        match named {
+            Some(record) => Ok(record),
+            None => self.list(true)?.into_iter().find(|r| r.name == word).ok_or_else(|| not_found(word)),
+        }
     }
 
     /// The record of a living jail.
@@ -359,7 +392,15 @@ impl<'r> Jails<'r> {
         let mut errors = Vec::new();
         for jid in self.premises.store.pending()? {
             match self.premises.store.read(jid) {
-                Ok(Some(record)) if self.is_alive(&record) => continue,
+                Ok(Some(record)) if self.is_alive(&record) => {
+                    // Looked at again under its lock: somebody may be removing it.
+                    let locked =
+                        self.premises.store.lock(jid, Wait::No)?.filter(|l| self.is_alive(&l.record));
+                    if locked.is_some_and(|l| l.record.settings.bool("persist")) {
+                        self.premises.store.set_pending(jid, false)?;
+                    }
+                    continue;
+                }
                 Ok(_) => {}
                 Err(e) => {
                     errors.push(e);
@@ -537,12 +578,18 @@ impl<'r> Jails<'r> {
     }
 
     /// What is wrong: pieces that are recorded and do not exist, and what carries our mark and is in no
-    /// record. Sweeps first.
+    /// record. Sweeps first, and gives what is dying two seconds to go: the kernel takes its time, and a host's
+    /// init may take more to collect a jail's.
     ///
     /// # Errors
     /// The store or the kernel cannot be read.
     pub fn audit(&self) -> Result<Vec<Finding>> {
+        let patience = Instant::now() + Duration::from_secs(2);
         self.sweep()?;
+        while Instant::now() < patience && self.list(true)?.iter().any(|r| r.state == State::Dying) {
+            std::thread::sleep(Duration::from_millis(20));
+            self.sweep()?;
+        }
         let mut findings = Vec::new();
         let (records, pieces, unknown) = self.all_pieces()?;
         findings.extend(unknown.into_iter().map(|error| Finding::Unknown {

@@ -8,9 +8,11 @@ pub mod core;
 mod entry;
 pub mod house;
 mod jails;
+mod place;
 pub mod process;
 pub mod record;
 pub mod store;
 pub mod vault;
 
 pub use jails::{Created, Jails};
+pub use place::Place;

@@ -190,6 +190,8 @@ impl Store {
         let (jid, dir, lock) = match jid {
             Some(jid) => loop {
                 let dir = self.dir(jid);
+                // First the mark: a folder that nobody marks is one that no sweep finds.
+                self.set_pending(jid, true)?;
                 match fs::create_dir(&dir) {
                     Ok(()) => {}
                     Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
@@ -210,6 +212,7 @@ impl Store {
         let name = name.unwrap_or(&number);
         let mut locked = Locked { dir, _lock: lock, record: blank(jid, State::Creating) };
         locked.record.name = name.to_owned();
+        // Again: a sweep may have found the mark before the folder.
         if let Err(error) = self.set_pending(jid, true).and_then(|()| self.claim(name, jid, free)) {
             let _unmarked = self.set_pending(jid, false);
             let _unnamed = fs::remove_dir_all(&locked.dir);
@@ -223,6 +226,10 @@ impl Store {
         for _ in 0..JID_MAX {
             let jid = 1 + (self.number("jid")? - 1) % JID_MAX;
             let dir = self.dir(jid);
+            if dir.exists() {
+                continue;
+            }
+            self.set_pending(jid, true)?;
             match fs::create_dir(&dir) {
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                 other => {

@@ -72,6 +72,13 @@ impl Store {
     }
 }
 
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Of a test that failed, too, no cgroup and no mount stays on the machine.
+        let _gone_already = self.faulty("", "jail -r a");
+    }
+}
+
 const CREATE: &str = "jail -c name=a persist counters.names=x,y";
 
 fn at_every_point(store: &Store, fault: &str, line: &str, mut after: impl FnMut(&str)) {
