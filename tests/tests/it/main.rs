@@ -1,5 +1,7 @@
 //! The integration tests: one binary, so that it is linked once; one module for each concern.
 
+/// Interprocess communication, System V's and POSIX's.
+mod ipc;
 /// The lab itself: it is a machine of its own, and notices what is left behind.
 mod lab;
 /// What connects jails with each other and with the world.

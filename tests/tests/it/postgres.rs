@@ -93,6 +93,9 @@ end
         lab.sh(&format!(
             "jexec -U postgres {jail} {BIN}/pg_ctl --wait --silent -D {DATA} -l {DATA}/log start"
         ));
+        // pg_ctl is content with a lock file of a ready server, and one that crashed may have had the same pid.
+        let ready = || lab.cmd("jexec").arg_line(&format!("{jail} pg_isready --quiet")).run();
+        lab.until("the server is ready", || ready().status.success());
     }
 
     /// Returns the keys of the System V segments in the jail.
