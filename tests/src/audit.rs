@@ -30,8 +30,8 @@ impl Snapshot {
         }
         processes(&mut lines);
         sysv(&mut lines);
-        tree(Path::new("/run/jail"), "file", false, &mut lines);
-        lines.retain(|line| !is_of_the_store(line));
+        tree(Path::new(STORE), "file", false, &mut lines);
+        lines.retain(|line| !is_bookkeeping(line));
         Self(lines)
     }
 
@@ -44,11 +44,19 @@ impl Snapshot {
     }
 }
 
-/// Whether a line is of what the product's store keeps when there is no jail: directories, and books of numbers.
-fn is_of_the_store(line: &str) -> bool {
-    let Some(path) = line.strip_prefix("file /run/jail/") else { return false };
-    let lasting = "addresses files jails ledger names numbers pending ranges shared trace vault vault/ns";
-    lasting.split(' ').any(|name| name == path) || path.starts_with("numbers/")
+/// The product's store.
+pub(crate) const STORE: &str = "/run/jail";
+
+/// Whether a line is of what a store keeps when it has no jails: its folders, the numbers that were given, what
+/// happened, and the place at which a vault is mounted (the mount itself counts).
+fn is_bookkeeping(line: &str) -> bool {
+    let Some(path) = line.strip_prefix("file ").and_then(|path| path.strip_prefix(STORE)) else {
+        return false;
+    };
+    let folders = ["jails", "names", "shared", "numbers", "pending", "ranges", "addresses", "files", "vault"];
+    let files = ["ledger", "trace", "trace.old", "secret", "vault/ns"];
+    let path = path.trim_start_matches('/');
+    folders.contains(&path) || files.contains(&path) || path.starts_with("numbers/")
 }
 
 /// Not from `/sys/class/net`, which shows the network stack that `/sys` was mounted in.

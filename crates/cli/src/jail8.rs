@@ -184,6 +184,7 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
             )));
         }
         "cr" | "mr" | "cmr" => {
+            let letters = if letters == "cr" { "rc" } else { &letters };
             return Err(Error::unsupported(format!(
                 "-{letters}: a restart needs a configuration, and {NO_FILE}"
             ))
@@ -204,7 +205,7 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
         Operation::Remove | Operation::RemoveAnyhow => remove(&jails, &words, manner, &mut call.out),
         _ => make(&jails, operation, &words, manner, &mut call.out),
     };
-    close(call.tool, &jails);
+    close(call.tool, &jails, &done);
     done
 }
 
@@ -275,10 +276,12 @@ fn make(
     let given = given(jails.registry, words)?;
     let named = ["jid", "name"].into_iter().find_map(|key| given.settings.get(key)).map(Value::text);
     let there = named.as_deref().map(|name| jails.read(name).is_ok());
+    // A number that is given as a name is no name of the jail that has it.
+    let taken = |name: &str| jails.read(name).is_ok_and(|record| record.name == name);
+    if let Some(name) = given.settings.text("name").filter(|n| operation == Operation::Create && taken(n)) {
+        return Err(Error::new(ErrorKind::Exists, format!("\"{name}\" already exists")));
+    }
     match (operation, named, there) {
-        (Operation::Create, Some(name), Some(true)) => {
-            Err(Error::new(ErrorKind::Exists, format!("\"{name}\" already exists")))
-        }
         (Operation::Modify, Some(name), Some(false)) => {
             Err(Error::new(ErrorKind::NotFound, format!("\"{name}\" not found")))
         }

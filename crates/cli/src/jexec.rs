@@ -122,7 +122,7 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
         command.session = has_terminal();
         Ok(command)
     });
-    close(call.tool, &jails);
+    close(call.tool, &jails, &started);
     let running = started?;
     let status = relay::relay(&running, &signals, master, ours)?;
     Ok(ExitCode::from(relay::exit_code(status)))

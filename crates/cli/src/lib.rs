@@ -117,9 +117,10 @@ fn look<'r>(root: &Path, registry: &'r Registry<Act>) -> Result<Option<Jails<'r>
     if root.join("jails").is_dir() { Jails::open(root, registry).map(Some) } else { Ok(None) }
 }
 
-/// Writes down what a command did. That it could not be written down is no reason to say that it was not done.
-fn close(tool: &Tool, jails: &Jails<'_>) {
-    if let Err(error) = jails.close() {
+/// Writes down what a command did. That it could not be written down is no reason to say that it was not done,
+/// and where it was not done, that is what is to be said.
+fn close<T>(tool: &Tool, jails: &Jails<'_>, done: &Result<T>) {
+    if let (Err(error), Ok(_)) = (jails.close(), done) {
         complain(tool.name, &error);
     }
 }

@@ -45,18 +45,27 @@ fn three() -> tempfile::TempDir {
     dir
 }
 
+/// A line of the usual columns without the host name, which is the machine's where a jail has none of its own.
+fn nameless(line: &str) -> String {
+    let (before, after): (Vec<_>, Vec<_>) = line.chars().enumerate().partition(|(n, _)| *n < 24);
+    let column =
+        |all: Vec<(usize, char)>, skip| all.into_iter().skip(skip).map(|(_, c)| c).collect::<String>();
+    column(before, 0) + &column(after, 29)
+}
+
 #[test]
 fn jails_are_listed_in_columns() {
     let dir = three();
-    let header = "   JID  IP Address      Hostname                      Path\n";
-    let (one, two) = (
-        "     1                                                /srv/web\n",
-        "     7                                                /srv/web.db\n",
-    );
     let (out, err, code) = answer(JLS, dir.path(), &[]);
-    assert_eq!((out, err.as_str(), code), (format!("{header}{one}{two}"), "", Some(0)));
+    assert_eq!((err.as_str(), code), ("", Some(0)));
+    let mut lines = out.lines();
+    let header = "   JID  IP Address      Hostname                      Path";
+    assert_eq!(lines.next(), Some(header));
+    let first = "     1                  ";
+    let expected = [format!("{first} /srv/web"), format!("{} /srv/web.db", first.replace('1', "7"))];
+    assert_eq!(lines.map(nameless).collect::<Vec<_>>(), expected);
     let (out, _, _) = answer(JLS, dir.path(), &["-d"]);
-    assert!(out.ends_with("     9                                                /srv/old\n"), "{out}");
+    assert!(out.lines().count() == 4 && out.ends_with(" /srv/old\n"), "{out}");
 }
 
 #[test]

@@ -43,11 +43,17 @@ pub(crate) struct Born {
     pub init: Option<ProcessId>,
 }
 
-/// Makes the instances of a jail and, with `run`, its first process in the same clone.
+/// Makes the instances of a jail and, with `run`, its first process in the same clone. `ready` is called before
+/// that becomes the command.
 ///
 /// # Errors
 /// Something was refused; the caller undoes what the owner's journal says.
-pub(crate) fn bear(driver: &Driver<'_, Act>, owner: &mut Owner<'_>, run: Option<&Command>) -> Result<Born> {
+pub(crate) fn bear(
+    driver: &Driver<'_, Act>,
+    owner: &mut Owner<'_>,
+    run: Option<&Command>,
+    ready: &mut dyn FnMut(),
+) -> Result<Born> {
     let plan = driver.prepare(owner)?;
     let cgroup = entry::open_cgroup(&entry::cgroup_of(&owner.instance(driver.house))?)?;
     let mut acts = vec![Act::Step(Stage::Ids, Step::Wait(MAPPED))];
@@ -99,6 +105,7 @@ pub(crate) fn bear(driver: &Driver<'_, Act>, owner: &mut Owner<'_>, run: Option<
     }
     driver.furnish(owner)?;
     let first = process::identify(first)?;
+    ready();
     let done = driver.recorder.timed(&owner.name, "birth", "exec", || {
         process.open(FURNISHED);
         process.finish().doing("cannot start the first process")

@@ -7,12 +7,14 @@ use std::{
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     path::{Path, PathBuf},
     rc::Rc,
+    time::Duration,
 };
 
 use kernel::{
     act::{Act, fold},
     init,
     namespace::Kind,
+    pidfd,
     probe::{Feature, has},
     spawn::{Failed, How, reap, spawn},
     step::{End, Program, Stage, Step},
@@ -26,6 +28,14 @@ use crate::{
     process::{self, Command, Reaper, Running},
     record::ProcessId,
 };
+
+/// The gate that a command opens when it is in the jail's pid namespace.
+const ARRIVED: usize = 0;
+/// The gate before it becomes a program.
+const EXPECTED: usize = 1;
+
+/// How long the end of an init may take whose namespaces cannot be joined any more.
+const LEAVING: Duration = Duration::from_millis(50);
 
 /// Starts a command in a jail. Returns it, and the identity of a new init if one was made.
 ///
@@ -45,8 +55,8 @@ pub(crate) fn enter(
     let cgroup = open_cgroup(&dir)?;
     if let Some(inside) = occupant(of, &dir, init) {
         match join(driver, of, &cgroup, &inside, command) {
-            // Its init has gone since we looked.
-            Err(e) if !process::is_alive(inside.as_fd()) => drop(e),
+            // Its init has gone since we looked, or is about to: then it has no namespaces any more.
+            Err(e) if process::ends(inside.as_fd(), LEAVING) => drop(e),
             joined => return Ok((joined?, None)),
         }
     }
@@ -83,24 +93,56 @@ fn join(
     let (before, after) = split(driver, of, Entry::Joining)?;
     let mut steps = before;
     // All at once, or none: the kernel finds the order. setns(2), Linux 5.8.
-    steps.push(Step::Join(inside, flags));
+    steps.push(Step::Join(inside.clone(), flags));
     if flags & Kind::User.flag() != 0 {
         steps.push(Step::Ids { uid: 0, gid: 0, groups: Vec::new() });
     }
     steps.extend(after);
     let (command, end) = command.program()?;
     let reaper = if own_pids && has(Feature::PidfdExitInfo) { Reaper::Init } else { Reaper::Us };
-    let child = Program::new(command, end).immortal();
     let sibling = reaper == Reaper::Us;
+    let gates = [Step::Reached(ARRIVED), Step::Wait(EXPECTED)];
+    let gates = gates.into_iter().filter(|_| own_pids);
+    let child = Program::new(gates.chain(command).collect(), end).immortal();
     steps.push(Step::Spawn(Box::new(child), How { vfork: true, sibling, ..How::default() }));
     let how = How { cgroup: Some(cgroup.as_raw_fd()), ..How::default() };
     let doing = "cannot enter";
-    let done = spawn(Program::new(steps, End::Exit), how).doing(doing)?.finish();
-    let done = done.map_err(|e| failed(e, doing))?;
+    let process = spawn(Program::new(steps, End::Exit), how).doing(doing)?;
+    if own_pids {
+        process.reached(ARRIVED);
+        if !stays(&inside) {
+            return Err(Error::new(ErrorKind::NotFound, "the jail's init is gone").doing(doing));
+        }
+        process.open(EXPECTED);
+    }
+    let done = process.finish().map_err(|e| failed(e, doing))?;
     let mut pidfds = done.pidfds;
     let _status = reap(pidfds[0].as_fd());
     let running = pidfds.pop().map(|pidfd| Running::new(pidfd, reaper));
     running.ok_or_else(|| Error::new(ErrorKind::Failed, "no process was made"))
+}
+
+/// Whether an init stays for a process that has come into its namespace. One that had found itself alone just
+/// before takes the process along to its end; one that sleeps will look again before it leaves.
+fn stays(init: &OwnedFd) -> bool {
+    /// `PF_EXITING` of <linux/sched.h>.
+    const EXITING: u32 = 4;
+    let Ok(pid) = pidfd::pid(init) else { return false };
+    loop {
+        // `PID (NAME) STATE PARENT GROUP SESSION TERMINAL ITS-GROUP FLAGS ...`, proc_pid_stat(5).
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let mut fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
+        let sleeps = fields.next() == Some("S");
+        let exiting =
+            fields.nth(5).and_then(|flags| flags.parse::<u32>().ok()).is_none_or(|f| f & EXITING != 0);
+        if exiting || !process::is_alive(init.as_fd()) {
+            return false;
+        }
+        if sleeps {
+            return true;
+        }
+        std::thread::sleep(Duration::from_micros(50));
+    }
 }
 
 /// The first process of a jail that has none: with mounts and, perhaps, a pid namespace made anew.

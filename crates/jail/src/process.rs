@@ -182,6 +182,12 @@ pub(crate) fn identify(process: BorrowedFd<'_>) -> Result<ProcessId> {
     Ok(ProcessId { pid, inode: pidfd::inode(process).unwrap_or(0) })
 }
 
+/// The identity of this process; `None` if the kernel does not say.
+pub(crate) fn myself() -> Option<ProcessId> {
+    let own = pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).ok()?;
+    identify(own.as_fd()).ok()
+}
+
 /// Opens a process; `None` if it has ended.
 #[must_use]
 pub fn open(id: &ProcessId) -> Option<OwnedFd> {
@@ -191,8 +197,15 @@ pub fn open(id: &ProcessId) -> Option<OwnedFd> {
 
 /// Whether an open process has not ended.
 pub(crate) fn is_alive(process: BorrowedFd<'_>) -> bool {
+    !ends(process, Duration::ZERO)
+}
+
+/// Whether an open process ends within a time.
+pub(crate) fn ends(process: BorrowedFd<'_>, within: Duration) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(process, PollFlags::IN)];
-    poll(&mut fds, Some(&rustix::time::Timespec::default())).is_ok_and(|ready| ready == 0)
+    // One that cannot be asked is no longer there.
+    let within = within.try_into().unwrap_or_default();
+    poll(&mut fds, Some(&within)).map_or(true, |ready| ready > 0)
 }
 
 /// Any living process of a cgroup, opened; `None` if it has none.

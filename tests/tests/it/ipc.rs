@@ -36,7 +36,7 @@ lab_test!(private_keys_and_removal_while_attached for root; needs [CgroupV2, Pro
         "my ($x, $y) = map { shmget(IPC_PRIVATE, 4096, 0600) // die $! } 1, 2; print $x != $y ? 'two ' : 'one ';
          my $at = syscall(SHMAT, $x, 0, 0); $at != -1 or die $!;
          shmwrite($x, 'kept', 0, 4) or die $!; shmctl($x, IPC_RMID, 0) or die $!;
-         my ($line) = grep { (split)[1] == $x } split /\\n/, `cat /proc/sysvipc/shm`;
+         my ($line) = grep { (split)[1] eq $x } split /\\n/, `cat /proc/sysvipc/shm`;
          print((split ' ', $line)[6], ' attached, ', unpack('P4', pack('J', $at)), ', ');
          my $s = semget(IPC_PRIVATE, 1, 0600); my $child = fork // die $!;
          if (!$child) { exit(semop($s, pack('s3', 0, -1, 0)) ? 0 : $!{EIDRM} ? 7 : 1) }
