@@ -9,5 +9,13 @@ mod shell;
 
 /// Jails are made.
 mod create;
+/// Interprocess communication, System V's and POSIX's.
+mod ipc;
+/// What connects jails with each other and with the world.
+mod net;
+/// PostgreSQL, the job that System V IPC of a jail's own is for.
+mod postgres;
 /// Jails are removed and renamed.
 mod remove;
+/// nginx, reached from the host and from other jails.
+mod web;
