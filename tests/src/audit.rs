@@ -30,7 +30,8 @@ impl Snapshot {
         }
         processes(&mut lines);
         sysv(&mut lines);
-        tree(Path::new("/run/jail"), "file", false, &mut lines);
+        tree(Path::new(STORE), "file", false, &mut lines);
+        lines.retain(|line| !is_bookkeeping(line));
         Self(lines)
     }
 
@@ -41,6 +42,21 @@ impl Snapshot {
         let went = before.0.difference(&self.0).map(|line| format!("- {line}"));
         came.chain(went).collect()
     }
+}
+
+/// The product's store.
+pub(crate) const STORE: &str = "/run/jail";
+
+/// Whether a line is of what a store keeps when it has no jails: its folders, the numbers that were given, what
+/// happened, and the place at which a vault is mounted (the mount itself counts).
+fn is_bookkeeping(line: &str) -> bool {
+    let Some(path) = line.strip_prefix("file ").and_then(|path| path.strip_prefix(STORE)) else {
+        return false;
+    };
+    let folders = ["jails", "names", "shared", "numbers", "pending", "ranges", "addresses", "files", "vault"];
+    let files = ["ledger", "trace", "trace.old", "secret", "vault/ns"];
+    let path = path.trim_start_matches('/');
+    folders.contains(&path) || files.contains(&path) || path.starts_with("numbers/")
 }
 
 /// Not from `/sys/class/net`, which shows the network stack that `/sys` was mounted in.

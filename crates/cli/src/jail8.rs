@@ -1,74 +1,316 @@
 //! jail(8): create, modify, remove.
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
+use ::jail::Jails;
 use kernel::act::Act;
-use lexopt::prelude::*;
-use vimage::{Context as _, Error, ErrorKind, Given, Registry, Result, Value};
+use vimage::{Error, ErrorKind, Given, Registry, Result, Value};
 
-use crate::{complain, open, sealed};
+use crate::{
+    close,
+    flags::{Call, Flag, Tool, Word},
+    misused, open,
+    output::{Output, complain, warn},
+    sealed,
+};
 
-/// What was asked.
-#[derive(Debug, Default)]
-struct Asked {
-    root: Option<PathBuf>,
-    create: bool,
-    modify: bool,
-    remove: bool,
+const NO_FILE: &str = "there are no configuration files here";
+
+/// The tool.
+pub(crate) static TOOL: Tool = Tool {
+    name: "jail",
+    about: "create, modify and remove jails",
+    synopsis: &[
+        "[-iqv] [-n NAME] -c|-m|-cm PARAM[=VALUE] ... [command=COMMAND ...]",
+        "[-qv] -r JAIL ...",
+        "[-qv] -R JAIL|name=NAME|jid=JID ...",
+    ],
+    doc: &[
+        "A jail is a part of a machine that has its own processes, files, users, host name, System V IPC and, \
+         if it is asked for, its own network stack. What of it is its own is said by parameters, one group for \
+         each subsystem that is virtualised; PARAMETERS lists them.",
+        "A definition is PARAM=VALUE. A boolean parameter is written by itself when it is true, and with no \
+         before the last part of its name when it is false: persist, allow.noraw_sockets. A mode takes new (the \
+         jail has an instance of its own), inherit (it uses its parent's) or disable; to give a member of a \
+         mode, as host.hostname is of host, makes the mode new. A list grows when it is given several times; \
+         PARAM+=VALUE adds to the list of a jail that exists.",
+        "The name a.b is that of the jail b in the jail a. A child never has more than its parent, and loses \
+         what its parent loses.",
+        "A jail that is removed takes all jails in it along. Its name and number are free at once. If something \
+         still holds part of it, it is dying until that lets go: jls -d lists it and jdb holders names the \
+         holder.",
+        "A jail that is given on the command line is created without a word; -v says what was done. Several \
+         jails that are removed together are named as they go.",
+    ],
+    flags: &[
+        Flag {
+            short: "c",
+            help: "create a jail",
+            doc: "Creates a jail. It must persist, or have a command. Waits for the command; if it fails the \
+                  jail is removed again.",
+            ..Flag::BASE
+        },
+        Flag {
+            short: "m",
+            help: "modify a jail",
+            doc: "Modifies the jail that name or jid says. With -c, creates it if it does not exist. Parameters \
+                  that are not given stay as they are.",
+            ..Flag::BASE
+        },
+        Flag {
+            short: "r",
+            help: "remove jails",
+            doc: "Removes the jails of these names or numbers, and those in them: all processes are killed, and \
+                  all that was made is unmade. The name * stands for all jails.",
+            ..Flag::BASE
+        },
+        Flag {
+            short: "R",
+            help: "remove jails, whatever a configuration says",
+            doc: "As -r, without the commands of a configuration.",
+            ..Flag::BASE
+        },
+        Flag {
+            short: "i",
+            help: "print the number of the jail and nothing else",
+            doc: "Prints the number of the jail that was created or modified, and nothing else.",
+            ..Flag::BASE
+        },
+        Flag {
+            short: "n",
+            value: Some("NAME"),
+            help: "the jail's name",
+            doc: "The same as the parameter name.",
+            ..Flag::BASE
+        },
+        Flag {
+            short: "q",
+            help: "do not say what was done",
+            doc: "Says nothing of what was done, nor that a jail to be removed does not exist.",
+            ..Flag::BASE
+        },
+        Flag {
+            short: "v",
+            help: "say what was done",
+            doc: "Prints a line for each jail that was created, updated or removed.",
+            ..Flag::BASE
+        },
+        Flag {
+            short: "d",
+            help: "nothing: dying jails are never in the way",
+            doc: "Deprecated: does nothing, with a warning. A dying jail has given up its name and number.",
+            ..Flag::BASE
+        },
+        old("h", None, "ip_hostname", "resolve the host name to the jail's addresses"),
+        old("l", None, "exec.clean", "run commands in a clean environment"),
+        old("s", Some("LEVEL"), "securelevel", "the jail's securelevel"),
+        old("u", Some("USER"), "exec.system_user", "the host's user that commands outside run as"),
+        old("U", Some("USER"), "exec.jail_user", "the jail's user that commands inside run as"),
+        refused("f", Some("FILE"), "the configuration file"),
+        refused("e", Some("SEPARATOR"), "print the configured jails"),
+        refused("p", Some("LIMIT"), "how many commands of configured jails run at once"),
+        refused("J", Some("FILE"), "write the parameters of the started jails to a file"),
+        refused("C", None, "clean up after a configured jail that is gone"),
+    ],
+    words: &[Word::Definition, Word::Jail],
+    mixed: false,
+    exit: "0 if all was done, 1 if anything failed. Several jails are gone on with past a failure.",
+    examples: &[
+        ("jail -c name=web path=/srv/web host.hostname=web persist", "A jail without processes."),
+        ("jail -c path=/srv/web command=/bin/sh -c id", "A jail for one command, gone with it."),
+        ("jail -m name=web children.max=5", "Allows five jails inside."),
+        ("jail -r web db", "Removes two jails together."),
+    ],
+    run,
+};
+
+const fn old(
+    short: &'static str,
+    value: Option<&'static str>,
+    param: &'static str,
+    help: &'static str,
+) -> Flag {
+    Flag { short, value, help, doc: "An old way to give a parameter.", stands_for: Some(param), ..Flag::BASE }
+}
+
+const fn refused(short: &'static str, value: Option<&'static str>, help: &'static str) -> Flag {
+    let doc = "Refused: there are no configuration files here.";
+    Flag { short, value, help, doc, refused: Some(NO_FILE), ..Flag::BASE }
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operation {
+    Create,
+    Modify,
+    CreateOrModify,
+    Remove,
+    /// Removal that may be said by parameters.
+    RemoveAnyhow,
+}
+
+/// What is said of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Manner {
     only_jid: bool,
     quiet: bool,
     verbose: bool,
-    words: Vec<String>,
 }
 
-pub(crate) fn run(registry: &Registry<Act>, args: Vec<OsString>) -> Result<ExitCode> {
-    let asked = parse(args)?;
-    if asked.create {
-        sealed::seal(&given(registry, &asked.words)?.settings)?;
+fn run(call: &mut Call<'_>) -> Result<ExitCode> {
+    let mut words = call.texts()?;
+    if call.has("d") {
+        warn(format_args!("{}: -d is deprecated and does nothing", call.tool.name));
     }
-    let jails = open(asked.root.clone(), registry)?;
+    let old = call.flags.iter().filter_map(|(flag, value)| match (flag.stands_for, flag.value) {
+        (Some(param), Some(_)) => Some(format!("{param}={value}")),
+        (Some(param), None) => Some(param.to_owned()),
+        (None, _) => None,
+    });
+    let named = call.value("n").map(|name| format!("name={name}"));
+    words.splice(0..0, named.into_iter().chain(old).collect::<Vec<_>>());
+    let letters: String = ["c", "m", "r", "R"].into_iter().filter(|letter| call.has(letter)).collect();
+    let operation = match letters.as_str() {
+        "c" => Operation::Create,
+        "m" => Operation::Modify,
+        "cm" => Operation::CreateOrModify,
+        "r" => Operation::Remove,
+        "R" => Operation::RemoveAnyhow,
+        "" if words.len() >= 4 && words[0].starts_with('/') => {
+            return Err(Error::usage("jail PATH HOSTNAME IP COMMAND is not understood").hint(format!(
+                "jail -c path={} host.hostname={} command={}",
+                words[0],
+                words[1],
+                words[3..].join(" ")
+            )));
+        }
+        "cr" | "mr" | "cmr" => {
+            let letters = if letters == "cr" { "rc" } else { &letters };
+            return Err(Error::unsupported(format!(
+                "-{letters}: a restart needs a configuration, and {NO_FILE}"
+            ))
+            .hint("jail -r JAIL && jail -c PARAM=VALUE ..."));
+        }
+        _ => return Ok(misused(call.tool)),
+    };
+    check(operation, &words)?;
+    let manner = Manner {
+        only_jid: call.has("i"),
+        quiet: call.has("q") || call.has("i"),
+        verbose: call.has("v") && !call.has("q"),
+    };
+    if matches!(operation, Operation::Create | Operation::CreateOrModify) {
+        sealed::seal(&given(call.registry, &words)?.settings)?;
+    }
+    let jails = open(call)?;
     // What earlier commands could not finish; what still will not go is shown by jls -d.
     jails.sweep()?;
-    let done = act(&asked, &jails);
-    // What could not be written down is no reason to say that the jail was not made.
-    if let Err(error) = jails.close() {
-        complain("jail", &error);
-    }
+    let done = match operation {
+        Operation::Remove | Operation::RemoveAnyhow => remove(&jails, &words, manner, &mut call.out),
+        _ => make(&jails, operation, &words, manner, &mut call.out),
+    };
+    close(call.tool, &jails, &done);
     done
 }
 
-fn act(asked: &Asked, jails: &::jail::Jails<'_>) -> Result<ExitCode> {
-    if asked.remove {
-        let (removed, errors) = match jails.remove(&asked.words) {
-            Err(e) if asked.quiet && e.kind() == ErrorKind::NotFound => return Ok(ExitCode::FAILURE),
-            other => other?,
-        };
-        if !asked.quiet && (asked.verbose || asked.words.len() > 1) {
-            removed.iter().for_each(|name| println!("{name}: removed"));
+/// Refuses the forms that only a configuration gives a meaning to.
+fn check(operation: Operation, words: &[String]) -> Result<()> {
+    let removal = matches!(operation, Operation::Remove | Operation::RemoveAnyhow);
+    match words {
+        [] if removal => Err(Error::usage("no jail specified").hint("jail -r JAIL ..., or '*' for all")),
+        [] => Err(Error::unsupported(format!("all configured jails are meant, and {NO_FILE}"))
+            .hint("jail -c name=NAME path=DIR persist")),
+        [one] if !removal && !one.contains('=') => {
+            Err(Error::unsupported(format!("\"{one}\" is the name of a configured jail, and {NO_FILE}"))
+                .hint(format!("to define a jail: jail -c name={one} path=DIR persist")))
         }
-        errors.iter().for_each(|error| complain("jail", error));
-        return Ok(if errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        _ => match words.iter().find(|w| w.contains('=')) {
+            Some(word) if operation == Operation::Remove => {
+                Err(Error::usage(format!("{word}: -r takes names and numbers")).hint("jail -r NAME"))
+            }
+            _ => Ok(()),
+        },
     }
-    let given = given(jails.registry, &asked.words)?;
-    let named = given.settings.get("jid").or_else(|| given.settings.get("name")).map(Value::text);
-    let there = named.as_deref().is_some_and(|name| jails.read(name).is_ok());
-    if asked.modify && (there || !asked.create) {
-        let name = named.ok_or_else(|| Error::usage("no jail specified"))?;
-        let changed = jails.modify(&name, &given)?;
-        report(asked, changed.jid, &changed.name, "updated");
-        return Ok(ExitCode::SUCCESS);
-    }
-    jails.create(&given, &mut |created| report(asked, created.jid, &created.name, "created"))?;
-    Ok(ExitCode::SUCCESS)
 }
 
-/// A jail given by parameters on the command line prints nothing, unless asked to.
-fn report(asked: &Asked, jid: u32, name: &str, what: &str) {
-    if asked.only_jid {
-        println!("{jid}");
-    } else if asked.verbose {
-        println!("{name}: {what}");
+fn remove(jails: &Jails<'_>, words: &[String], manner: Manner, out: &mut Output) -> Result<ExitCode> {
+    let mut named = Vec::new();
+    let mut failed = false;
+    for word in words {
+        let word = word.strip_prefix("name=").or_else(|| word.strip_prefix("jid=")).unwrap_or(word);
+        if word == "*" {
+            named.extend(jails.list(false)?.into_iter().map(|record| record.name));
+            continue;
+        }
+        match jails.read(word) {
+            Ok(record) => named.push(record.name),
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                failed = true;
+                if !manner.quiet {
+                    complain("jail", &Error::new(ErrorKind::NotFound, format!("\"{word}\" not found")));
+                }
+            }
+            Err(e) => {
+                failed = true;
+                complain("jail", &e);
+            }
+        }
     }
+    if !named.is_empty() {
+        named.sort();
+        named.dedup();
+        let (removed, errors) = jails.remove(&named)?;
+        let several = words.len() > 1 || words.iter().any(|w| w == "*");
+        if !manner.quiet && (manner.verbose || several) {
+            removed.iter().for_each(|name| out.line(format_args!("{name}: removed")));
+        }
+        failed |= !errors.is_empty();
+        errors.iter().for_each(|error| complain("jail", error));
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn make(
+    jails: &Jails<'_>,
+    operation: Operation,
+    words: &[String],
+    manner: Manner,
+    out: &mut Output,
+) -> Result<ExitCode> {
+    let given = given(jails.registry, words)?;
+    let named = ["jid", "name"].into_iter().find_map(|key| given.settings.get(key)).map(Value::text);
+    let there = named.as_deref().map(|name| jails.read(name).is_ok());
+    // A number that is given as a name is no name of the jail that has it.
+    let taken = |name: &str| jails.read(name).is_ok_and(|record| record.name == name);
+    if let Some(name) = given.settings.text("name").filter(|n| operation == Operation::Create && taken(n)) {
+        return Err(Error::new(ErrorKind::Exists, format!("\"{name}\" already exists")));
+    }
+    match (operation, named, there) {
+        (Operation::Modify, Some(name), Some(false)) => {
+            Err(Error::new(ErrorKind::NotFound, format!("\"{name}\" not found")))
+        }
+        (Operation::Modify, None, _) => Err(Error::usage("no jail specified").hint("name=NAME or jid=JID")),
+        (Operation::Modify | Operation::CreateOrModify, Some(name), Some(true)) => {
+            let changed = jails.modify(&name, &given)?;
+            report(manner, changed.jid, &changed.name, "updated", out);
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => {
+            jails.create(&given, &mut |made| report(manner, made.jid, &made.name, "created", out))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// A jail given by parameters on the command line prints nothing, unless asked to. What is printed goes out
+/// before a command of the jail writes to the same place.
+fn report(manner: Manner, jid: u32, name: &str, what: &str, out: &mut Output) {
+    if manner.only_jid {
+        out.line(jid);
+    } else if manner.verbose {
+        out.line(format_args!("{name}: {what}"));
+    }
+    out.flush();
 }
 
 /// The definitions of one jail. `command` takes all words that follow.
@@ -87,36 +329,42 @@ fn given(registry: &Registry<Act>, words: &[String]) -> Result<Given> {
     Ok(given)
 }
 
-fn parse(args: Vec<OsString>) -> Result<Asked> {
-    let mut asked = Asked::default();
-    let mut parser = lexopt::Parser::from_args(args);
-    let wrong = |e: lexopt::Error| Error::usage(e).hint("jail --help");
-    let mut name = None;
-    while let Some(arg) = parser.next().map_err(wrong)? {
-        match arg {
-            Short('c') => asked.create = true,
-            Short('m') => asked.modify = true,
-            Short('r' | 'R') => asked.remove = true,
-            Short('i') => asked.only_jid = true,
-            Short('q') => asked.quiet = true,
-            Short('v') => asked.verbose = true,
-            Short('n') => name = Some(parser.value().map_err(wrong)?.string().map_err(wrong)?),
-            Long("root") => asked.root = Some(parser.value().map_err(wrong)?.into()),
-            Value(word) => {
-                let rest = std::iter::once(Ok(word)).chain(parser.raw_args().map_err(wrong)?.map(Ok));
-                for word in rest {
-                    let word: Result<OsString> = word;
-                    let word = word?.into_string();
-                    asked.words.push(word.map_err(|w| Error::usage(format!("{}: not UTF-8", w.display())))?);
-                }
-            }
-            other => return Err(wrong(other.unexpected())),
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(operation: Operation, words: &[&str]) -> String {
+        let words: Vec<String> = words.iter().map(|w| (*w).to_owned()).collect();
+        check(operation, &words).map_or_else(|e| e.to_string(), |()| String::new())
     }
-    asked.words.splice(0..0, name.map(|n| format!("name={n}")));
-    match (asked.create || asked.modify, asked.remove) {
-        (true, false) | (false, true) if !asked.words.is_empty() => Ok(asked),
-        _ => Err(Error::usage("usage: jail -c|-m|-cm [-iqv] param=value ...; jail -r|-R [-qv] jail ..."))
-            .doing("jail"),
+
+    #[test]
+    fn what_needs_a_configuration_is_refused_with_the_reason() {
+        assert_eq!(
+            refusal(Operation::Create, &["web"]),
+            "\"web\" is the name of a configured jail, and there are no configuration files here"
+        );
+        assert_eq!(
+            refusal(Operation::Modify, &[]),
+            "all configured jails are meant, and there are no configuration files here"
+        );
+        assert_eq!(refusal(Operation::Create, &["web", "persist"]), "");
+    }
+
+    #[test]
+    fn removal_takes_names() {
+        assert_eq!(refusal(Operation::Remove, &[]), "no jail specified");
+        assert_eq!(refusal(Operation::Remove, &["a", "name=x"]), "name=x: -r takes names and numbers");
+        assert_eq!(refusal(Operation::RemoveAnyhow, &["name=x"]), "");
+        assert_eq!(refusal(Operation::Remove, &["a", "b"]), "");
+    }
+
+    #[test]
+    fn a_command_swallows_what_follows() {
+        let registry = crate::registry(&[]).unwrap();
+        let words = ["persist", "command=/bin/echo", "name=x", "-r"].map(str::to_owned);
+        let given = given(&registry, &words).unwrap();
+        assert_eq!(given.settings.list("command"), ["/bin/echo", "name=x", "-r"]);
+        assert!(given.settings.get("name").is_none());
     }
 }

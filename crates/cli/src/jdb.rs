@@ -1,19 +1,223 @@
-//! jdb(8): the shared debugger.
+//! jdb(8): the debugger that all virtualised subsystems share.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{fs, path::Path, process::ExitCode};
 
-use kernel::act::Act;
-use vimage::{Error, Registry, Result};
+use ::jail::{Jails, record::State};
+use vimage::{Context as _, Error, ErrorKind, Finding, Node, Result};
 
-use crate::open;
+use crate::{
+    bundle::{self, bundle},
+    close,
+    flags::{Call, Flag, Tool, Word},
+    holders, look, misused, open,
+    output::complain,
+    show, trace,
+};
 
-pub(crate) fn run(registry: &Registry<Act>, args: Vec<OsString>) -> Result<ExitCode> {
-    match args.first().and_then(|a| a.to_str()) {
-        Some("audit") => {
-            let findings = open(None, registry)?.audit()?;
-            findings.iter().for_each(|finding| println!("{finding}"));
-            Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+/// What jdb does.
+const COMMANDS: &[&str] = &["show", "holders", "trace", "ledger", "audit", "repair", "bundle"];
+
+/// The tool.
+pub(crate) static TOOL: Tool = Tool {
+    name: "jdb",
+    about: "look into jails and the subsystems that make them",
+    synopsis: &[
+        "[--json] show subsystems|params|order|jails",
+        "[--json] show JAIL [SUBSYSTEM]",
+        "[--json] holders JAIL",
+        "[--json] [--last] trace [JAIL]",
+        "[--json] ledger",
+        "[--json] [--all] audit [JAIL]",
+        "repair",
+        "bundle JAIL FILE",
+    ],
+    doc: &[
+        "show prints the subsystems, their parameters, the order in which they are made, all jails in any state, \
+         or all there is of one jail: its values, its pieces (what was made for it), its namespaces and \
+         processes.",
+        "holders prints who holds the namespaces and the cgroup of a jail: its own processes (jail), what holds \
+         it while it persists (vault), and all others (foreign), which keep a removed jail from being gone. \
+         Sockets made in a namespace hold it without being seen here.",
+        "trace prints what the commands concerning a jail did, phase by phase and piece by piece, with the time \
+         that each took in microseconds.",
+        "ledger prints how many pieces of each kind were made and freed.",
+        "audit compares the records with the kernel, both ways, and prints a line for each difference: a piece \
+         that is recorded and does not exist, something with our mark that is in no record, something shared \
+         whose users are gone. It clears up first what jails that ended by themselves left. repair mends what \
+         can be mended, and prints what it did.",
+        "bundle writes all that is known of a jail to a file of JSON, for a report.",
+        "A jail that is dying is named by its number, or by the name it had.",
+    ],
+    flags: &[
+        Flag {
+            long: "json",
+            help: "print as JSON",
+            doc: "Prints JSON: a table is an array of objects.",
+            ..Flag::BASE
+        },
+        Flag {
+            long: "all",
+            help: "audit: dying jails, too, each with what holds it",
+            doc: "With audit, prints also the jails that are dying, each with what of it is not gone.",
+            ..Flag::BASE
+        },
+        Flag {
+            long: "last",
+            help: "trace: only the last command",
+            doc: "With trace, prints only the last command.",
+            ..Flag::BASE
+        },
+    ],
+    words: &[Word::OneOf(COMMANDS), Word::Jail, Word::File],
+    mixed: true,
+    exit: "0; 1 if anything failed, if audit found a difference, or if repair left one.",
+    examples: &[
+        ("jdb show web", "All there is of the jail web."),
+        ("jdb holders 3", "Why the jail 3 is not gone."),
+        ("jdb --last trace web", "Where the last command's time went."),
+    ],
+    run,
+};
+
+fn run(call: &mut Call<'_>) -> Result<ExitCode> {
+    let words = call.texts()?;
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let registry = call.registry;
+    let node = match words[..] {
+        ["show", "subsystems"] => show::subsystems(registry),
+        ["show", "params"] => show::params(registry),
+        ["show", "order"] => show::order(registry),
+        ["show", "jails"] => show::jails(&store(call)?)?,
+        ["show", jail] => {
+            let jails = store(call)?;
+            show::jail(&jails, &jails.find(jail)?)?
         }
-        _ => Err(Error::usage("usage: jdb audit [--all]")),
+        ["show", jail, subsystem] => {
+            let jails = store(call)?;
+            show::part(&jails, &jails.find(jail)?, subsystem)?
+        }
+        ["holders", jail] => {
+            let jails = store(call)?;
+            holders::table(&jails, &jails.find(jail)?)?
+        }
+        ["trace"] => return print_trace(call, None),
+        ["trace", jail] => return print_trace(call, Some(jail)),
+        ["ledger"] => bundle::ledger(&store(call)?)?,
+        ["audit"] => return audit(call, None),
+        ["audit", jail] => return audit(call, Some(jail)),
+        ["repair"] => return repair(call),
+        ["bundle", jail, file] => {
+            let node = bundle(&store(call)?, jail)?;
+            fs::write(file, format!("{:#}\n", node.json())).doing_with(|| format!("cannot write {file}"))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        [command, ..] if !COMMANDS.contains(&command) => {
+            return Err(Error::usage(format!("unknown command: {command}")).hint(COMMANDS.join(", ")));
+        }
+        _ => return Ok(misused(call.tool)),
+    };
+    print(call, &node);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(call: &mut Call<'_>, node: &Node) {
+    if call.has("json") {
+        let json = node.json();
+        call.out.line(format_args!("{json:#}"));
+    } else {
+        let text = node.text();
+        call.out.text(text);
     }
+}
+
+/// The store, to read it.
+fn store<'r>(call: &Call<'r>) -> Result<Jails<'r>> {
+    look(&call.root, call.registry)?.ok_or_else(|| absent(&call.root))
+}
+
+fn absent(root: &Path) -> Error {
+    Error::new(ErrorKind::NotFound, format!("{}: no jail was ever created there", root.display()))
+        .hint("--root or JAIL_ROOT names another folder")
+}
+
+fn print_trace(call: &mut Call<'_>, jail: Option<&str>) -> Result<ExitCode> {
+    let jails = store(call)?;
+    // A jail that is gone has a trace, too; a number is that of one that is not.
+    let name = jail.map(|word| jails.find(word).map_or_else(|_| word.to_owned(), |record| record.name));
+    let all = trace::commands(jails.premises.store.trace());
+    let found = trace::concerning(all, name.as_deref(), call.has("last"));
+    if let (Some(name), true) = (&name, found.is_empty()) {
+        return Err(Error::new(ErrorKind::NotFound, format!("no command concerning \"{name}\" is traced")));
+    }
+    if call.has("json") {
+        let json: serde_json::Value = found.iter().map(|command| command.node().json()).collect();
+        call.out.line(format_args!("{json:#}"));
+    } else {
+        let texts: Vec<_> = found.iter().map(|command| command.node().text()).collect();
+        call.out.text(texts.join("\n"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn audit(call: &mut Call<'_>, jail: Option<&str>) -> Result<ExitCode> {
+    let Some(_) = look(&call.root, call.registry)? else { return Ok(ExitCode::SUCCESS) };
+    let jails = open(call)?;
+    let name = jail.map(|word| jails.find(word)).transpose()?.map(|record| record.name);
+    let done = jails.audit();
+    let mut findings = done?;
+    findings.retain(|finding| match (&name, finding) {
+        (None, _) => true,
+        (Some(name), Finding::Missing { owner, .. }) => owner == name,
+        (Some(_), _) => false,
+    });
+    let mut lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    let mut json: Vec<serde_json::Value> =
+        findings.iter().map(|finding| serde_json::to_value(finding).unwrap_or_default()).collect();
+    if call.has("all") {
+        for record in jails.list(true)?.into_iter().filter(|r| r.state == State::Dying) {
+            if name.as_ref().is_some_and(|name| *name != record.name) {
+                continue;
+            }
+            lines.push(format!("{}: dying: {}", record.name, record.reasons.join(" ")));
+            json.push(serde_json::json!({
+                "finding": "dying", "owner": record.name, "jid": record.jid, "reasons": record.reasons,
+            }));
+        }
+    }
+    close(call.tool, &jails, &Ok(()));
+    if call.has("json") {
+        call.out.line(format_args!("{:#}", serde_json::Value::from(json)));
+    } else {
+        lines.iter().for_each(|line| call.out.line(line));
+    }
+    Ok(if lines.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Mends, and says what: the jails that were left over, and each finding that is no more.
+fn repair(call: &mut Call<'_>) -> Result<ExitCode> {
+    let Some(_) = look(&call.root, call.registry)? else { return Ok(ExitCode::SUCCESS) };
+    let jails = open(call)?;
+    let mut left_over = Vec::new();
+    for jid in jails.premises.store.jids()? {
+        let record = jails.premises.store.read(jid)?.filter(|record| !jails.is_alive(record));
+        left_over.extend(record.map(|record| (jid, record.name)));
+    }
+    let before = jails.audit()?;
+    let errors = jails.repair()?;
+    let after = jails.audit()?;
+    let jids = jails.premises.store.jids()?;
+    for (jid, name) in left_over {
+        let state = if jids.contains(&jid) { "still dying" } else { "cleared up" };
+        call.out.line(format_args!("{name}: {state}"));
+    }
+    for finding in before.iter().filter(|finding| !after.contains(finding)) {
+        call.out.line(format_args!("mended: {finding}"));
+    }
+    for finding in &after {
+        call.out.line(format_args!("left: {finding}"));
+    }
+    errors.iter().for_each(|error| complain(call.tool.name, error));
+    close(call.tool, &jails, &Ok(()));
+    let clean = errors.is_empty() && after.is_empty();
+    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -2,15 +2,37 @@
 //!
 //! A program that has subsystems of its own hands them to [`run`] and gets all the tools with them.
 
+mod bundle;
+mod flags;
+mod generate;
+mod holders;
 mod jail8;
 mod jdb;
+mod jexec;
+mod jls;
+mod output;
+mod relay;
 mod sealed;
+mod show;
+mod trace;
+mod users;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use ::jail::Jails;
 use kernel::act::Act;
-use vimage::{Error, Registry, Result, Subsystem};
+use vimage::{Registry, Result, Subsystem};
+
+pub use bundle::bundle;
+use flags::{Call, Tool};
+use output::{Output, complain, warn};
+
+/// All tools.
+static TOOLS: &[&Tool] = &[&jail8::TOOL, &jls::TOOL, &jexec::TOOL, &jdb::TOOL];
 
 /// Runs the tool that the program's name says, or, if it says none, the first argument: `jail`, `jls`,
 /// `jexec`, `jdb`. `own` are subsystems beyond those of this project.
@@ -19,7 +41,7 @@ pub fn run(own: &[&'static dyn Subsystem<Act>]) -> ExitCode {
     let mut args: Vec<OsString> = std::env::args_os().collect();
     let named = |word: &OsString| {
         let name = PathBuf::from(word).file_name()?.to_str()?.to_owned();
-        TOOLS.iter().find(|t| t.name == name)
+        TOOLS.iter().copied().find(|t| t.name == name)
     };
     let tool = match args.first().and_then(named) {
         Some(tool) => Some(tool),
@@ -30,38 +52,76 @@ pub fn run(own: &[&'static dyn Subsystem<Act>]) -> ExitCode {
     };
     let Some(tool) = tool else {
         let names: Vec<_> = TOOLS.iter().map(|t| t.name).collect();
-        eprintln!("usage: {} ...", names.join("|"));
+        warn(format_args!("usage: {} ...", names.join("|")));
         return ExitCode::FAILURE;
     };
     args.drain(..1);
-    let mut list: Vec<&'static dyn Subsystem<Act>> = vec![&::jail::core::Core];
-    list.extend(subsystems::TABLE);
-    list.extend(own);
-    let done = Registry::new(&list).and_then(|registry| (tool.run)(&registry, args));
+    let done = registry(own).and_then(|registry| call(tool, &registry, args));
     done.unwrap_or_else(|error| {
         complain(tool.name, &error);
         ExitCode::FAILURE
     })
 }
 
-/// One tool.
-struct Tool {
-    name: &'static str,
-    run: fn(&Registry<Act>, Vec<OsString>) -> Result<ExitCode>,
+/// All subsystems: the jail's own, those of this project, and those of the program.
+fn registry(own: &[&'static dyn Subsystem<Act>]) -> Result<Registry<Act>> {
+    let mut list: Vec<&'static dyn Subsystem<Act>> = vec![&::jail::core::Core];
+    list.extend(subsystems::TABLE);
+    list.extend(own);
+    Registry::new(&list)
 }
 
-static TOOLS: &[Tool] = &[Tool { name: "jail", run: jail8::run }, Tool { name: "jdb", run: jdb::run }];
+fn call(tool: &'static Tool, registry: &Registry<Act>, args: Vec<OsString>) -> Result<ExitCode> {
+    let (flags, words) = flags::parse(tool, registry, args)?;
+    let mut call = Call { tool, registry, root: PathBuf::new(), flags, words, out: Output::default() };
+    let root =
+        call.value("root").map(PathBuf::from).or_else(|| std::env::var_os("JAIL_ROOT").map(Into::into));
+    call.root = root.unwrap_or_else(|| PathBuf::from("/run/jail"));
+    let done = if call.has("help") {
+        call.out.line(flags::help(tool, registry));
+        Ok(ExitCode::SUCCESS)
+    } else if call.has("version") {
+        call.out.line(format_args!("{} (vimage) {}", tool.name, env!("CARGO_PKG_VERSION")));
+        Ok(ExitCode::SUCCESS)
+    } else if let Some(what) = call.value("generate") {
+        generate::generate(tool, registry, what).map(|text| {
+            call.out.text(text);
+            ExitCode::SUCCESS
+        })
+    } else {
+        (tool.run)(&mut call)
+    };
+    // What was found out is printed, whatever happened after.
+    let written = call.out.finish();
+    let done = done?;
+    written.map(|()| done)
+}
 
-/// Prints an error as every tool does: one line, and the hint on a line of its own.
-fn complain(tool: &str, error: &Error) {
-    eprintln!("{tool}: {error}");
-    if let Some(hint) = error.advice() {
-        eprintln!("hint: {hint}");
+/// Prints how a tool is called: it was called otherwise.
+fn misused(tool: &Tool) -> ExitCode {
+    warn(flags::usage(tool));
+    ExitCode::FAILURE
+}
+
+/// Opens the store to change jails. The command's words go to the trace, where they begin what it did.
+fn open<'r>(call: &Call<'r>) -> Result<Jails<'r>> {
+    let jails = Jails::open(&call.root, call.registry)?;
+    let words: Vec<_> = std::env::args_os().skip(1).map(|w| w.to_string_lossy().into_owned()).collect();
+    let words = format!("{} {}", call.tool.name, words.join(" "));
+    jails.recorder().note("", trace::COMMAND, words.trim_end(), std::time::Instant::now(), None);
+    Ok(jails)
+}
+
+/// Opens the store to read it; `None` if there is none, and so no jail. A reader makes nothing and needs no
+/// rights but to read the files.
+fn look<'r>(root: &Path, registry: &'r Registry<Act>) -> Result<Option<Jails<'r>>> {
+    if root.join("jails").is_dir() { Jails::open(root, registry).map(Some) } else { Ok(None) }
+}
+
+/// Writes down what a command did. That it could not be written down is no reason to say that it was not done,
+/// and where it was not done, that is what is to be said.
+fn close<T>(tool: &Tool, jails: &Jails<'_>, done: &Result<T>) {
+    if let (Err(error), Ok(_)) = (jails.close(), done) {
+        complain(tool.name, &error);
     }
-}
-
-/// The store that the user means: `--root`, `JAIL_ROOT`, or /run/jail.
-fn open<'r>(root: Option<PathBuf>, registry: &'r Registry<Act>) -> Result<Jails<'r>> {
-    let root = root.or_else(|| std::env::var_os("JAIL_ROOT").map(PathBuf::from));
-    Jails::open(&root.unwrap_or_else(|| PathBuf::from("/run/jail")), registry)
 }

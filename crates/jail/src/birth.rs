@@ -43,11 +43,17 @@ pub(crate) struct Born {
     pub init: Option<ProcessId>,
 }
 
-/// Makes the instances of a jail and, with `run`, its first process in the same clone.
+/// Makes the instances of a jail and, with `run`, its first process in the same clone. `ready` is called before
+/// that becomes the command.
 ///
 /// # Errors
 /// Something was refused; the caller undoes what the owner's journal says.
-pub(crate) fn bear(driver: &Driver<'_, Act>, owner: &mut Owner<'_>, run: Option<&Command>) -> Result<Born> {
+pub(crate) fn bear(
+    driver: &Driver<'_, Act>,
+    owner: &mut Owner<'_>,
+    run: Option<&Command>,
+    ready: &mut dyn FnMut(),
+) -> Result<Born> {
     process::hide()?;
     let plan = driver.prepare(owner)?;
     let cgroup = entry::open_cgroup(&entry::cgroup_of(&owner.instance(driver.house))?)?;
@@ -100,6 +106,7 @@ pub(crate) fn bear(driver: &Driver<'_, Act>, owner: &mut Owner<'_>, run: Option<
     }
     driver.furnish(owner)?;
     let first = process::identify(first)?;
+    ready();
     let done = driver.recorder.timed(&owner.name, "birth", "exec", || {
         process.open(FURNISHED);
         process.finish().doing("cannot start the first process")
@@ -109,18 +116,14 @@ pub(crate) fn bear(driver: &Driver<'_, Act>, owner: &mut Owner<'_>, run: Option<
     if parent.is_some() {
         let _status = reap(pidfds.remove(0).as_fd());
     }
-    Ok(match (run, own_pids) {
-        (None, _) => {
-            let _status = reap(pidfds[0].as_fd());
-            Born::default()
-        }
-        (Some(_), true) => {
-            Born { running: pidfds.pop().map(|p| Running::new(p, Reaper::Init)), init: Some(first) }
-        }
-        (Some(_), false) => {
-            Born { running: pidfds.pop().map(|p| Running::new(p, Reaper::Us)), init: Some(first) }
-        }
-    })
+    let command = if run.is_some() { pidfds.pop() } else { None };
+    let Some(command) = command else {
+        let _status = reap(pidfds[0].as_fd());
+        return Ok(Born::default());
+    };
+    let reaper = if own_pids { Reaper::Init } else { Reaper::Us };
+    let running = Running::new(command, reaper).with_init(pidfds.pop());
+    Ok(Born { running: Some(running), init: Some(first) })
 }
 
 /// Whether a jail can be born together with its command: not where only a parent can tell how a process

@@ -1,7 +1,12 @@
 //! The subsystem of what every jail has: its number and name, its place in the tree, its cgroup, and, if it
 //! persists, what holds it without processes.
 
-use std::{ffi::CString, os::fd::AsFd as _, path::Path};
+use std::{
+    ffi::CString,
+    os::fd::AsFd as _,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use kernel::{
     act::Act,
@@ -129,22 +134,8 @@ impl Subsystem<Act> for Core {
     }
 
     fn check(&self, ask: &Ask<'_>) -> Result<()> {
-        let name = ask.name;
-        let last = name.rsplit('.').next().unwrap_or(name);
-        let numeric = !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit());
         let own = ask.settings.int("jid").or_else(|| ask.living.map(|l| i64::from(l.jid)));
-        if numeric && own.map(|j| j.to_string()).as_deref() != Some(last) {
-            return Err(Error::usage("name cannot be numeric (unless it is the jid)"));
-        }
-        if name.split('.').any(str::is_empty) {
-            return Err(Error::usage(format!("name: \"{name}\" has an empty part")));
-        }
-        if name.contains(|c: char| c == '/' || c == ',' || c.is_whitespace() || c.is_control())
-            || name.contains("..")
-        {
-            return Err(Error::usage(format!("name: \"{name}\" has a character that no name has"))
-                .hint("letters, digits, - and _; a dot between a jail and the jail it is in"));
-        }
+        check_name(ask.name, own)?;
         if ask.settings.int("jid") == Some(0) {
             return Err(Error::usage("jid: 0 is the host"));
         }
@@ -257,8 +248,31 @@ impl Subsystem<Act> for Core {
     }
 }
 
+/// Whether a jail can have a name; `jid` is its number, if it is known.
+///
+/// # Errors
+/// What is wrong with the name.
+pub(crate) fn check_name(name: &str, jid: Option<i64>) -> Result<()> {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    let numeric = !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit());
+    if numeric && jid.map(|j| j.to_string()).as_deref() != Some(last) {
+        return Err(Error::usage("name cannot be numeric (unless it is the jid)"));
+    }
+    if name.split('.').any(str::is_empty) {
+        return Err(Error::usage(format!("name: \"{name}\" has an empty part")));
+    }
+    if name.contains(|c: char| c == '/' || c == ',' || c.is_whitespace() || c.is_control()) {
+        return Err(Error::usage(format!("name: \"{name}\" has a character that no name has"))
+            .hint("letters, digits, - and _; a dot between a jail and the jail it is in"));
+    }
+    Ok(())
+}
+
 /// Removes a jail's cgroup, and the directory of all with the last jail.
 fn remove(dir: &Path, house: &dyn House) -> Result<()> {
+    // A jail's removal has killed them before; those of a cgroup that no record knows still run.
+    cgroup::kill(dir)?;
+    cgroup::wait_empty(dir, Instant::now() + Duration::from_secs(1))?;
     cgroup::remove(dir)?;
     let base = cgroup::base(house.mark())?;
     if dir.parent() == Some(&base) {

@@ -7,18 +7,20 @@ use std::{
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     path::{Path, PathBuf},
     rc::Rc,
+    time::Duration,
 };
 
 use kernel::{
     act::{Act, fold},
     init,
     namespace::Kind,
+    pidfd,
     probe::{Feature, has},
-    spawn::{How, reap, spawn},
+    spawn::{Failed, How, reap, spawn},
     step::{End, Program, Stage, Step},
 };
 use rustix::io::Errno;
-use vimage::{Context as _, Driver, Entry, Error, ErrorKind, Instance, Result};
+use vimage::{Cause as _, Context as _, Driver, Entry, Error, ErrorKind, Instance, Result};
 
 use crate::{
     birth, core,
@@ -26,6 +28,14 @@ use crate::{
     process::{self, Command, Reaper, Running},
     record::ProcessId,
 };
+
+/// The gate that a command opens when it is in the jail's pid namespace.
+const ARRIVED: usize = 0;
+/// The gate before it becomes a program.
+const EXPECTED: usize = 1;
+
+/// How long the end of an init may take whose namespaces cannot be joined any more.
+const LEAVING: Duration = Duration::from_millis(50);
 
 /// Starts a command in a jail. Returns it, and the identity of a new init if one was made.
 ///
@@ -41,20 +51,25 @@ pub(crate) fn enter(
     process::hide()?;
     let dir = cgroup_of(of)?;
     let cgroup = open_cgroup(&dir)?;
-    let inside = if of.settings.is_new("proc") {
-        init.and_then(process::open)
-    } else {
-        process::any(&dir).map(|(_, process)| process)
-    };
-    if let Some(inside) = inside {
+    if let Some(inside) = occupant(of, &dir, init) {
         match join(driver, of, &cgroup, &inside, command) {
-            // Its init has gone since we looked.
-            Err(e) if !process::is_alive(inside.as_fd()) => drop(e),
+            // Its init has gone since we looked, or is about to: then it has no namespaces any more.
+            Err(e) if process::ends(inside.as_fd(), LEAVING) => drop(e),
             joined => return Ok((joined?, None)),
         }
     }
     core::reopen_held(of, premises)?;
     first(driver, of, &cgroup, command)
+}
+
+/// A process that is in all of a jail's namespaces: its init, or, where pids are the host's, any. The caller
+/// holds the jail's lock: one that is on its way in is not there yet.
+pub(crate) fn occupant(of: &Instance<'_>, dir: &Path, init: Option<&ProcessId>) -> Option<OwnedFd> {
+    if of.settings.is_new("proc") {
+        init.and_then(process::open)
+    } else {
+        process::any(dir).map(|(_, process)| process)
+    }
 }
 
 /// A process in the namespaces of one that is inside.
@@ -76,23 +91,56 @@ fn join(
     let (before, after) = split(driver, of, Entry::Joining)?;
     let mut steps = before;
     // All at once, or none: the kernel finds the order. setns(2), Linux 5.8.
-    steps.push(Step::Join(inside, flags));
+    steps.push(Step::Join(inside.clone(), flags));
     if flags & Kind::User.flag() != 0 {
         steps.push(Step::Ids { uid: 0, gid: 0, groups: Vec::new() });
     }
     steps.extend(after);
     let (command, end) = command.program()?;
     let reaper = if own_pids && has(Feature::PidfdExitInfo) { Reaper::Init } else { Reaper::Us };
-    let child = Program::new(command, end).immortal();
     let sibling = reaper == Reaper::Us;
+    let gates = [Step::Reached(ARRIVED), Step::Wait(EXPECTED)];
+    let gates = gates.into_iter().filter(|_| own_pids);
+    let child = Program::new(gates.chain(command).collect(), end).immortal();
     steps.push(Step::Spawn(Box::new(child), How { vfork: true, sibling, ..How::default() }));
     let how = How { cgroup: Some(cgroup.as_raw_fd()), ..How::default() };
-    let done =
-        spawn(Program::new(steps, End::Exit), how).doing("cannot enter")?.finish().doing("cannot enter")?;
+    let doing = "cannot enter";
+    let process = spawn(Program::new(steps, End::Exit), how).doing(doing)?;
+    if own_pids {
+        process.reached(ARRIVED);
+        if !stays(&inside) {
+            return Err(Error::new(ErrorKind::NotFound, "the jail's init is gone").doing(doing));
+        }
+        process.open(EXPECTED);
+    }
+    let done = process.finish().map_err(|e| failed(e, doing))?;
     let mut pidfds = done.pidfds;
     let _status = reap(pidfds[0].as_fd());
     let running = pidfds.pop().map(|pidfd| Running::new(pidfd, reaper));
     running.ok_or_else(|| Error::new(ErrorKind::Failed, "no process was made"))
+}
+
+/// Whether an init stays for a process that has come into its namespace. One that had found itself alone just
+/// before takes the process along to its end; one that sleeps will look again before it leaves.
+fn stays(init: &OwnedFd) -> bool {
+    /// `PF_EXITING` of <linux/sched.h>.
+    const EXITING: u32 = 4;
+    let Ok(pid) = pidfd::pid(init) else { return false };
+    loop {
+        // `PID (NAME) STATE PARENT GROUP SESSION TERMINAL ITS-GROUP FLAGS ...`, proc_pid_stat(5).
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let mut fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
+        let sleeps = fields.next() == Some("S");
+        let exiting =
+            fields.nth(5).and_then(|flags| flags.parse::<u32>().ok()).is_none_or(|f| f & EXITING != 0);
+        if exiting || !process::is_alive(init.as_fd()) {
+            return false;
+        }
+        if sleeps {
+            return true;
+        }
+        std::thread::sleep(Duration::from_micros(50));
+    }
 }
 
 /// The first process of a jail that has none: with mounts and, perhaps, a pid namespace made anew.
@@ -124,19 +172,27 @@ fn first(
     outer.push(Step::Spawn(Box::new(program), how));
     let into = How { cgroup: Some(cgroup.as_raw_fd()), ..How::default() };
     let doing = "cannot start the first process";
-    let done = spawn(Program::new(outer, End::Exit), into).doing(doing)?.finish().doing(doing)?;
-    let mut pidfds = done.pidfds;
+    let done = spawn(Program::new(outer, End::Exit), into).doing(doing)?.finish();
+    let mut pidfds = done.map_err(|e| failed(e, doing))?.pidfds;
     let _status = reap(pidfds.remove(0).as_fd());
     let init = process::identify(pidfds[0].as_fd()).ok();
     let running = if together {
         let reaper = if own_pids { Reaper::Init } else { Reaper::Us };
-        pidfds.pop().map(|pidfd| Running::new(pidfd, reaper))
+        let command = pidfds.pop();
+        command.map(|pidfd| Running::new(pidfd, reaper).with_init(pidfds.pop()))
     } else {
         Some(join(driver, of, cgroup, &pidfds[0], command)?)
     };
     drop(hold);
     let running = running.ok_or_else(|| Error::new(ErrorKind::Failed, "no process was made"))?;
     Ok((running, init))
+}
+
+/// A command that cannot be executed says so by itself.
+fn failed(error: Failed, doing: &str) -> Error {
+    let exec = error.is_exec();
+    let error = error.cause();
+    if exec { error } else { error.doing(doing) }
 }
 
 /// The steps before a process joins the namespaces, and after.

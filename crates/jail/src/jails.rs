@@ -1,6 +1,7 @@
 //! All jails of a store, and what can be done with them.
 
 use std::{
+    borrow::Borrow,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -8,12 +9,14 @@ use std::{
 use kernel::act::Act;
 use vimage::{
     Context as _, Driver, Error, ErrorKind, Fds, Finding, Given, Instance, Known, Ledger, Owner, Piece,
-    Recorder, Registry, Result, Settings, Value,
+    Recorder, Registry, Result, Settings,
 };
 
 use crate::{
-    birth, cgroup, entry,
+    cgroup, entry,
     house::Premises,
+    place::Place,
+    privilege,
     process::{self, Command, Running},
     record::{Record, State, parent_of},
     store::{Locked, Wait},
@@ -26,7 +29,7 @@ pub struct Jails<'r> {
     pub registry: &'r Registry<Act>,
     /// Records and vault.
     pub premises: Premises,
-    recorder: Recorder,
+    pub(crate) recorder: Recorder,
 }
 
 /// A jail that was created.
@@ -41,7 +44,7 @@ pub struct Created {
 /// How long processes may take to end once they are killed, before the jail is left dying.
 const KILLED: Duration = Duration::from_secs(10);
 /// How long sockets and links may take.
-const DRAINED: Duration = Duration::from_millis(500);
+pub(crate) const DRAINED: Duration = Duration::from_millis(500);
 
 impl<'r> Jails<'r> {
     /// The jails of the store at a folder.
@@ -49,7 +52,8 @@ impl<'r> Jails<'r> {
     /// # Errors
     /// The folder cannot be made.
     pub fn open(root: &Path, registry: &'r Registry<Act>) -> Result<Self> {
-        Ok(Self { registry, premises: Premises::open(root)?, recorder: Recorder::from_env() })
+        let premises = Premises::open(root).map_err(privilege::explain)?;
+        Ok(Self { registry, premises, recorder: Recorder::from_env() })
     }
 
     /// The driver over these jails.
@@ -64,139 +68,49 @@ impl<'r> Jails<'r> {
         &self.recorder
     }
 
-    /// Creates a jail, and starts its commands if it has any. `announce` is called as soon as the jail
-    /// exists. Waits for the commands, one after another; if one fails the jail is removed again.
-    ///
-    /// # Errors
-    /// See jail(8). Nothing is left of the jail.
-    pub fn create(&self, given: &Given, announce: &mut dyn FnMut(&Created)) -> Result<Created> {
-        let wanted = given.settings.text("name").map(str::to_owned);
-        let jid = given.settings.int("jid").map(u32::try_from).transpose().doing("jid")?;
-        let name = wanted.clone().or_else(|| jid.map(|j| j.to_string())).unwrap_or_default();
-        // Locked against removal for as long as the child is made.
-        let parent = parent_of(&name).map(|p| self.lock_alive(p)).transpose()?;
-        let ancestors = parent.as_ref().map(|p| self.lineage(&p.record)).transpose()?;
-        self.with_lineage(ancestors.as_deref().unwrap_or_default(), |parent| {
-            if let Some(parent) = parent {
-                self.room_below(parent)?;
-            }
-            // Checked before anything is made, under the name it will have or a stand-in for its number.
-            let stand_in = if name.is_empty() { "new" } else { &name };
-            let ask = self.driver().ask(stand_in, jid.unwrap_or(0), given, parent, None)?;
-            let mut settings = ask.settings;
-            let commands = commands(&settings)?;
-            let mut free = |jid| self.give_up(jid);
-            let mut locked = self.premises.store.allocate(wanted.as_deref(), jid, &mut free)?;
-            let created = Created { jid: locked.record.jid, name: locked.record.name.clone() };
-            settings.set("name", Value::Text(created.name.clone()));
-            settings.set("jid", Value::Int(i64::from(created.jid)));
-            let mut journal = locked.journal()?;
-            locked.record.settings = settings.clone();
-            if let Err(error) = locked.save(&mut journal) {
-                let _nothing_made = locked.forget(&self.premises.store);
-                return Err(error);
-            }
-            let owner = Owner {
-                name: created.name.clone(),
-                jid: created.jid,
-                settings,
-                parent,
-                journal,
-                fds: Fds::default(),
-            };
-            self.make(locked, owner, &commands, &created, announce)?;
-            Ok(created)
-        })
-    }
-
-    fn make(
-        &self,
-        mut locked: Locked,
-        mut owner: Owner<'_>,
-        commands: &[Command],
-        created: &Created,
-        announce: &mut dyn FnMut(&Created),
-    ) -> Result<()> {
-        let persist = owner.settings.bool("persist");
-        let proc_is_new = owner.settings.is_new("proc");
-        // A jail of one command is born with it. Of several, each finds the jail persisting.
-        let joint = !persist && commands.len() == 1 && birth::can_join(proc_is_new);
-        if !joint {
-            owner.settings.set("persist", Value::Bool(true));
-        }
-        let done = (|| -> Result<()> {
-            let run = if joint { commands.first() } else { None };
-            let born = birth::bear(&self.driver(), &mut owner, run)?;
-            locked.record.state = State::Alive;
-            locked.record.init = born.init;
-            self.recorder.timed(&owner.name, "record", "save", || locked.save(&mut owner.journal))?;
-            if persist {
-                self.premises.store.set_pending(owner.jid, false)?;
-            }
-            announce(created);
-            if let Some(running) = &born.running {
-                succeed(running, &commands[0])?;
-            }
-            if !joint {
-                for command in commands {
-                    let running = self.start(&mut locked, &mut owner, command)?;
-                    succeed(&running, command)?;
-                }
-            }
-            Ok(())
-        })();
-        owner.fds.clear();
-        if let Err(error) = done {
-            let name = owner.name.clone();
-            let left = self.unmake(vec![(locked, owner)], Instant::now() + DRAINED);
-            let error = if commands.is_empty() { error.doing(&name) } else { error };
-            return Err(match left.first() {
-                Some(left) => error.hint(format!("not all could be undone: {left}")),
-                None => error,
-            });
-        }
-        process::collect();
-        if !joint && !persist {
-            // The hold was for the time of the commands.
-            let new = {
-                let mut new = owner.settings.clone();
-                new.set("persist", Value::Bool(false));
-                new
-            };
-            self.driver().update(&mut owner, &new, &mut |of, acts| entry::inside(of, acts))?;
-            locked.record.settings = new;
-            locked.save(&mut owner.journal)?;
-        }
-        if !persist && !self.has_processes(&owner.instance(&self.premises)) {
-            let errors = self.unmake(vec![(locked, owner)], Instant::now() + DRAINED);
-            return errors.into_iter().next().map_or(Ok(()), Err);
-        }
-        Ok(())
-    }
-
-    fn start(&self, locked: &mut Locked, owner: &mut Owner<'_>, command: &Command) -> Result<Running> {
-        let instance = owner.instance(&self.premises);
-        let init = locked.record.init;
-        let (running, init) =
-            entry::enter(&self.driver(), &self.premises, &instance, init.as_ref(), command)?;
-        if init.is_some() {
-            locked.record.init = init;
-            locked.save(&mut owner.journal)?;
-        }
-        Ok(running)
-    }
-
     /// Starts a command in a jail that exists.
     ///
     /// # Errors
     /// `jail "x" not found`; a step failed.
     pub fn enter(&self, word: &str, command: &Command) -> Result<Running> {
+        self.enter_with(word, |_| Ok(command))
+    }
+
+    /// As [`Jails::enter`], with a command that depends on what is in the jail: its users, its terminals.
+    /// Nobody else enters between the look and the start.
+    ///
+    /// # Errors
+    /// As [`Jails::enter`], and those of `command`.
+    pub fn enter_with<C: Borrow<Command>>(
+        &self,
+        word: &str,
+        command: impl FnOnce(&Place<'_>) -> Result<C>,
+    ) -> Result<Running> {
+        privilege::check()?;
         let mut locked = self.lock_alive(word)?;
         let lineage = self.lineage(&locked.record)?;
         self.with_lineage(&lineage[1..], |parent| {
             let mut owner = self.owner(&locked, parent)?;
-            self.start(&mut locked, &mut owner, command)
+            let init = locked.record.init;
+            let command = {
+                let instance = owner.instance(&self.premises);
+                command(&Place::new(&instance, &self.premises, init.as_ref())?)?
+            };
+            self.start(&mut locked, &mut owner, command.borrow())
         })
+    }
+
+    /// The record of a jail in any state: that of a dying one by its number, or by the name it had.
+    ///
+    /// # Errors
+    /// `jail "x" not found`.
+    pub fn find(&self, word: &str) -> Result<Record> {
+        let store = &self.premises.store;
+        let named = store.jid(word).map(|jid| store.read(jid)).transpose()?.flatten();
+        match named {
+            Some(record) => Ok(record),
+            None => self.list(true)?.into_iter().find(|r| r.name == word).ok_or_else(|| not_found(word)),
+        }
     }
 
     /// The record of a living jail.
@@ -206,7 +120,7 @@ impl<'r> Jails<'r> {
     pub fn read(&self, word: &str) -> Result<Record> {
         let jid = self.premises.store.jid(word);
         let record = jid.map(|jid| self.premises.store.read(jid)).transpose()?.flatten();
-        record.filter(|r| self.is_alive(r)).ok_or_else(|| not_found(word))
+        record.filter(|r| is_called(r, word) && self.is_alive(r)).ok_or_else(|| not_found(word))
     }
 
     /// Changes a living jail, and narrows what its descendants have where it must be.
@@ -214,33 +128,44 @@ impl<'r> Jails<'r> {
     /// # Errors
     /// See jail(8). The jail is as before.
     pub fn modify(&self, word: &str, given: &Given) -> Result<Created> {
+        privilege::check()?;
         let mut given = given.clone();
-        if given.settings.text("name") == Some(word) || given.settings.text("name").is_none() {
-            given.settings.remove("name");
-        }
+        let wanted = given.settings.remove("name").map(|name| name.text()).filter(|name| name != word);
         given.settings.remove("jid");
         let mut locked = self.lock_alive(word)?;
+        let old = locked.record.name.clone();
+        if let Some(wanted) = wanted {
+            let new = Self::new_name(&locked, &wanted)?;
+            self.rename(&mut locked, &new)?;
+        }
+        let done = self.change(&mut locked, &given);
+        if done.is_err() {
+            self.rename(&mut locked, &old)?;
+        }
+        done.map(|()| Created { jid: locked.record.jid, name: locked.record.name.clone() })
+    }
+
+    /// Changes all of a locked jail but its name.
+    fn change(&self, locked: &mut Locked, given: &Given) -> Result<()> {
         let lineage = self.lineage(&locked.record)?;
-        let created = Created { jid: locked.record.jid, name: locked.record.name.clone() };
+        let (name, jid) = (locked.record.name.clone(), locked.record.jid);
         self.with_lineage(&lineage[1..], |parent| {
-            let mut owner = self.owner(&locked, parent)?;
+            let mut owner = self.owner(locked, parent)?;
             let new = {
                 let instance = owner.instance(&self.premises);
-                self.driver().ask(&created.name, created.jid, &given, parent, Some(&instance))?.settings
+                self.driver().ask(&name, jid, given, parent, Some(&instance))?.settings
             };
             let done = self
                 .driver()
                 .update(&mut owner, &new, &mut |of, acts| entry::inside(of, acts))
-                .doing_with(|| created.name.clone());
+                .doing_with(|| name.clone());
             locked.record.settings = owner.settings.clone();
             locked.save(&mut owner.journal)?;
-            self.premises.store.set_pending(created.jid, !owner.settings.bool("persist"))?;
+            self.premises.store.set_pending(jid, !owner.settings.bool("persist"))?;
             done?;
             let changed = owner.instance(&self.premises);
-            self.narrow(&changed)?;
-            Ok(())
-        })?;
-        Ok(created)
+            self.narrow(&changed)
+        })
     }
 
     /// Narrows the children of a jail to what it now allows, and theirs in turn.
@@ -273,40 +198,67 @@ impl<'r> Jails<'r> {
     /// # Errors
     /// `jail "x" not found`, for the first that is not there; nothing is removed then.
     pub fn remove(&self, words: &[String]) -> Result<(Vec<String>, Vec<Error>)> {
-        let mut jids = Vec::new();
+        privilege::check()?;
+        let mut wanted = Vec::new();
         for word in words {
             let record = self.read(word)?;
-            jids.push((record.name, record.jid));
+            self.can_kill(&record)?;
+            wanted.push((record.name, record.jid));
         }
-        for (name, jid) in self.premises.store.names()? {
-            if jids.iter().any(|(above, _)| is_below(&name, above)) {
-                jids.push((name, jid));
-            }
-        }
-        // Children before parents; one order for all, so that two removals do not wait for each other.
-        jids.sort_by(|(a, _), (b, _)| (b.matches('.').count(), a).cmp(&(a.matches('.').count(), b)));
-        jids.dedup();
         let mut owners = Vec::new();
-        for (_, jid) in &jids {
-            if let Some(locked) = self.premises.store.lock(*jid, Wait::Yes)? {
+        // A parent is locked before its children, so that it gets no more of them meanwhile, and all in the order
+        // of their names, so that two removals do not wait for each other.
+        let mut last = String::new();
+        let mut names = self.premises.store.names()?;
+        while let Some((name, jid)) = names
+            .iter()
+            .find(|(name, _)| {
+                *name > last && wanted.iter().any(|(top, _)| name == top || is_below(name, top))
+            })
+            .cloned()
+        {
+            let locked = self.premises.store.lock(jid, Wait::Yes)?;
+            // Another may have had its number since.
+            if let Some(locked) = locked.filter(|locked| locked.record.name == name) {
+                if locked.record.settings.int("children.max").unwrap_or(0) > 0 {
+                    names = self.premises.store.names()?;
+                }
                 let owner = self.owner(&locked, None)?;
                 owners.push((locked, owner));
             }
+            last = name;
         }
+        // Children go before their parents.
+        owners.sort_by_key(|(_, owner)| std::cmp::Reverse(owner.name.matches('.').count()));
+        let removed = owners.iter().map(|(_, owner)| owner.name.clone()).collect();
         let errors = self.unmake(owners, Instant::now() + DRAINED);
-        Ok((jids.into_iter().map(|(name, _)| name).collect(), errors))
+        Ok((removed, errors))
+    }
+
+    /// Whether the processes of a jail can be found. Without them it is not taken down: they would live on in
+    /// what is left of it.
+    fn can_kill(&self, record: &Record) -> Result<()> {
+        use vimage::House as _;
+        match cgroup_of(&record.pieces) {
+            Some(dir) if !dir.exists() => cgroup::base(self.premises.mark()).map(drop),
+            _ => Ok(()),
+        }
     }
 
     /// Takes jails down, phase by phase over all of them: processes, entrances, pieces.
-    fn unmake(&self, owners: Vec<(Locked, Owner<'_>)>, drained: Instant) -> Vec<Error> {
+    pub(crate) fn unmake(&self, owners: Vec<(Locked, Owner<'_>)>, drained: Instant) -> Vec<Error> {
         let mut errors = Vec::new();
         let (mut locked, mut owners): (Vec<_>, Vec<_>) = owners.into_iter().unzip();
         for (locked, owner) in locked.iter_mut().zip(&mut owners) {
             locked.record.state = State::Dying;
-            // Whatever happens now, the name is free. A full file system does not stop a removal.
-            errors.extend(locked.save(&mut owner.journal).err());
+            // Whatever happens now, the name is free. A full file system does not stop a removal: that the jail
+            // has no name says as much as the record.
+            let _said_again_at_the_end = locked.save(&mut owner.journal);
             errors.extend(self.premises.store.set_pending(owner.jid, true).err());
             errors.extend(self.premises.store.unname(&owner.name, owner.jid).err());
+            if let Some(other) = &locked.record.other_name {
+                errors.extend(self.premises.store.unname(other, owner.jid).err());
+            }
         }
         let start = Instant::now();
         let cgroups: Vec<_> =
@@ -356,21 +308,36 @@ impl<'r> Jails<'r> {
         let mut errors = Vec::new();
         for jid in self.premises.store.pending()? {
             match self.premises.store.read(jid) {
-                Ok(Some(record)) if self.is_alive(&record) => continue,
-                Ok(_) => {}
+                Ok(Some(record)) if record.other_name.is_none() && self.is_alive(&record) => {
+                    // Looked at again under its lock: somebody may be removing it.
+                    let locked =
+                        self.premises.store.lock(jid, Wait::No)?.filter(|l| self.is_alive(&l.record));
+                    if locked.is_some_and(|l| l.record.settings.bool("persist")) {
+                        self.premises.store.set_pending(jid, false)?;
+                    }
+                    continue;
+                }
+                Ok(Some(record)) => {
+                    if let Err(e) = self.can_kill(&record) {
+                        errors.push(e);
+                        continue;
+                    }
+                }
+                Ok(None) => {}
                 Err(e) => {
                     errors.push(e);
                     continue;
                 }
             }
             // One that is locked is being made or removed by another.
-            let Some(locked) = self.premises.store.lock(jid, Wait::No)? else {
+            let Some(mut locked) = self.premises.store.lock(jid, Wait::No)? else {
                 if self.premises.store.read(jid)?.is_none() && !self.premises.store.jids()?.contains(&jid) {
                     self.premises.store.set_pending(jid, false)?;
                 }
                 continue;
             };
             if self.is_alive(&locked.record) {
+                errors.extend(self.follow(&mut locked).err());
                 continue;
             }
             let owner = self.owner(&locked, None)?;
@@ -380,8 +347,13 @@ impl<'r> Jails<'r> {
     }
 
     /// Whether the jail that has a wanted name or number is dead, and has now given both up.
-    fn give_up(&self, jid: u32) -> Result<bool> {
-        let Some(locked) = self.premises.store.lock(jid, Wait::No)? else { return Ok(false) };
+    pub(crate) fn give_up(&self, jid: u32) -> Result<bool> {
+        // One that is being made, or taken down, is waited for: then it is there, or not.
+        let wait = match self.premises.store.read(jid)? {
+            Some(record) if self.is_alive(&record) => Wait::No,
+            _ => Wait::Yes,
+        };
+        let Some(locked) = self.premises.store.lock(jid, wait)? else { return Ok(wait == Wait::Yes) };
         if self.is_alive(&locked.record) {
             return Ok(false);
         }
@@ -401,7 +373,8 @@ impl<'r> Jails<'r> {
     pub fn list(&self, dying: bool) -> Result<Vec<Record>> {
         let mut records = Vec::new();
         for jid in self.premises.store.jids()? {
-            let Some(record) = self.premises.store.read(jid)? else { continue };
+            // One that is damaged does not hide the others; whoever names it is told.
+            let Ok(Some(record)) = self.premises.store.read(jid) else { continue };
             if self.is_alive(&record) || (dying && record.state == State::Dying) {
                 records.push(record);
             }
@@ -412,13 +385,14 @@ impl<'r> Jails<'r> {
     /// Whether a jail can be entered: it persists, or has processes.
     #[must_use]
     pub fn is_alive(&self, record: &Record) -> bool {
+        let store = &self.premises.store;
         record.state == State::Alive
             && (record.settings.bool("persist")
-                || cgroup_of(&record.pieces).is_some_and(|dir| cgroup::populated(&dir)))
-    }
-
-    fn has_processes(&self, of: &Instance<'_>) -> bool {
-        cgroup_of(of.pieces).is_some_and(|dir| cgroup::populated(&dir))
+                || cgroup_of(&record.pieces).is_some_and(|dir| cgroup::populated(&dir))
+                || record.maker.as_ref().is_some_and(|maker| process::open(maker).is_some()))
+            // A removal that could not write to a full file system took the name at least.
+            && (store.leads_to(&record.name, record.jid)
+                || record.other_name.as_ref().is_some_and(|other| store.leads_to(other, record.jid)))
     }
 
     /// Runs `act` with a jail as its subsystems see it.
@@ -438,7 +412,7 @@ impl<'r> Jails<'r> {
     }
 
     /// A jail's record and those of its ancestors, its own first.
-    fn lineage(&self, record: &Record) -> Result<Vec<Record>> {
+    pub(crate) fn lineage(&self, record: &Record) -> Result<Vec<Record>> {
         let mut lineage = vec![record.clone()];
         let mut name = record.name.as_str();
         while let Some(parent) = parent_of(name) {
@@ -451,7 +425,7 @@ impl<'r> Jails<'r> {
     }
 
     /// Calls `act` with the first of a lineage, each with the next as its parent; with `None` if it is empty.
-    fn with_lineage<T>(
+    pub(crate) fn with_lineage<T>(
         &self,
         lineage: &[Record],
         act: impl FnOnce(Option<&Instance<'_>>) -> Result<T>,
@@ -476,7 +450,7 @@ impl<'r> Jails<'r> {
         });
     }
 
-    fn owner<'a>(&self, locked: &Locked, parent: Option<&'a Instance<'a>>) -> Result<Owner<'a>> {
+    pub(crate) fn owner<'a>(&self, locked: &Locked, parent: Option<&'a Instance<'a>>) -> Result<Owner<'a>> {
         Ok(Owner {
             name: locked.record.name.clone(),
             jid: locked.record.jid,
@@ -487,16 +461,17 @@ impl<'r> Jails<'r> {
         })
     }
 
-    fn lock_alive(&self, word: &str) -> Result<Locked> {
+    pub(crate) fn lock_alive(&self, word: &str) -> Result<Locked> {
         let jid = self.premises.store.jid(word).ok_or_else(|| not_found(word))?;
         let locked = self.premises.store.lock(jid, Wait::Yes)?;
         let mut locked = locked.ok_or_else(|| not_found(word))?;
         locked.record.pieces = locked.journal()?.pieces().to_vec();
-        if self.is_alive(&locked.record) { Ok(locked) } else { Err(not_found(word)) }
+        let found = is_called(&locked.record, word) && self.is_alive(&locked.record);
+        if found { Ok(locked) } else { Err(not_found(word)) }
     }
 
     /// Whether one more jail may exist below each ancestor.
-    fn room_below(&self, parent: &Instance<'_>) -> Result<()> {
+    pub(crate) fn room_below(&self, parent: &Instance<'_>) -> Result<()> {
         let names = self.premises.store.names()?;
         let mut above = Some(parent);
         while let Some(jail) = above {
@@ -522,14 +497,24 @@ impl<'r> Jails<'r> {
     }
 
     /// What is wrong: pieces that are recorded and do not exist, and what carries our mark and is in no
-    /// record. Sweeps first.
+    /// record. Sweeps first, and gives what is dying two seconds to go: the kernel takes its time, and a host's
+    /// init may take more to collect a jail's.
     ///
     /// # Errors
     /// The store or the kernel cannot be read.
     pub fn audit(&self) -> Result<Vec<Finding>> {
+        let patience = Instant::now() + Duration::from_secs(2);
         self.sweep()?;
+        while Instant::now() < patience && self.list(true)?.iter().any(|r| r.state == State::Dying) {
+            std::thread::sleep(Duration::from_millis(20));
+            self.sweep()?;
+        }
         let mut findings = Vec::new();
-        let (records, pieces) = self.all_pieces()?;
+        let (records, pieces, unknown) = self.all_pieces()?;
+        findings.extend(unknown.into_iter().map(|error| Finding::Unknown {
+            subsystem: crate::core::NAME.to_owned(),
+            error: error.to_string(),
+        }));
         for record in &records {
             findings.extend(self.with_instance(record, |of| self.driver().missing(of))?);
         }
@@ -546,7 +531,12 @@ impl<'r> Jails<'r> {
     /// The store cannot be read.
     pub fn repair(&self) -> Result<Vec<Error>> {
         let mut errors = self.sweep()?;
-        let (records, pieces) = self.all_pieces()?;
+        let (records, pieces, unknown) = self.all_pieces()?;
+        if !unknown.is_empty() {
+            // What looks like nobody's may be of a jail whose record cannot be read.
+            errors.extend(unknown);
+            return Ok(errors);
+        }
         let jids: Vec<_> = records.iter().map(|r| r.jid).collect();
         errors.extend(self.driver().sweep_shared(&|jid| jids.contains(&jid)).err());
         let settings = Settings::default();
@@ -572,7 +562,7 @@ impl<'r> Jails<'r> {
     /// # Errors
     /// The store cannot be read.
     pub fn ledger(&self) -> Result<Ledger> {
-        let (_, pieces) = self.all_pieces()?;
+        let (_, pieces, _) = self.all_pieces()?;
         Ledger::read(&self.premises.store.root().join("ledger"), &pieces)
     }
 
@@ -585,23 +575,35 @@ impl<'r> Jails<'r> {
         self.premises.store.add_trace(&self.recorder.take())
     }
 
-    /// All records, and all pieces of jails and of what they share.
-    fn all_pieces(&self) -> Result<(Vec<Record>, Vec<Piece>)> {
+    /// All records, all pieces of jails and of what they share, and why others cannot be read.
+    fn all_pieces(&self) -> Result<(Vec<Record>, Vec<Piece>, Vec<Error>)> {
         use vimage::{House as _, Shared};
-        let mut records = Vec::new();
+        let (mut records, mut unknown) = (Vec::new(), Vec::new());
         for jid in self.premises.store.jids()? {
-            records.extend(self.premises.store.read(jid)?);
+            match self.premises.store.read(jid) {
+                Ok(record) => records.extend(record),
+                Err(e) => unknown.push(e),
+            }
         }
         let mut pieces: Vec<_> = records.iter().flat_map(|r| r.pieces.clone()).collect();
         for name in Shared::names(self.premises.shelf())? {
-            pieces.extend(Shared::peek(self.premises.shelf(), &name)?.1);
+            match Shared::peek(self.premises.shelf(), &name) {
+                Ok((_, shared)) => pieces.extend(shared),
+                Err(e) => unknown.push(e),
+            }
         }
-        Ok((records, pieces))
+        Ok((records, pieces, unknown))
     }
 }
 
 fn not_found(word: &str) -> Error {
     Error::new(ErrorKind::NotFound, format!("jail \"{word}\" not found"))
+}
+
+/// Whether a word is a jail's name or number. A link of a name alone does not say so: a renaming makes the
+/// links first.
+fn is_called(record: &Record, word: &str) -> bool {
+    record.name == word || word.parse() == Ok(record.jid)
 }
 
 /// Whether a name is of a jail in another, at any depth.
@@ -612,29 +614,4 @@ fn is_below(name: &str, above: &str) -> bool {
 fn cgroup_of(pieces: &[Piece]) -> Option<PathBuf> {
     let anchors = pieces.iter().filter_map(|p| p.anchor.as_ref());
     anchors.filter(|a| a.kind() == "cgroup" && a.object().starts_with('/')).map(|a| a.object().into()).next()
-}
-
-/// The commands of a new jail, in order.
-fn commands(settings: &Settings) -> Result<Vec<Command>> {
-    let mut commands: Vec<_> =
-        settings.list("exec.start").iter().map(|line| Command::new(process::words(line))).collect();
-    let command = settings.list("command");
-    if !command.is_empty() {
-        commands.push(Command::new(command.iter().map(Into::into).collect()));
-    }
-    if commands.iter().any(|c| c.argv.is_empty()) {
-        return Err(Error::usage("exec.start: an empty command"));
-    }
-    Ok(commands)
-}
-
-/// Waits for a command; one that fails is an error in jail(8)'s words.
-fn succeed(running: &Running, command: &Command) -> Result<()> {
-    let status = running.wait()?;
-    let name = command.argv.iter().map(|a| a.to_string_lossy()).collect::<Vec<_>>().join(" ");
-    match (status & 0x7f, status >> 8) {
-        (0, 0) => Ok(()),
-        (0, _) => Err(Error::new(ErrorKind::Failed, format!("{name}: failed"))),
-        (signal, _) => Err(Error::new(ErrorKind::Failed, format!("{name}: exited on signal {signal}"))),
-    }
 }

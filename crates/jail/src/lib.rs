@@ -5,12 +5,17 @@
 mod birth;
 pub mod cgroup;
 pub mod core;
+mod creation;
 mod entry;
 pub mod house;
 mod jails;
+mod place;
+mod privilege;
 pub mod process;
 pub mod record;
+mod rename;
 pub mod store;
 pub mod vault;
 
 pub use jails::{Created, Jails};
+pub use place::Place;

@@ -28,14 +28,22 @@ use crate::{cgroup, record::ProcessId};
 pub struct Command {
     /// The program and its arguments; a program without a slash is looked for along PATH.
     pub argv: Vec<OsString>,
+    /// The program, where its first argument says something else: a login shell's is `-sh`.
+    pub program: Option<OsString>,
     /// The environment.
     pub env: Vec<(OsString, OsString)>,
     /// The directory to start in; the jail's root by default.
     pub dir: Option<OsString>,
+    /// A directory to start in if it is there and can be entered, else in the other.
+    pub home: Option<OsString>,
     /// The user, group and supplementary groups; the jail's root by default.
     pub user: Option<(u32, u32, Vec<u32>)>,
+    /// Whether it gets a session of its own, so that the caller's controlling terminal is out of its reach.
+    pub session: bool,
     /// The terminal that becomes its standard input, output, error output, and its controlling terminal.
     pub terminal: Option<Rc<OwnedFd>>,
+    /// Which of standard input, output and error output stay the caller's all the same.
+    pub keeps: [bool; 3],
 }
 
 /// A command that runs in a jail.
@@ -43,6 +51,8 @@ pub struct Command {
 pub struct Running {
     pidfd: OwnedFd,
     reaper: Reaper,
+    /// The jail's init, if it was started together with the command: it is our child.
+    init: Option<OwnedFd>,
 }
 
 /// Who collects a command.
@@ -68,10 +78,15 @@ impl Command {
     pub(crate) fn program(&self) -> Result<(Vec<Step>, End)> {
         let text = |s: &OsStr| CString::new(s.as_bytes()).doing("a null byte in the command");
         let mut steps = vec![Step::Signals, Step::Private];
-        if let Some(terminal) = &self.terminal {
+        if self.session || self.terminal.is_some() {
             steps.push(Step::Session);
-            steps.extend((0..3).map(|n| Step::Dup(terminal.clone(), n)));
-            steps.push(Step::Terminal);
+        }
+        if let Some(terminal) = &self.terminal {
+            let ours = (0..3).zip(self.keeps).filter(|(_, keep)| !keep).map(|(n, _)| n);
+            steps.extend(ours.map(|n| Step::Dup(terminal.clone(), n)));
+            if !self.keeps[0] {
+                steps.push(Step::Terminal);
+            }
         }
         if let Some((uid, gid, groups)) = &self.user {
             steps.push(Step::Ids { uid: *uid, gid: *gid, groups: groups.clone() });
@@ -79,6 +94,7 @@ impl Command {
         // From here on the jail's own links are followed.
         steps.push(Step::Close);
         steps.push(Step::Chdir(self.dir.as_deref().map_or_else(|| Ok(c"/".into()), text)?));
+        steps.extend(self.home.as_deref().map(text).transpose()?.map(Step::Home));
         let argv = self.argv.iter().map(|a| text(a)).collect::<Result<Vec<_>>>()?;
         let env = self.env.iter().map(|(name, value)| {
             let mut both = name.clone();
@@ -93,7 +109,8 @@ impl Command {
 
     /// The paths at which the program may be, as execvp(3) looks for it.
     fn candidates(&self) -> Result<Vec<CString>> {
-        let name = self.argv.first().map(|a| a.as_bytes()).unwrap_or_default();
+        let name =
+            self.program.as_ref().or_else(|| self.argv.first()).map(|a| a.as_bytes()).unwrap_or_default();
         let text = |bytes: Vec<u8>| CString::new(bytes).doing("a null byte in the command");
         if name.contains(&b'/') {
             return Ok(vec![text(name.to_vec())?]);
@@ -108,7 +125,11 @@ impl Command {
 
 impl Running {
     pub(crate) fn new(pidfd: OwnedFd, reaper: Reaper) -> Self {
-        Self { pidfd, reaper }
+        Self { pidfd, reaper, init: None }
+    }
+
+    pub(crate) fn with_init(self, init: Option<OwnedFd>) -> Self {
+        Self { init, ..self }
     }
 
     /// The command's pidfd: it turns readable when the command ends.
@@ -122,6 +143,19 @@ impl Running {
     /// # Errors
     /// The kernel does not say.
     pub fn wait(&self) -> Result<i32> {
+        let status = self.status()?;
+        // An init that is alone now ends at once. Left to the host's it would hold the jail until that gets
+        // round to collecting it.
+        if let Some(init) = &self.init {
+            let moment = rustix::time::Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+            if poll(&mut [PollFd::new(init, PollFlags::IN)], Some(&moment)).is_ok_and(|ready| ready > 0) {
+                let _status = kernel::spawn::reap(init.as_fd());
+            }
+        }
+        Ok(status)
+    }
+
+    fn status(&self) -> Result<i32> {
         if self.reaper == Reaper::Us {
             return kernel::spawn::reap(self.pidfd.as_fd()).doing("cannot wait for the command");
         }
@@ -150,6 +184,12 @@ pub(crate) fn identify(process: BorrowedFd<'_>) -> Result<ProcessId> {
     Ok(ProcessId { pid, inode: pidfd::inode(process).unwrap_or(0) })
 }
 
+/// The identity of this process; `None` if the kernel does not say.
+pub(crate) fn myself() -> Option<ProcessId> {
+    let own = pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).ok()?;
+    identify(own.as_fd()).ok()
+}
+
 /// Opens a process; `None` if it has ended.
 #[must_use]
 pub fn open(id: &ProcessId) -> Option<OwnedFd> {
@@ -169,8 +209,15 @@ pub(crate) fn hide() -> Result<()> {
 
 /// Whether an open process has not ended.
 pub(crate) fn is_alive(process: BorrowedFd<'_>) -> bool {
+    !ends(process, Duration::ZERO)
+}
+
+/// Whether an open process ends within a time.
+pub(crate) fn ends(process: BorrowedFd<'_>, within: Duration) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(process, PollFlags::IN)];
-    poll(&mut fds, Some(&rustix::time::Timespec::default())).is_ok_and(|ready| ready == 0)
+    // One that cannot be asked is no longer there.
+    let within = within.try_into().unwrap_or_default();
+    poll(&mut fds, Some(&within)).map_or(true, |ready| ready > 0)
 }
 
 /// Any living process of a cgroup, opened; `None` if it has none.

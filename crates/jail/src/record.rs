@@ -12,6 +12,9 @@ pub struct Record {
     pub jid: u32,
     /// Its full name: `a.b` is `b` in `a`.
     pub name: String,
+    /// The name that it is given or had before, while a renaming is not finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_name: Option<String>,
     /// Where it is in its life.
     pub state: State,
     /// All its values.
@@ -19,6 +22,9 @@ pub struct Record {
     /// The init of its pid namespace, or its first process: the last that was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<ProcessId>,
+    /// The command that is making it and runs its first commands: it is alive as long as that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maker: Option<ProcessId>,
     /// When it was created, in seconds since 1970.
     pub created: u64,
     /// Why it is not gone.

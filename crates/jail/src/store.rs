@@ -156,6 +156,8 @@ impl Store {
         if fs::metadata(&journal).is_ok_and(|m| m.len() > 0) {
             record.pieces = Journal::replay(&journal, record.pieces)?;
         }
+        // One that made way for another has a new number, which its folder says.
+        record.jid = jid;
         Ok(Some(record))
     }
 
@@ -167,7 +169,8 @@ impl Store {
         let dir = self.dir(jid);
         let Some(lock) = lock(&dir, wait)? else { return Ok(None) };
         // A folder without a record is one whose maker died before it made anything.
-        let record = read_record(&dir)?.unwrap_or_else(|| blank(jid, State::Creating));
+        let mut record = read_record(&dir)?.unwrap_or_else(|| blank(jid, State::Creating));
+        record.jid = jid;
         Ok(Some(Locked { dir, _lock: lock, record }))
     }
 
@@ -187,6 +190,8 @@ impl Store {
         let (jid, dir, lock) = match jid {
             Some(jid) => loop {
                 let dir = self.dir(jid);
+                // First the mark: a folder that nobody marks is one that no sweep finds.
+                self.set_pending(jid, true)?;
                 match fs::create_dir(&dir) {
                     Ok(()) => {}
                     Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
@@ -207,6 +212,7 @@ impl Store {
         let name = name.unwrap_or(&number);
         let mut locked = Locked { dir, _lock: lock, record: blank(jid, State::Creating) };
         locked.record.name = name.to_owned();
+        // Again: a sweep may have found the mark before the folder.
         if let Err(error) = self.set_pending(jid, true).and_then(|()| self.claim(name, jid, free)) {
             let _unmarked = self.set_pending(jid, false);
             let _unnamed = fs::remove_dir_all(&locked.dir);
@@ -220,6 +226,10 @@ impl Store {
         for _ in 0..JID_MAX {
             let jid = 1 + (self.number("jid")? - 1) % JID_MAX;
             let dir = self.dir(jid);
+            if dir.exists() {
+                continue;
+            }
+            self.set_pending(jid, true)?;
             match fs::create_dir(&dir) {
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                 other => {
@@ -250,10 +260,36 @@ impl Store {
             match self.jid(name) {
                 // A name that leads nowhere is left of a jail whose folder is gone.
                 Some(other) if !self.dir(other).is_dir() => self.unname(name, other)?,
+                // So is one that a renaming left, whose command was killed.
+                Some(other) if self.is_left_over(name, other)? => self.unname(name, other)?,
                 Some(other) if free(other)? => self.unname(name, other)?,
                 _ => return Err(Error::new(ErrorKind::Exists, format!("jail \"{name}\" already exists"))),
             }
         }
+    }
+
+    /// Whether a name leads to a jid.
+    #[must_use]
+    pub fn leads_to(&self, name: &str, jid: u32) -> bool {
+        let link = fs::read_link(self.root.join("names").join(name));
+        link.is_ok_and(|to| to.to_str() == Some(&jid.to_string()))
+    }
+
+    /// Whether a name leads to a jail that has another.
+    fn is_left_over(&self, name: &str, jid: u32) -> Result<bool> {
+        // One that is locked may be about to get this name.
+        let Some(locked) = self.lock(jid, Wait::No)? else { return Ok(false) };
+        Ok(locked.has_record() && locked.record.name != name)
+    }
+
+    /// Changes the name in the record of a jail that is in one that was renamed. Its lock is the caller's, or
+    /// nobody's: whoever changes a jail in another finds the other by its name first.
+    pub(crate) fn rename_record(&self, jid: u32, name: &str) -> Result<()> {
+        let dir = self.dir(jid);
+        let Some(mut record) = read_record(&dir)? else { return Ok(()) };
+        name.clone_into(&mut record.name);
+        record.settings.set("name", vimage::Value::Text(name.to_owned()));
+        write_record(&dir, &record)
     }
 
     /// Gives a name up, if it still leads to the jid.
@@ -261,8 +297,8 @@ impl Store {
     /// # Errors
     /// The file system refuses.
     pub fn unname(&self, name: &str, jid: u32) -> Result<()> {
-        let link = self.root.join("names").join(name);
-        if fs::read_link(&link).is_ok_and(|to| to.to_str() == Some(&jid.to_string())) {
+        if self.leads_to(name, jid) {
+            let link = self.root.join("names").join(name);
             fs::remove_file(&link).doing_with(|| format!("cannot remove {}", link.display()))?;
         }
         Ok(())
@@ -386,12 +422,13 @@ impl Locked {
     /// The file system refuses; record and journal together still say the truth.
     pub fn save(&mut self, journal: &mut Journal) -> Result<()> {
         self.record.pieces = journal.pieces().to_vec();
-        let text = serde_json::to_vec(&self.record).doing("cannot encode a record")?;
-        let (new, path) = (self.dir.join("record.new"), self.dir.join("record"));
-        fs::write(&new, text)
-            .and_then(|()| fs::rename(&new, &path))
-            .doing_with(|| format!("cannot write {}", path.display()))?;
+        write_record(&self.dir, &self.record)?;
         journal.folded()
+    }
+
+    /// Whether a record was written: its maker may have died before.
+    fn has_record(&self) -> bool {
+        self.dir.join("record").exists()
     }
 
     /// Forgets the jail.
@@ -412,6 +449,8 @@ fn blank(jid: u32, state: State) -> Record {
         version: Record::VERSION,
         jid,
         name: jid.to_string(),
+        other_name: None,
+        maker: None,
         state,
         settings: Settings::default(),
         init: None,
@@ -433,12 +472,27 @@ fn read_record(dir: &Path) -> Result<Option<Record>> {
     }
     let understood = serde_json::from_slice::<Version>(&text)
         .and_then(|v| if v.version == Record::VERSION { serde_json::from_slice(&text) } else { Ok(None) })
-        .doing_with(|| format!("cannot understand {}", path.display()))?;
+        .doing_with(|| format!("cannot understand {}", path.display()))
+        .map_err(|e| {
+            let dir = dir.display();
+            e.hint(format!("rm -r {dir}; what the jail had is then in no record, and jdb repair removes it"))
+        })?;
     match understood {
         Some(record) => Ok(Some(record)),
         None => Err(Error::unsupported(format!("{}: its version is not known", path.display()))
             .hint("it was written by another version of this program, which can remove the jail")),
     }
+}
+
+/// Writes a record anew: all of it or nothing.
+fn write_record(dir: &Path, record: &Record) -> Result<()> {
+    let text = serde_json::to_vec(record).doing("cannot encode a record")?;
+    let (new, path) = (dir.join("record.new"), dir.join("record"));
+    let done = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
+    if done.is_err() {
+        let _takes_no_room = fs::remove_file(&new);
+    }
+    done.doing_with(|| format!("cannot write {}", path.display()))
 }
 
 /// Locks a folder; `None` if it is gone, or locked and we do not wait.

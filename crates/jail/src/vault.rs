@@ -132,7 +132,7 @@ impl Vault {
     /// # Errors
     /// The kernel refused.
     pub fn release(&self, owner: &str) -> Result<()> {
-        let Some(used) = self.used()? else { return Ok(()) };
+        let Some(used) = self.used()? else { return self.abandon() };
         let doing = || format!("cannot release {owner}");
         let empty = {
             let _visit = VisitMount::enter(&used.ns).doing("cannot enter the vault")?;
@@ -166,7 +166,29 @@ impl Vault {
         drop(ns);
         let doing = || format!("cannot unmount {}", self.dir.display());
         unmount(self.pin(), UnmountFlags::DETACH).doing_with(doing)?;
-        unmount(&self.dir, UnmountFlags::DETACH).doing_with(doing)
+        self.uncover()
+    }
+
+    /// Takes down what is left of a vault whose maker died before it was pinned.
+    fn abandon(&self) -> Result<()> {
+        let Ok(lock) = File::open(&self.dir) else { return Ok(()) };
+        // Somebody is making it.
+        if lock.try_lock().is_err() || self.pinned()?.is_some() {
+            return Ok(());
+        }
+        self.uncover()
+    }
+
+    /// Takes all mounts off our folder, on which nobody else has reason to mount anything.
+    fn uncover(&self) -> Result<()> {
+        loop {
+            match unmount(&self.dir, UnmountFlags::DETACH) {
+                Ok(()) => {}
+                // It is no mount point.
+                Err(rustix::io::Errno::INVAL) => return Ok(()),
+                Err(e) => return Err(e).doing_with(|| format!("cannot unmount {}", self.dir.display())),
+            }
+        }
     }
 
     fn pin(&self) -> PathBuf {
@@ -203,6 +225,7 @@ impl Vault {
 
     fn make(&self) -> Result<()> {
         let doing = || format!("cannot make the vault {}", self.dir.display());
+        self.uncover()?;
         mount_bind(&self.dir, &self.dir).doing_with(doing)?;
         mount_change(&self.dir, MountPropagationFlags::PRIVATE).doing_with(doing)?;
         File::create(self.pin()).doing_with(doing)?;

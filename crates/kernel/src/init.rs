@@ -2,7 +2,9 @@
 //!
 //! A pid namespace lives as long as its first process, and what it has to do is little: it reads
 //! descriptor 0 to the end of the file (its maker holds the other end of a pipe until the first command
-//! is in), closes everything, reaps whatever becomes its child, and exits with 0 when alone. It handles
+//! is in), closes everything, reaps whatever becomes its child, and exits with 0 when alone. Alone is who
+//! finds nobody to signal: one that was put into the namespace from outside is not its child, or not yet,
+//! and is looked for five times a second as long as it has no other. It handles
 //! no signal: the kernel drops those that the first process of a pid namespace does not handle,
 //! pid_namespaces(7). Being assembled here, it needs no file, no libc and two pages of memory.
 
@@ -29,7 +31,7 @@ impl Arch {
 compile_error!("no init for this machine");
 
 #[rustfmt::skip]
-const X86_64: [u8; 68] = [
+const X86_64: [u8; 96] = [
     0x31, 0xc0, // again: xor eax, eax ; read
     0x31, 0xff, // xor edi, edi ; descriptor 0
     0x54, // push rsp
@@ -57,14 +59,29 @@ const X86_64: [u8; 68] = [
     0x7f, 0xea, // jg wait ; reaped one
     0x83, 0xf8, 0xfc, // cmp eax, -4 ; EINTR
     0x74, 0xe5, // je wait
-    0x6a, 0x3c, // push 60 ; exit, for ECHILD: alone
+    0x6a, 0x3e, // push 62 ; kill, for ECHILD: all that can be seen, with no signal
+    0x58, // pop rax
+    0x0f, 0x05, // syscall
+    0x83, 0xf8, 0xfd, // cmp eax, -3 ; ESRCH: alone
+    0x74, 0x12, // je leave
+    0x68, 0x00, 0xc2, 0xeb, 0x0b, // push 200000000 ; nanoseconds
+    0x6a, 0x00, // push 0 ; seconds
+    0x54, // push rsp
+    0x5f, // pop rdi
+    0x6a, 0x23, // push 35 ; nanosleep
+    0x58, // pop rax
+    0x0f, 0x05, // syscall
+    0x58, // pop rax
+    0x58, // pop rax
+    0xeb, 0xc9, // jmp wait
+    0x6a, 0x3c, // leave: push 60 ; exit
     0x58, // pop rax
     0x31, 0xff, // xor edi, edi
     0x0f, 0x05, // syscall
 ];
 
 #[rustfmt::skip]
-const AARCH64: [u32; 27] = [
+const AARCH64: [u32; 42] = [
     0xd280_0000, // again: mov x0, #0 ; descriptor 0
     0x9100_03e1, // mov x1, sp ; one byte, over the argument count
     0xd280_0022, // mov x2, #1
@@ -89,8 +106,23 @@ const AARCH64: [u32; 27] = [
     0x54ff_ff2c, // b.gt wait ; reaped one
     0xb100_101f, // cmn x0, #4 ; EINTR
     0x54ff_fee0, // b.eq wait
-    0xd280_0000, // mov x0, #0
-    0xd280_0ba8, // mov x8, #93 ; exit, for ECHILD: alone
+    0x9280_0000, // mov x0, #-1 ; for ECHILD: all that can be seen
+    0xd280_0001, // mov x1, #0 ; no signal
+    0xd280_1028, // mov x8, #129 ; kill
+    0xd400_0001, // svc #0
+    0xb100_0c1f, // cmn x0, #3 ; ESRCH: alone
+    0x5400_0140, // b.eq leave
+    0xd298_4001, // mov x1, #0xc200
+    0xf2a1_7d61, // movk x1, #0xbeb, lsl #16 ; 200000000 nanoseconds
+    0xa9bf_07ff, // stp xzr, x1, [sp, #-16]!
+    0x9100_03e0, // mov x0, sp
+    0xd280_0001, // mov x1, #0
+    0xd280_0ca8, // mov x8, #101 ; nanosleep
+    0xd400_0001, // svc #0
+    0x9100_43ff, // add sp, sp, #16
+    0x17ff_ffe8, // b wait
+    0xd280_0000, // leave: mov x0, #0
+    0xd280_0ba8, // mov x8, #93 ; exit
     0xd400_0001, // svc #0
 ];
 
@@ -100,7 +132,7 @@ const EHDR: u16 = 64;
 const PHDR: u16 = 56;
 const HEADERS: u16 = EHDR + 2 * PHDR;
 
-/// Returns the program for `arch`: an ELF file, elf(5), of less than 300 bytes that is mapped whole,
+/// Returns the program for `arch`: an ELF file, elf(5), of less than 400 bytes that is mapped whole,
 /// readable and executable, and asks for a stack that is not executable.
 pub fn image(arch: Arch) -> Vec<u8> {
     const EM_X86_64: u16 = 62;

@@ -15,6 +15,7 @@ pub mod pidfd;
 pub mod probe;
 mod raw;
 pub mod seccomp;
+pub mod signal;
 pub mod socket;
 pub mod spawn;
 pub mod step;

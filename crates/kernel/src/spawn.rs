@@ -35,6 +35,7 @@ pub struct How {
 pub struct Failed {
     doing: String,
     errno: io::Errno,
+    exec: bool,
 }
 
 impl Failed {
@@ -42,6 +43,12 @@ impl Failed {
     #[must_use]
     pub fn errno(&self) -> io::Errno {
         self.errno
+    }
+
+    /// Whether it was the last: the program to be is not there, or cannot be executed.
+    #[must_use]
+    pub fn is_exec(&self) -> bool {
+        self.exec
     }
 }
 
@@ -238,8 +245,9 @@ impl Running {
             let errno = control.errno.load(SeqCst);
             if errno != 0 {
                 // The innermost knows best: those above only see that a process of theirs failed.
-                let doing = program.describe(control.failed.load(SeqCst) as usize);
-                failed = Some(Failed { doing, errno: io::Errno::from_raw_os_error(errno) });
+                let index = control.failed.load(SeqCst) as usize;
+                let (doing, exec) = (program.describe(index), program.is_exec(index));
+                failed = Some(Failed { doing, errno: io::Errno::from_raw_os_error(errno), exec });
             }
         });
         self.finished = true;

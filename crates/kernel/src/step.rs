@@ -86,6 +86,8 @@ pub enum Step {
     Pivot,
     /// chdir(2).
     Chdir(CString),
+    /// chdir(2), or staying where it is: a user's home may be missing, and login(1) goes on then.
+    Home(CString),
     /// Tells the parent that this point was reached ([`spawn::Running::reached`]).
     Reached(usize),
     /// open(2), write(2), close(2) of a file that exists.
@@ -110,7 +112,8 @@ pub enum Step {
     /// close_range(2) of all from 3 on. After [`Step::Private`] and whatever takes a descriptor, and before a
     /// path is followed whose links may be another's: one through /proc/self/fd would lead to what is open.
     Close,
-    /// Restores default signal actions and an empty mask.
+    /// The default action of SIGPIPE, which Rust's runtime ignores, and an empty mask. What else is ignored our
+    /// caller wants ignored (nohup(1)); handlers go with exec.
     Signals,
     /// umask(2).
     Umask(u32),
@@ -230,6 +233,11 @@ impl Program {
                 )
             }
         }
+    }
+
+    /// Whether the step of an index is the end, and that a program found by its path.
+    pub(crate) fn is_exec(&self, index: usize) -> bool {
+        index >= self.steps.len() && matches!(self.end, End::Exec(..))
     }
 
     /// Takes the steps. Runs in the child: no allocation, no panic, no thread-local storage.
@@ -366,6 +374,10 @@ impl Step {
                 if pivoted < 0 { pivoted } else { call(sys::__NR_umount2, [dot, detach, 0, 0, 0, 0]) }
             }
             Self::Chdir(path) => call(sys::__NR_chdir, [at(path), 0, 0, 0, 0, 0]),
+            Self::Home(path) => {
+                call(sys::__NR_chdir, [at(path), 0, 0, 0, 0, 0]);
+                0
+            }
             Self::Reached(gate) => gates.get(*gate).map_or(0, |gate| {
                 spawn::wake(gate);
                 0
@@ -413,9 +425,7 @@ impl Step {
                 // struct kernel_sigaction of zeroes: SIG_DFL, no flags, empty mask.
                 let default = [0_usize; 4];
                 let address = default.as_ptr() as usize;
-                for signal in 1..=64 {
-                    call(sys::__NR_rt_sigaction, [signal, address, 0, 8, 0, 0]);
-                }
+                call(sys::__NR_rt_sigaction, [sys::SIGPIPE as usize, address, 0, 8, 0, 0]);
                 call(sys::__NR_rt_sigprocmask, [sys::SIG_SETMASK as usize, address, 0, 8, 0, 0])
             }
             Self::Umask(mask) => call(sys::__NR_umask, [*mask as usize, 0, 0, 0, 0, 0]),
@@ -445,7 +455,9 @@ impl fmt::Display for Step {
             Self::Root(_) => f.write_str("cannot enter the root directory"),
             Self::Pivot => f.write_str("cannot change the root mount"),
             Self::Reached(_) => f.write_str("cannot report"),
-            Self::Chdir(path) => write!(f, "cannot change to the directory {}", quoted(path)),
+            Self::Chdir(path) | Self::Home(path) => {
+                write!(f, "cannot change to the directory {}", quoted(path))
+            }
             Self::Write(path, bytes) => {
                 write!(f, "cannot write \"{}\" to {}", String::from_utf8_lossy(bytes), quoted(path))
             }

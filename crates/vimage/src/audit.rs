@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Context as _, Doomed, Driver, Instance, Known, Piece, Result, Shared};
+use crate::{Context as _, Doomed, Driver, Instance, Known, Piece, Result, Settings, Shared, shared::User};
 
 /// Where record and kernel disagree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,19 +55,23 @@ impl<S> Driver<'_, S> {
     pub fn missing(&self, of: &Instance<'_>) -> Result<Vec<Finding>> {
         let mut findings = Vec::new();
         for piece in of.pieces {
-            if !self.exists(piece, of.jid).doing_with(|| piece.to_string()).doing(of.name)? {
+            if !self
+                .exists(piece, &User::of(of.jid, of.name))
+                .doing_with(|| piece.to_string())
+                .doing(of.name)?
+            {
                 findings.push(Finding::Missing { owner: of.name.to_owned(), piece: piece.clone() });
             }
         }
         Ok(findings)
     }
 
-    fn exists(&self, piece: &Piece, jid: u32) -> Result<bool> {
+    fn exists(&self, piece: &Piece, owner: &User) -> Result<bool> {
         match (self.registry.subsystem(&piece.subsystem), piece.kind.as_str()) {
             (_, Piece::INSTANCE) => Ok(self.is_alive(piece)),
             (_, Shared::USE) => {
                 let name = Shared::name(&piece.subsystem, &piece.key);
-                Ok(Shared::peek(self.house.shelf(), &name)?.0.contains(&jid))
+                Ok(Shared::look(self.house.shelf(), &name)?.0.contains(owner))
             }
             (Some(subsystem), _) => subsystem.exists(piece, self.house),
             (None, _) => Ok(true),
@@ -77,22 +81,35 @@ impl<S> Driver<'_, S> {
     /// What is wrong with what jails share; `alive` tells whether a jid has a record.
     ///
     /// # Errors
-    /// A record cannot be read.
+    /// The shelf cannot be read.
     pub fn shared_findings(&self, alive: &dyn Fn(u32) -> bool) -> Result<Vec<Finding>> {
         let mut findings = Vec::new();
-        for owner in Shared::names(self.house.shelf())? {
-            let (users, pieces) = Shared::peek(self.house.shelf(), &owner)?;
-            let jids: Vec<_> = users.iter().copied().filter(|j| !alive(*j)).collect();
-            if !jids.is_empty() || users.is_empty() {
-                findings.push(Finding::Unused { owner: owner.clone(), jids });
-            }
-            for piece in pieces {
-                if !self.exists(&piece, 0)? {
-                    findings.push(Finding::Missing { owner: owner.clone(), piece });
-                }
+        let names = Shared::names(self.house.shelf())?;
+        for owner in &names {
+            if let Err(error) = self.find_shared(owner, &|user| stays(user, alive, &names), &mut findings) {
+                findings.push(Finding::Unknown { subsystem: owner.clone(), error: error.to_string() });
             }
         }
         Ok(findings)
+    }
+
+    fn find_shared(
+        &self,
+        owner: &str,
+        stays: &dyn Fn(&User) -> bool,
+        findings: &mut Vec<Finding>,
+    ) -> Result<()> {
+        let (users, pieces) = Shared::look(self.house.shelf(), owner)?;
+        let gone: Vec<_> = users.iter().filter(|user| !stays(user)).cloned().collect();
+        if !gone.is_empty() || users.is_empty() {
+            findings.push(Finding::Unused { owner: owner.to_owned(), jids: User::jids(&gone) });
+        }
+        for piece in pieces {
+            if !self.exists(&piece, &User::of(0, owner))? {
+                findings.push(Finding::Missing { owner: owner.to_owned(), piece });
+            }
+        }
+        Ok(())
     }
 
     /// What carries our mark and is not among the known pieces.
@@ -117,30 +134,45 @@ impl<S> Driver<'_, S> {
     /// It will not go.
     pub fn undo_stray(&self, piece: &Piece, nobody: &Instance<'_>) -> Result<()> {
         let Some(subsystem) = self.registry.subsystem(&piece.subsystem) else { return Ok(()) };
-        let mut results = subsystem.undo(&[Doomed { piece, of: nobody }]);
+        self.undo_one(subsystem, &Doomed { piece, of: nobody })?;
         self.recorder.freed(piece);
-        results.pop().unwrap_or(Ok(())).doing_with(|| format!("cannot undo {piece}"))
+        Ok(())
     }
 
-    /// Ends the use of shared things by jails that are gone, and what has no users with it.
+    /// Ends the use of shared things by jails that are gone, and what has no users with it. Goes on past what
+    /// would not go.
     ///
     /// # Errors
     /// The first that would not go.
     pub fn sweep_shared(&self, alive: &dyn Fn(u32) -> bool) -> Result<()> {
         // What is shared may itself use something shared, so go on until nothing changes.
-        let settings = crate::Settings::default();
         loop {
             let names = Shared::names(self.house.shelf())?;
+            let mut swept = Ok(());
             for name in &names {
-                let (users, _) = Shared::peek(self.house.shelf(), name)?;
-                if users.is_empty() || users.iter().any(|u| !alive(*u)) {
-                    let shared = Shared::lock(self.house.shelf(), name)?;
-                    shared.retain(alive, &settings, self.house, |i, j| self.unmake_shared(i, j))?;
-                }
+                let one = self.sweep_one(name, &|user| stays(user, alive, &names)).doing(name);
+                swept = swept.and(one);
             }
             if Shared::names(self.house.shelf())?.len() == names.len() {
-                return Ok(());
+                return swept;
             }
         }
+    }
+
+    fn sweep_one(&self, name: &str, stays: &dyn Fn(&User) -> bool) -> Result<()> {
+        let (users, _) = Shared::look(self.house.shelf(), name)?;
+        if !users.is_empty() && users.iter().all(stays) {
+            return Ok(());
+        }
+        let shared = Shared::lock(self.house.shelf(), name)?;
+        shared.retain(stays, &Settings::default(), self.house, |of, journal| self.unmake_shared(of, journal))
+    }
+}
+
+/// Whether a user of something shared is still there.
+fn stays(user: &User, alive: &dyn Fn(u32) -> bool, things: &[String]) -> bool {
+    match user {
+        User::Jail(jid) => alive(*jid),
+        User::Thing(name) => things.contains(name),
     }
 }

@@ -1,10 +1,12 @@
-//! The driver: every life cycle, as loops over subsystems and pieces.
+//! The driver: every life cycle, as loops over subsystems and pieces. Here: making and changing.
 
-use std::time::{Duration, Instant};
+mod removal;
+
+use std::time::Instant;
 
 use crate::{
-    Anchor, Ask, Context as _, Doomed, Entry, Error, Fds, Given, House, Instance, Journal, Piece, Plan,
-    Recorder, Registry, Result, Settings, Shared, Site, Subsystem,
+    Ask, Context as _, Entry, Fds, Given, House, Instance, Journal, Plan, Recorder, Registry, Result,
+    Settings, Site, Subsystem,
 };
 
 /// Runs the subsystems of a registry over instances.
@@ -201,167 +203,6 @@ impl<'a, S> Driver<'a, S> {
         Ok(settings)
     }
 
-    /// Closes the entrances of all the jails and drains them, the subsystem that was made last first.
-    pub fn quiesce(&self, of: &[Instance<'_>], deadline: Instant) -> Vec<Error> {
-        let mut errors = Vec::new();
-        let all = of.iter().map(|i| i.name).collect::<Vec<_>>().join(" ");
-        for subsystem in self.registry.iter().rev() {
-            let start = Instant::now();
-            errors.extend(subsystem.quiesce(of));
-            self.recorder.note(&all, "quiesce", subsystem.name(), start, None);
-        }
-        for subsystem in self.registry.iter().rev() {
-            let start = Instant::now();
-            errors.extend(subsystem.drain(of, deadline));
-            self.recorder.note(&all, "drain", subsystem.name(), start, None);
-        }
-        errors
-    }
-
-    /// Undoes all pieces of all the owners, last first, one batch a kind over all of them. A piece that will
-    /// not go keeps those of its subsystem that were made before it, and stays in its owner's journal.
-    pub fn unmake(&self, owners: &mut [Owner<'_>]) -> Vec<Error> {
-        let mut errors = Vec::new();
-        for subsystem in self.registry.iter().rev() {
-            let mut left: Vec<Vec<Piece>> = owners
-                .iter()
-                .map(|o| {
-                    let own = o.journal.pieces().iter().filter(|p| p.subsystem == subsystem.name());
-                    own.filter(|p| p.kind != Piece::INSTANCE).cloned().collect()
-                })
-                .collect();
-            while let Some(kind) = left.iter().find_map(|l| l.last()).map(|p| p.kind.clone()) {
-                let mut batch = Vec::new();
-                for (owner, left) in left.iter_mut().enumerate() {
-                    while left.last().is_some_and(|p| p.kind == kind) {
-                        batch.extend(left.pop().map(|piece| (owner, piece)));
-                    }
-                }
-                for (owner, error) in self.undo(subsystem, owners, batch) {
-                    left[owner].clear();
-                    errors.push(error);
-                }
-            }
-        }
-        for owner in owners.iter() {
-            let strange =
-                owner.journal.pieces().iter().find(|p| self.registry.subsystem(&p.subsystem).is_none());
-            if let Some(piece) = strange {
-                let error = Error::unsupported(format!("{piece}: its subsystem is not in this program"));
-                errors.push(error.hint("remove it with the program that made it").doing(&owner.name));
-            }
-        }
-        errors
-    }
-
-    /// Undoes one batch; returns the owners whose pieces would not go.
-    fn undo(
-        &self,
-        subsystem: &dyn Subsystem<S>,
-        owners: &mut [Owner<'_>],
-        batch: Vec<(usize, Piece)>,
-    ) -> Vec<(usize, Error)> {
-        let start = Instant::now();
-        let label = batch.iter().map(|(_, p)| p.to_string()).collect::<Vec<_>>().join(" ");
-        let jails = batch.iter().map(|(o, _)| owners[*o].name.as_str()).collect::<Vec<_>>().join(" ");
-        let results = self.recorder.point("undo", &label).map(|()| {
-            let instances: Vec<_> = owners.iter().map(|o| o.instance(self.house)).collect();
-            if batch.first().is_some_and(|(_, p)| p.kind == Shared::USE) {
-                batch.iter().map(|(o, p)| self.leave(subsystem, p, &instances[*o])).collect()
-            } else {
-                let doomed: Vec<_> =
-                    batch.iter().map(|(owner, piece)| Doomed { piece, of: &instances[*owner] }).collect();
-                subsystem.undo(&doomed)
-            }
-        });
-        self.recorder.note(&jails, "undo", &label, start, results.as_ref().err());
-        let results = match results {
-            Ok(results) => results,
-            Err(error) => batch.iter().map(|_| Err(error.clone())).collect(),
-        };
-        let mut failed = Vec::new();
-        for ((owner, piece), result) in batch.into_iter().zip(results) {
-            let forgotten = result.and_then(|()| {
-                owners[owner].journal.gone(&piece)?;
-                self.recorder.freed(&piece);
-                self.recorder.point("undone", &piece.to_string())
-            });
-            if let Err(error) = forgotten {
-                failed.push((owner, error.doing(format!("cannot undo {piece}")).doing(&owners[owner].name)));
-            }
-        }
-        failed
-    }
-
-    /// Ends an instance's use of something shared.
-    fn leave(&self, subsystem: &dyn Subsystem<S>, piece: &Piece, of: &Instance<'_>) -> Result<()> {
-        let shared = Shared::lock(self.house.shelf(), &Shared::name(subsystem.name(), &piece.key))?;
-        shared.leave(of.jid, of.settings, self.house, |i, j| self.unmake_shared(i, j))
-    }
-
-    /// Undoes the pieces of a shared thing without users, last first.
-    ///
-    /// # Errors
-    /// The first piece that would not go.
-    pub fn unmake_shared(&self, of: &Instance<'_>, journal: &mut Journal) -> Result<()> {
-        for piece in of.pieces.iter().rev() {
-            let Some(subsystem) = self.registry.subsystem(&piece.subsystem) else {
-                return Err(Error::unsupported(format!("{piece}: its subsystem is not in this program")));
-            };
-            self.recorder.point("undo", &piece.to_string())?;
-            if piece.kind != Piece::INSTANCE {
-                let mut results = if piece.kind == Shared::USE {
-                    vec![self.leave(subsystem, piece, of)]
-                } else {
-                    self.recorder
-                        .timed(of.name, "undo", piece, || Ok(subsystem.undo(&[Doomed { piece, of }])))?
-                };
-                results.pop().unwrap_or(Ok(())).doing_with(|| format!("cannot undo {piece}"))?;
-            }
-            journal.gone(piece)?;
-            self.recorder.freed(piece);
-            self.recorder.point("undone", &piece.to_string())?;
-        }
-        Ok(())
-    }
-
-    /// Waits until the anchors of all the owners are gone, to the deadline at the latest, and forgets those
-    /// that are. Returns whether all are.
-    ///
-    /// # Errors
-    /// A journal cannot be written.
-    pub fn settle(&self, owners: &mut [Owner<'_>], deadline: Instant) -> Result<bool> {
-        for owner in owners.iter() {
-            owner.fds.clear();
-        }
-        let mut pause = Duration::from_micros(100);
-        loop {
-            let mut all_gone = true;
-            for owner in owners.iter_mut() {
-                let pieces = owner.journal.pieces().iter().filter(|p| p.kind == Piece::INSTANCE);
-                for piece in pieces.cloned().collect::<Vec<_>>() {
-                    if self.is_alive(&piece) {
-                        all_gone = false;
-                    } else {
-                        owner.journal.gone(&piece)?;
-                        self.recorder.freed(&piece);
-                    }
-                }
-            }
-            if all_gone || Instant::now() >= deadline {
-                return Ok(all_gone);
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(4));
-        }
-    }
-
-    /// Whether the anchor of an instance piece exists; a doubt counts as yes.
-    pub(crate) fn is_alive(&self, piece: &Piece) -> bool {
-        let open = |anchor: &Anchor| self.house.open(anchor);
-        piece.anchor.as_ref().is_some_and(|a| !matches!(open(a), Ok(None)))
-    }
-
     fn site<'s>(
         &'s self,
         owner: &'s mut Owner<'_>,
@@ -378,6 +219,7 @@ impl<'a, S> Driver<'a, S> {
             subsystem,
             journal: &mut owner.journal,
             recorder: self.recorder,
+            unmaker: self,
         }
     }
 }

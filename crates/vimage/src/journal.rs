@@ -28,6 +28,8 @@ enum Line {
 pub struct Journal {
     file: File,
     pieces: Vec<Piece>,
+    /// Whether the last line may be torn, so that the next one must not continue it.
+    torn: bool,
 }
 
 impl Journal {
@@ -51,7 +53,7 @@ impl Journal {
             // So that the next line does not continue a torn one.
             file.write_all(b"\n").doing_with(doing)?;
         }
-        Ok(Self { file, pieces })
+        Ok(Self { file, pieces, torn: false })
     }
 
     /// The pieces of an owner whose record names `recorded`, with what the file says beyond them.
@@ -60,13 +62,13 @@ impl Journal {
     /// The file cannot be read.
     pub fn replay(path: &Path, recorded: Vec<Piece>) -> Result<Vec<Piece>> {
         let mut pieces = recorded;
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(e) => return Err(e).doing_with(|| format!("cannot read {}", path.display())),
+        let text = match std::fs::read(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+            other => other.doing_with(|| format!("cannot read {}", path.display()))?,
         };
-        for line in text.lines() {
-            match serde_json::from_str(line) {
+        // Bytes, not text: a line can be torn within a character.
+        for line in text.split(|byte| *byte == b'\n') {
+            match serde_json::from_slice(line) {
                 Ok(Line::Make(piece)) => {
                     pieces.retain(|p: &Piece| !p.is(&piece));
                     pieces.push(piece);
@@ -112,17 +114,20 @@ impl Journal {
     /// # Errors
     /// The file cannot be cut.
     pub fn folded(&mut self) -> Result<()> {
-        self.file.set_len(0).doing("cannot empty the journal")
+        self.file.set_len(0).doing("cannot empty the journal")?;
+        self.torn = false;
+        Ok(())
     }
 
     fn append(&mut self, line: &Line) -> Result<()> {
         let mut text = serde_json::to_string(line).doing("cannot encode a journal line")?;
+        if self.torn {
+            text.insert(0, '\n');
+        }
         text.push('\n');
-        self.write(&text).doing("cannot write the journal")
-    }
-
-    fn write(&mut self, text: &str) -> io::Result<()> {
-        self.file.write_all(text.as_bytes())
+        let written = self.file.write_all(text.as_bytes());
+        self.torn = written.is_err();
+        written.doing("cannot write the journal")
     }
 }
 
@@ -152,7 +157,7 @@ mod tests {
     fn a_torn_line_is_passed_over_and_the_next_one_is_whole() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
-        Journal::open(&path, vec![]).unwrap().make(piece("a")).unwrap();
+        Journal::open(&path, vec![]).unwrap().make(piece("ä")).unwrap();
         let whole = std::fs::read(&path).unwrap();
         for cut in 0..whole.len() {
             std::fs::write(&path, &whole[..cut]).unwrap();

@@ -1,6 +1,7 @@
 //! What several jails share: made on first use, gone with its last user.
 
 use std::{
+    fmt,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -8,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Context as _, Fds, Instance, Journal, Piece, Result, Settings, Site};
+use crate::{Context as _, Fds, House, Instance, Journal, Piece, Result, Settings, Site};
 
 /// A locked record of something shared, with a journal of its own.
 #[derive(Debug)]
@@ -26,14 +27,49 @@ pub struct Shared {
 struct Record {
     /// The format.
     version: u32,
-    /// The jids of those that use it.
-    users: Vec<u32>,
+    /// Who uses it.
+    users: Vec<User>,
     /// Whether it was made to its end.
     whole: bool,
     /// What its maker left for its users.
     data: serde_json::Value,
     /// What was made.
     pieces: Vec<Piece>,
+}
+
+/// Who uses something shared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum User {
+    /// A jail, by its number.
+    Jail(u32),
+    /// Something else that is shared, by its name: it has no number.
+    Thing(String),
+}
+
+impl User {
+    /// The owner of these pieces: what is shared has the number 0.
+    pub(crate) fn of(jid: u32, name: &str) -> Self {
+        if jid == 0 { Self::Thing(name.to_owned()) } else { Self::Jail(jid) }
+    }
+
+    fn jid(&self) -> Option<u32> {
+        match self {
+            Self::Jail(jid) => Some(*jid),
+            Self::Thing(_) => None,
+        }
+    }
+
+    /// The jids among users.
+    pub(crate) fn jids(users: &[Self]) -> Vec<u32> {
+        users.iter().filter_map(Self::jid).collect()
+    }
+}
+
+/// Whoever can undo the pieces of something shared: the driver.
+pub(crate) trait Unmaker: fmt::Debug {
+    /// Undoes all of them, last first.
+    fn unmake_shared(&self, of: &Instance<'_>, journal: &mut Journal) -> Result<()>;
 }
 
 impl Shared {
@@ -83,29 +119,40 @@ impl Shared {
         Ok(names)
     }
 
-    /// Its users and its pieces, without the lock.
+    /// The jids of its users, and its pieces, without the lock.
     ///
     /// # Errors
     /// The record cannot be read or understood.
     pub fn peek(shelf: &Path, name: &str) -> Result<(Vec<u32>, Vec<Piece>)> {
+        let (users, pieces) = Self::look(shelf, name)?;
+        Ok((User::jids(&users), pieces))
+    }
+
+    /// As [`Shared::peek`], with all users.
+    pub(crate) fn look(shelf: &Path, name: &str) -> Result<(Vec<User>, Vec<Piece>)> {
         let dir = shelf.join(name);
         let record = read(&dir)?.unwrap_or_default();
         Ok((record.users, Journal::replay(&dir.join("journal"), record.pieces)?))
     }
 
-    /// Makes the site's jail a user; makes the thing itself if nobody did, or not to its end.
+    /// Makes the site's jail a user; makes the thing itself if nobody did, or not to its end. Then what there
+    /// is of it is undone first, so that `act` always begins with nothing.
     pub(crate) fn join(
         &mut self,
         site: &mut Site<'_>,
         act: impl FnOnce(&mut Site<'_>) -> Result<serde_json::Value>,
     ) -> Result<serde_json::Value> {
-        let mut journal = Journal::open(&self.dir.join("journal"), self.record.pieces.clone())?;
-        if !self.record.users.contains(&site.jid) {
-            self.record.users.push(site.jid);
-            self.record.version = Self::VERSION;
+        let mut journal = self.journal()?;
+        let user = User::of(site.jid, site.name);
+        if !self.record.users.contains(&user) {
+            self.record.users.push(user);
             self.write()?;
         }
         if !self.record.whole {
+            let unmaker = site.unmaker;
+            self.clear(&mut journal, site.settings, site.house, |of, journal| {
+                unmaker.unmake_shared(of, journal)
+            })?;
             let mut inner = Site {
                 name: &self.name,
                 jid: 0,
@@ -116,6 +163,7 @@ impl Shared {
                 subsystem: site.subsystem,
                 journal: &mut journal,
                 recorder: site.recorder,
+                unmaker,
             };
             self.record.data = act(&mut inner)?;
             self.record.whole = true;
@@ -132,59 +180,55 @@ impl Shared {
     /// # Errors
     /// The record cannot be written, or `unmake` failed: then it stays, without users, for a repair.
     pub fn leave(
-        mut self,
+        self,
         jid: u32,
         settings: &Settings,
-        house: &dyn crate::House,
+        house: &dyn House,
         unmake: impl FnOnce(&Instance<'_>, &mut Journal) -> Result<()>,
     ) -> Result<()> {
-        self.record.users.retain(|u| *u != jid);
-        self.sweep(settings, house, unmake)
+        self.retain(|user| *user != User::Jail(jid), settings, house, unmake)
     }
 
-    /// Keeps only users for which `alive` holds; then as [`Shared::leave`].
-    ///
-    /// # Errors
-    /// As [`Shared::leave`].
-    pub fn retain(
+    /// Keeps only users for which `stays` holds; then as [`Shared::leave`].
+    pub(crate) fn retain(
         mut self,
-        alive: impl Fn(u32) -> bool,
+        stays: impl Fn(&User) -> bool,
         settings: &Settings,
-        house: &dyn crate::House,
+        house: &dyn House,
         unmake: impl FnOnce(&Instance<'_>, &mut Journal) -> Result<()>,
     ) -> Result<()> {
-        self.record.users.retain(|u| alive(*u));
-        self.sweep(settings, house, unmake)
-    }
-
-    fn sweep(
-        mut self,
-        settings: &Settings,
-        house: &dyn crate::House,
-        unmake: impl FnOnce(&Instance<'_>, &mut Journal) -> Result<()>,
-    ) -> Result<()> {
+        self.record.users.retain(stays);
         if !self.record.users.is_empty() {
             return self.write();
         }
-        let mut journal = Journal::open(&self.dir.join("journal"), self.record.pieces.clone())?;
+        let mut journal = self.journal()?;
         // From here on it is no longer whole, whatever happens: the next user makes it anew.
         self.record.whole = false;
         self.write()?;
-        let pieces = journal.pieces().to_vec();
-        let instance = Instance {
-            name: &self.name,
-            jid: 0,
-            settings,
-            parent: None,
-            pieces: &pieces,
-            fds: Fds::default(),
-            house,
-        };
-        unmake(&instance, &mut journal)?;
+        self.clear(&mut journal, settings, house, unmake)?;
         fs::remove_dir_all(&self.dir).doing_with(|| format!("cannot remove {}", self.dir.display()))
     }
 
-    fn write(&self) -> Result<()> {
+    /// Has all pieces that there are undone.
+    fn clear(
+        &self,
+        journal: &mut Journal,
+        settings: &Settings,
+        house: &dyn House,
+        unmake: impl FnOnce(&Instance<'_>, &mut Journal) -> Result<()>,
+    ) -> Result<()> {
+        let pieces = journal.pieces().to_vec();
+        let (name, fds) = (self.name.as_str(), Fds::default());
+        let instance = Instance { name, jid: 0, settings, parent: None, pieces: &pieces, fds, house };
+        unmake(&instance, journal)
+    }
+
+    fn journal(&self) -> Result<Journal> {
+        Journal::open(&self.dir.join("journal"), self.record.pieces.clone())
+    }
+
+    fn write(&mut self) -> Result<()> {
+        self.record.version = Self::VERSION;
         let text = serde_json::to_vec(&self.record).doing("cannot encode a record")?;
         let (new, path) = (self.dir.join("record.new"), self.dir.join("record"));
         fs::write(&new, text)

@@ -9,7 +9,10 @@ use std::{
     rc::Rc,
 };
 
-use crate::{Anchor, Error, Journal, Piece, Recorder, Result, Settings, shared::Shared};
+use crate::{
+    Anchor, Error, Journal, Piece, Recorder, Result, Settings,
+    shared::{Shared, Unmaker, User},
+};
 
 /// What the owner of the records offers to subsystems.
 pub trait House: fmt::Debug {
@@ -177,6 +180,7 @@ pub struct Site<'a> {
     pub(crate) subsystem: &'static str,
     pub(crate) journal: &'a mut Journal,
     pub(crate) recorder: &'a Recorder,
+    pub(crate) unmaker: &'a dyn Unmaker,
 }
 
 impl Site<'_> {
@@ -210,10 +214,11 @@ impl Site<'_> {
         let pieces: Vec<_> =
             pieces.into_iter().map(|p| Piece { subsystem: self.subsystem.to_owned(), ..p }).collect();
         let label = pieces.iter().map(Piece::to_string).collect::<Vec<_>>().join(" ");
-        self.recorder.point("make", &label)?;
         for piece in pieces {
             self.journal.make(piece)?;
         }
+        // Here the journal has what does not exist; to fail before it had would be to fail after the last act.
+        self.recorder.point("make", &label)?;
         let done = self.recorder.timed(self.name, "make", &label, act)?;
         self.recorder.point("made", &label)?;
         Ok(done)
@@ -259,10 +264,25 @@ impl Site<'_> {
         let shared = Shared::name(self.subsystem, key);
         let piece = Piece { subsystem: self.subsystem.to_owned(), ..Piece::new(Shared::USE, key) };
         if !self.journal.pieces().iter().any(|p| p.is(&piece)) {
+            self.journal.make(piece.clone())?;
             self.recorder.point("make", &piece.to_string())?;
-            self.journal.make(piece)?;
         }
         let mut shared = Shared::lock(self.house.shelf(), &shared)?;
-        shared.join(self, act)
+        let (name, recorder) = (self.name, self.recorder);
+        recorder.timed(name, "share", &piece, || shared.join(self, act))
+    }
+
+    /// Ends the use of something shared, in the course of an update. The last user's end unmakes it.
+    ///
+    /// # Errors
+    /// It will not go, or a record cannot be written.
+    pub fn leave(&mut self, key: &str) -> Result<()> {
+        let piece = Piece { subsystem: self.subsystem.to_owned(), ..Piece::new(Shared::USE, key) };
+        let (name, user) = (Shared::name(self.subsystem, key), User::of(self.jid, self.name));
+        let (settings, house, unmaker) = (self.settings, self.house, self.unmaker);
+        self.unmake(&piece, || {
+            let shared = Shared::lock(house.shelf(), &name)?;
+            shared.retain(|u| *u != user, settings, house, |of, journal| unmaker.unmake_shared(of, journal))
+        })
     }
 }

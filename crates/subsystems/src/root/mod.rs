@@ -7,6 +7,7 @@ mod dev;
 pub use dev::open_terminal;
 
 mod fstab;
+mod identity;
 mod tree;
 
 use std::{
@@ -27,7 +28,10 @@ use rustix::{
     io::Errno,
     mount::{MountAttrFlags, MountFlags, MountPropagationFlags},
 };
-use vimage::{Ask, Context as _, Entry, Error, Instance, Kind, Param, Plan, Result, Site, Subsystem, When};
+use vimage::{
+    Ask, Context as _, Doomed, Entry, Error, House, Instance, Kind, Known, Param, Piece, Plan, Result, Site,
+    Subsystem, When,
+};
 
 use crate::user;
 
@@ -111,10 +115,12 @@ impl Subsystem<Act> for Root {
         if !found.is_dir() {
             return Err(Error::usage(format!("path {path}: Not a directory")));
         }
+        identity::check(ask)?;
         fstab::lines(&ask.settings).map(drop)
     }
 
     fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
+        let files = identity::prepare(site)?;
         let instance = site.instance();
         let path = site.settings.text("path").unwrap_or("/");
         let mut prepared = tree::clone(Path::new(path))?;
@@ -133,6 +139,7 @@ impl Subsystem<Act> for Root {
                 }
             }
         }
+        prepared.extend(files);
         for line in fstab::lines(site.settings)? {
             prepared.push((line.at.clone(), line.mount()?));
         }
@@ -172,6 +179,18 @@ impl Subsystem<Act> for Root {
             }
         }
         Ok(())
+    }
+
+    fn undo(&self, doomed: &[Doomed<'_>]) -> Vec<Result<()>> {
+        doomed.iter().map(identity::undo).collect()
+    }
+
+    fn exists(&self, piece: &Piece, _house: &dyn House) -> Result<bool> {
+        Ok(piece.kind != identity::FILE || Path::new(&piece.key).exists())
+    }
+
+    fn strays(&self, known: &Known, house: &dyn House) -> Result<Vec<Piece>> {
+        Ok(identity::strays(known, house))
     }
 
     fn enter(&self, of: &Instance<'_>, how: Entry) -> Result<Vec<Act>> {

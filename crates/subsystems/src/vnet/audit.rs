@@ -16,7 +16,7 @@ pub fn exists(piece: &Piece, house: &dyn House) -> Result<bool> {
     match piece.kind.as_str() {
         claim::KIND => Ok(claim::exists(house, piece)),
         interface::KIND => interface::exists(house, piece),
-        segment::HOLD => match piece.text("anchor") {
+        segment::HELD => match piece.text("anchor") {
             Some(anchor) => Ok(house.open(&Anchor(anchor.to_owned()))?.is_some()),
             None => Ok(true),
         },
@@ -26,15 +26,15 @@ pub fn exists(piece: &Piece, house: &dyn House) -> Result<bool> {
 
 /// How often, and how long apart, to look again: the kernel takes a dead stack down in its own time, some
 /// tens of ms, and the ports of its links with it.
-const LOOKS: u32 = 5;
-const PAUSE: Duration = Duration::from_millis(40);
+const LOOKS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Links with this store's mark, in the caller's stack and in the switch, that no record knows.
 ///
 /// # Errors
 /// The kernel could not be asked.
 pub fn strays(known: &Known, house: &dyn House) -> Result<Vec<Piece>> {
-    let mark = segment::mark(house)?;
+    let mark = segment::mark(house);
     let mut stacks = vec![stack::own()?];
     stacks.extend(switch(house)?);
     let mut strays = Vec::new();

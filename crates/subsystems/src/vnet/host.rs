@@ -116,7 +116,7 @@ fn make(site: &mut Site<'_>, around: &mut Around, place: &Place, spec: &Spec) ->
     for address in &spec.addresses {
         claim::make(site, claim::piece(&segment, address.ip, OWNER, &spec.segment))?;
     }
-    let mark = segment::mark(site.house)?;
+    let mark = segment::mark(site.house);
     let number = site.house.number("ifindex")?;
     let made = Made {
         name: spec.segment.clone(),

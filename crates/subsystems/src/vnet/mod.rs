@@ -27,11 +27,9 @@ use std::time::Instant;
 
 use kernel::{act::Act, namespace::Kind};
 use vimage::{
-    Ask, Context as _, Doomed, Error, House, Instance, Known, Lack, Param, Piece, Plan, Result, Settings,
-    Site, Subsystem, Support,
+    Ask, Context as _, Doomed, Error, House, Instance, Known, Lack, Node, Param, Piece, Plan, Result,
+    Settings, Site, Subsystem, Support,
 };
-
-pub use self::show::{addresses, show};
 
 /// The subsystem's name.
 const NAME: &str = "vnet";
@@ -86,6 +84,10 @@ impl Subsystem<Act> for Vnet {
         Ok(Vec::new())
     }
 
+    fn show(&self, of: &Instance<'_>) -> Result<Node> {
+        show::show(of)
+    }
+
     fn quiesce(&self, of: &[Instance<'_>]) -> Vec<Error> {
         teardown::quiesce(of)
     }
@@ -95,7 +97,7 @@ impl Subsystem<Act> for Vnet {
     }
 
     fn undo(&self, doomed: &[Doomed<'_>]) -> Vec<Result<()>> {
-        doomed.iter().map(|d| undo(d.of, d.piece, false)).collect()
+        doomed.iter().map(|d| undo(d.of, d.piece)).collect()
     }
 
     fn exists(&self, piece: &Piece, house: &dyn House) -> Result<bool> {
@@ -107,16 +109,15 @@ impl Subsystem<Act> for Vnet {
     }
 }
 
-/// Unmakes a piece. `switch_stays`: it is unmade by a jail that lives on, and so may need the switch stack.
-fn undo(of: &Instance<'_>, piece: &Piece, switch_stays: bool) -> Result<()> {
+fn undo(of: &Instance<'_>, piece: &Piece) -> Result<()> {
     match piece.kind.as_str() {
         // A link goes with the jail's stack, whose death the framework waits for: to delete it costs 17 ms.
         port::KIND if of.anchor("net").is_some() => Ok(()),
         port::KIND => port::delete(of.house, piece),
         claim::KIND => claim::undo(of.house, piece),
         interface::KIND => interface::give_back(of.house, piece),
-        segment::BRIDGE => segment::undo_bridge(of.house, piece, switch_stays),
-        segment::HOLD => of.house.release(segment::SWITCH),
+        segment::BRIDGE => segment::undo_bridge(of.house, piece),
+        segment::HELD => of.house.release(segment::SWITCH),
         _ => Ok(()),
     }
     .doing_with(|| format!("cannot unmake {piece}"))

@@ -86,7 +86,7 @@ pub fn plug(
     specs: &[&Spec],
     first: Option<u32>,
 ) -> Result<()> {
-    let mark = segment::mark(site.house)?;
+    let mark = segment::mark(site.house);
     let mut ports = Vec::new();
     for (inner, spec) in (first.unwrap_or(FIRST)..).zip(specs) {
         let Some(place) = places.get(&spec.segment) else { continue };

@@ -27,8 +27,9 @@ use super::{
 
 /// The shared record of the switch stack, and the name under which it is held.
 pub const SWITCH: &str = "switch";
-/// The piece that holds the switch stack.
-pub const HOLD: &str = "hold";
+/// The kind of the piece that holds the switch stack: the one by which whoever looks through all that is held
+/// knows that it has an owner.
+pub const HELD: &str = "held";
 /// A bridge of ours.
 pub const BRIDGE: &str = "bridge";
 
@@ -38,12 +39,9 @@ pub const GROUP: u32 = 0x6a61;
 pub const INDEX: u32 = 0x1000_0000;
 
 /// What the alias of a link of ours ends with: the same for all of one store's, and for no other's.
-///
-/// # Errors
-/// [`House::stable`]'s.
-pub fn mark(house: &dyn House) -> Result<String> {
-    let words = format!("vnet {}", house.shelf().display());
-    Ok(format!("[{:08x}]", house.stable(&words)? >> 32))
+#[must_use]
+pub fn mark(house: &dyn House) -> String {
+    format!("[{}]", house.mark())
 }
 
 /// Whether a link carries our mark, that of another store included.
@@ -148,7 +146,7 @@ fn share_switch(site: &mut Site<'_>) -> Result<(Rc<OwnedFd>, Anchor)> {
         let anchor = site.house.anchor("net", stack.as_fd())?;
         site.make(Piece::new(Piece::INSTANCE, "net").anchored(anchor.clone()), || Ok(()))?;
         let house = site.house;
-        site.make(Piece::new(HOLD, SWITCH).with(json!({ "anchor": anchor })), || {
+        site.make(Piece::new(HELD, SWITCH).with(json!({ "anchor": anchor })), || {
             house.hold(SWITCH, "net", stack.as_fd())
         })?;
         Ok(json!(anchor))
@@ -182,7 +180,7 @@ fn share_bridge(site: &mut Site<'_>, name: &str, stack: &OwnedFd, switch: &Ancho
         let index = INDEX + number;
         let own = format!("b{number}");
         let address = mac::stable(site.house, "segment", &key)?;
-        let mark = mark(site.house)?;
+        let mark = mark(site.house);
         let piece =
             Piece::new(BRIDGE, own.clone()).with(json!({ "index": index, "segment": key, "stack": switch }));
         site.make(piece, || {
@@ -214,10 +212,12 @@ fn share_bridge(site: &mut Site<'_>, name: &str, stack: &OwnedFd, switch: &Ancho
 ///
 /// # Errors
 /// The kernel refuses.
-pub fn undo_bridge(house: &dyn House, piece: &Piece, switch_stays: bool) -> Result<()> {
-    // Who leaves the segment is a user of the switch until the next step: a single one is the last.
+pub fn undo_bridge(house: &dyn House, piece: &Piece) -> Result<()> {
+    // Who leaves the last segment is a user of the switch until its next step: a single one is the last.
     let (users, _) = Shared::peek(house.shelf(), &Shared::name(super::NAME, SWITCH))?;
-    if !switch_stays && users.len() == 1 {
+    let first = Shared::name(super::NAME, "segment/");
+    let segments = Shared::names(house.shelf())?.iter().filter(|name| name.starts_with(&first)).count();
+    if users.len() == 1 && segments == 1 {
         return Ok(());
     }
     super::port::delete(house, piece)

@@ -6,12 +6,9 @@ use std::{
     rc::Rc,
 };
 
-use kernel::namespace::{self, Kind, socket_in};
+use kernel::namespace::{self, Kind};
 use netlink::{Family, Refused, Request, Route, Socket};
-use rustix::{
-    io::Errno,
-    net::{AddressFamily, SocketType},
-};
+use rustix::io::Errno;
 use vimage::{Anchor, Cause as _, Context as _, Error, House, Instance, Result};
 
 /// Whose own stack is used by what lies below a parent: the jid of the nearest jail that has one, 0 for the
@@ -61,11 +58,7 @@ pub fn recorded(house: &dyn House, anchor: &str) -> Result<Option<OwnedFd>> {
 /// # Errors
 /// The stack cannot be entered, or lacks the protocol.
 pub fn socket<F: Family>(stack: impl AsFd) -> Result<Socket<F>> {
-    let open = || {
-        let fd = socket_in(stack, AddressFamily::NETLINK, SocketType::RAW, F::PROTOCOL)?;
-        Socket::from_fd(fd)
-    };
-    open().doing("cannot open a netlink socket in the network stack")
+    Socket::open_in(stack).doing("cannot open a netlink socket in the network stack")
 }
 
 /// What the kernel says, as an error of ours.

@@ -33,24 +33,32 @@ fn links_down(jail: &Instance<'_>) -> Result<()> {
 /// Destroys the sockets that are left in the jails' own stacks: a TCP connection that nobody holds any more
 /// goes on trying to send its last bytes, and keeps the stack meanwhile.
 pub fn drain(of: &[Instance<'_>], deadline: Instant) -> Vec<Error> {
-    of.iter().filter_map(|jail| destroy(jail, deadline).doing("vnet").doing(jail.name).err()).collect()
-}
-
-fn destroy(jail: &Instance<'_>, deadline: Instant) -> Result<()> {
-    let Some(stack) = jail.fd("net")? else { return Ok(()) };
-    let mut socket = stack::socket::<Diag>(&*stack)?;
+    let mut errors = Vec::new();
+    let mut left: Vec<(&Instance<'_>, usize)> = of.iter().map(|jail| (jail, usize::MAX)).collect();
     let mut pause = Duration::from_micros(200);
     loop {
-        let left = match diag::destroy_all(&mut socket) {
-            // They end by themselves soon: every stack of ours has net.ipv4.tcp_orphan_retries=1.
-            Err(e) if e.kind() == io::ErrorKind::Unsupported => return Ok(()),
-            other => other.doing("cannot destroy the sockets that are left")?,
-        };
-        if left == 0 || Instant::now() >= deadline {
-            // What is left then has an open descriptor somewhere, which is for the holders to tell.
-            return Ok(());
+        // One that does not become fewer has an open descriptor somewhere, which is for the holders to tell.
+        left.retain_mut(|(jail, before)| match destroy(jail).doing("vnet").doing(jail.name) {
+            Ok(now) => now > 0 && now < std::mem::replace(before, now),
+            Err(error) => {
+                errors.push(error);
+                false
+            }
+        });
+        if left.is_empty() || Instant::now() >= deadline {
+            return errors;
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(4));
+    }
+}
+
+/// One pass over a jail's sockets; returns how many are left.
+fn destroy(jail: &Instance<'_>) -> Result<usize> {
+    let Some(stack) = jail.fd("net")? else { return Ok(0) };
+    match diag::destroy_all(&mut stack::socket::<Diag>(&*stack)?) {
+        // They end by themselves soon: every stack of ours has net.ipv4.tcp_orphan_retries=1.
+        Err(e) if e.kind() == io::ErrorKind::Unsupported => Ok(0),
+        other => other.doing("cannot destroy the sockets that are left"),
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use netlink::{Route, Socket, address, link, route};
 use rustix::io::Errno;
-use vimage::{Journal, Piece, Result, Settings, Shared, Site};
+use vimage::{Result, Settings, Shared, Site};
 
 use super::{
     NAME,
@@ -168,7 +168,7 @@ fn leave_hosts(site: &mut Site<'_>, wanted: &Wanted, old: &Settings) -> Result<(
             list.iter().find(|h| host::key(site, &h.segment) == key).map(|h| h.addresses.clone())
         };
         if same(&wanted.hosts).is_none_or(|addresses| same(&old) != Some(addresses)) {
-            leave(site, &key)?;
+            site.leave(&key)?;
         }
     }
     Ok(())
@@ -180,11 +180,11 @@ fn leave_segments(site: &mut Site<'_>, wanted: &Wanted) -> Result<()> {
         wanted.segments().map(|name| format!("segment/{}", segment::key(site.parent, name))).collect();
     for key in uses(site, "segment/") {
         if !wants.contains(&key) {
-            leave(site, &key)?;
+            site.leave(&key)?;
         }
     }
     match uses(site, "segment/").is_empty() {
-        true => uses(site, segment::SWITCH).iter().try_for_each(|key| leave(site, key)),
+        true => uses(site, segment::SWITCH).iter().try_for_each(|key| site.leave(key)),
         false => Ok(()),
     }
 }
@@ -197,20 +197,4 @@ fn uses(site: &Site<'_>, start: &str) -> Vec<String> {
         .map(|p| p.key.clone())
         .filter(|key| key.starts_with(start))
         .collect()
-}
-
-/// Ends the jail's use of something shared; the last user's end unmakes it.
-fn leave(site: &mut Site<'_>, key: &str) -> Result<()> {
-    let piece = Piece { subsystem: NAME.to_owned(), ..Piece::new(Shared::USE, key) };
-    let (house, jid, settings) = (site.house, site.jid, site.settings);
-    site.unmake(&piece, || {
-        let shared = Shared::lock(house.shelf(), &Shared::name(NAME, key))?;
-        shared.leave(jid, settings, house, |of, journal: &mut Journal| {
-            for piece in of.pieces.iter().rev() {
-                super::undo(of, piece, true)?;
-                journal.gone(piece)?;
-            }
-            Ok(())
-        })
-    })
 }

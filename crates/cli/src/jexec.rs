@@ -1,0 +1,259 @@
+//! jexec(8): run a command in a jail.
+
+use std::{ffi::OsString, os::fd::OwnedFd, process::ExitCode, rc::Rc};
+
+use ::jail::{Place, process::Command};
+use rustix::{
+    fs::{Gid, Mode, OFlags, Uid, fchown, open},
+    pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt},
+};
+use vimage::{Context as _, Error, ErrorKind, Result};
+
+use crate::{
+    close,
+    flags::{Call, Flag, Tool, Word},
+    misused, open as open_store, relay, sealed,
+    users::{self, User, Who},
+};
+
+/// The tool.
+pub(crate) static TOOL: Tool = Tool {
+    name: "jexec",
+    about: "run a command in a jail",
+    synopsis: &["[-l] [-d DIR] [-u USER | -U USER] JAIL [COMMAND ...]"],
+    doc: &[
+        "Runs a command in the jail of a name or number, with the rights that the jail has, and waits for its \
+         end. Without a command, the shell of the user is run.",
+        "If the jail has no process, this is its first one, and the jail's mounts and pid namespace are made \
+         with it; they end with its last process.",
+        "No open file of the caller but standard input, output and error output comes in, and of these no \
+         terminal: in place of one the command has a terminal of the jail's own, whose characters and size \
+         are passed on both ways.",
+        "SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT and SIGWINCH are forwarded to the command.",
+    ],
+    flags: &[
+        Flag {
+            short: "l",
+            help: "a clean environment, and a login shell",
+            doc: "Runs the command in a clean environment of HOME, SHELL, TERM, USER and PATH=/bin:/usr/bin, in \
+                  the user's home directory. Without a command, the shell is a login shell.",
+            ..Flag::BASE
+        },
+        Flag {
+            short: "d",
+            value: Some("DIR"),
+            help: "the directory to start in",
+            doc: "Starts the command in this directory of the jail. By default it is the jail's root, or with -l, \
+                  -u or -U the user's home directory, if that is there.",
+            ..Flag::BASE
+        },
+        Flag {
+            short: "u",
+            value: Some("USER"),
+            takes: Word::User,
+            help: "a user of the host",
+            doc: "Runs the command as this user of the host's passwd(5), with the same number in the jail.",
+            ..Flag::BASE
+        },
+        Flag {
+            short: "U",
+            value: Some("USER"),
+            help: "a user of the jail",
+            doc: "Runs the command as this user of the jail's own passwd(5).",
+            ..Flag::BASE
+        },
+    ],
+    words: &[Word::Jail],
+    mixed: false,
+    exit: "That of the command; 128 and the number of the signal, if one ended it; 1 if the command could not \
+           be run.",
+    examples: &[
+        ("jexec web", "A shell in the jail web."),
+        ("jexec -l -U www web", "A login shell of the jail's user www."),
+    ],
+    run,
+};
+
+/// Whose account is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose<'a> {
+    /// The host's.
+    Host(&'a str),
+    /// The jail's.
+    Jail(&'a str),
+    /// The jail's root.
+    Root,
+}
+
+fn run(call: &mut Call<'_>) -> Result<ExitCode> {
+    let words = std::mem::take(&mut call.words);
+    let Some((jail, argv)) = words.split_first() else { return Ok(misused(call.tool)) };
+    let jail = crate::flags::text(jail.clone())?;
+    let whose = match (call.value("u"), call.value("U")) {
+        (Some(_), Some(_)) => {
+            return Err(Error::usage("-u and -U exclude each other")
+                .hint("-u is a user of the host, -U a user of the jail"));
+        }
+        (Some(user), None) => Whose::Host(user),
+        (None, Some(user)) => Whose::Jail(user),
+        (None, None) => Whose::Root,
+    };
+    let clean = call.has("l");
+    let ours = relay::terminals();
+    let jails = open_store(call)?;
+    if let Ok(record) = jails.read(&jail) {
+        sealed::seal(&record.settings)?;
+    }
+    let signals = relay::catch()?;
+    let mut master = None;
+    let started = jails.enter_with(&jail, |place| {
+        let user = user(place, whose)?;
+        let mut command = command(argv, user.as_ref(), clean, whose != Whose::Root);
+        command.dir = call.value("d").map(OsString::from);
+        if command.dir.is_some() {
+            command.home = None;
+        }
+        let uid = command.user.as_ref().map_or(0, |(uid, _, _)| *uid);
+        if ours.contains(&true) {
+            let (end, slave) = terminal(place, uid)?;
+            relay::imitate(&end, ours);
+            master = Some(end);
+            command.terminal = Some(Rc::new(slave));
+            command.keeps = ours.map(|is| !is);
+        }
+        // /dev/tty would be our terminal even where no descriptor of it came in.
+        command.session = has_terminal();
+        Ok(command)
+    });
+    close(call.tool, &jails, &started);
+    let running = started?;
+    let status = relay::relay(&running, &signals, master, ours)?;
+    Ok(ExitCode::from(relay::exit_code(status)))
+}
+
+/// The account that the command runs with; `None`: the jail's root, of whom no file tells.
+fn user(place: &Place<'_>, whose: Whose<'_>) -> Result<Option<User>> {
+    let (root, who) = match whose {
+        Whose::Host(name) => (users::host()?, Who::Named(name)),
+        Whose::Jail(name) => (place.root()?, Who::Named(name)),
+        Whose::Root => (place.root()?, Who::Number(0)),
+    };
+    match (users::look_up(&root, who), who) {
+        (Ok(None), Who::Named(name)) => {
+            let error = Error::new(ErrorKind::NotFound, format!("{name}: no such user"));
+            Err(match whose {
+                Whose::Host(_) => error.hint("-U looks in the jail's own /etc/passwd"),
+                _ => error.hint("-u looks in the host's /etc/passwd"),
+            })
+        }
+        // A jail without files of users has a root all the same.
+        (Err(_), Who::Number(_)) => Ok(None),
+        (found, _) => found,
+    }
+}
+
+fn command(argv: &[OsString], user: Option<&User>, clean: bool, named: bool) -> Command {
+    let shell = user.map_or(users::SHELL, |u| u.shell.as_str());
+    let home = user.map_or("/", |u| u.home.as_str());
+    let mut command = Command::new(argv.to_vec());
+    if command.argv.is_empty() {
+        let name = shell.rsplit('/').next().unwrap_or(shell);
+        command.argv = vec![if clean { format!("-{name}") } else { shell.to_owned() }.into()];
+        command.program = Some(shell.into());
+    }
+    if clean {
+        let term = std::env::var_os("TERM").unwrap_or_else(|| "dumb".into());
+        let name = user.map_or("root", |u| u.name.as_str());
+        let values: [(&str, OsString); 5] = [
+            ("HOME", home.into()),
+            ("SHELL", shell.into()),
+            ("TERM", term),
+            ("USER", name.into()),
+            ("PATH", "/bin:/usr/bin".into()),
+        ];
+        command.env = values.into_iter().map(|(name, value)| (name.into(), value)).collect();
+    }
+    if named || clean {
+        command.home = Some(home.into());
+    }
+    if let Some(user) = user.filter(|_| named) {
+        command.user = Some((user.uid, user.gid, user.groups.clone()));
+        if !clean {
+            for (name, value) in [("HOME", home), ("SHELL", shell)] {
+                command.env.retain(|(n, _)| n != name);
+                command.env.push((name.into(), value.into()));
+            }
+        }
+    }
+    command
+}
+
+/// A new terminal of the jail, of a user's: its two ends.
+fn terminal(place: &Place<'_>, uid: u32) -> Result<(OwnedFd, OwnedFd)> {
+    let terminals = place.terminals()?.ok_or_else(|| {
+        Error::unsupported("the jail has no terminals of its own, and ours does not go in")
+            .hint(format!("jexec {} COMMAND </dev/null 2>&1 | cat does without", place.of.name))
+    })?;
+    let master = subsystems::root::open_terminal(&terminals)?;
+    let doing = "cannot open a terminal of the jail";
+    unlockpt(&master).doing(doing)?;
+    let slave = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+        .doing(doing)?;
+    let owner = subsystems::user::nearest_ids(place.of).map_or(uid, |ids| ids.base.saturating_add(uid));
+    // Its group is that of terminals: the file system says so.
+    fchown(&slave, Some(Uid::from_raw(owner)), None::<Gid>).doing("cannot give the terminal to the user")?;
+    Ok((master, slave))
+}
+
+/// Whether we have a controlling terminal.
+fn has_terminal() -> bool {
+    open("/dev/tty", OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ann() -> User {
+        User {
+            name: "ann".into(),
+            uid: 1000,
+            gid: 100,
+            groups: vec![100, 10],
+            home: "/home/ann".into(),
+            shell: "/bin/zsh".into(),
+        }
+    }
+
+    fn env(command: &Command, name: &str) -> Option<OsString> {
+        command.env.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone())
+    }
+
+    #[test]
+    fn without_a_command_the_users_shell_is_run() {
+        let plain = command(&[], Some(&ann()), false, true);
+        assert_eq!((plain.argv[0].to_str(), plain.program), (Some("/bin/zsh"), Some("/bin/zsh".into())));
+        let login = command(&[], Some(&ann()), true, true);
+        assert_eq!((login.argv[0].to_str(), login.program), (Some("-zsh"), Some("/bin/zsh".into())));
+        assert_eq!(command(&[], None, true, false).argv, ["-sh"]);
+    }
+
+    #[test]
+    fn a_clean_environment_has_five_variables() {
+        let command = command(&["id".into()], Some(&ann()), true, true);
+        let names: Vec<_> = command.env.iter().filter_map(|(n, _)| n.to_str()).collect();
+        assert_eq!(names, ["HOME", "SHELL", "TERM", "USER", "PATH"]);
+        assert_eq!(env(&command, "HOME"), Some("/home/ann".into()));
+        assert_eq!(env(&command, "PATH"), Some("/bin:/usr/bin".into()));
+        assert_eq!(command.home, Some("/home/ann".into()));
+    }
+
+    #[test]
+    fn a_user_has_all_groups_and_a_home() {
+        let command = command(&["id".into()], Some(&ann()), false, true);
+        assert_eq!(command.user, Some((1000, 100, vec![100, 10])));
+        assert_eq!(env(&command, "SHELL"), Some("/bin/zsh".into()));
+        let root = super::command(&["id".into()], None, false, false);
+        assert_eq!((root.user, root.home), (None, None));
+    }
+}

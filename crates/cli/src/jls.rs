@@ -1,0 +1,194 @@
+//! jls(8): list jails.
+
+mod print;
+mod values;
+
+use std::process::ExitCode;
+
+use ::jail::{
+    Jails,
+    record::{Record, State},
+};
+use vimage::{Error, ErrorKind, Result};
+
+use crate::{
+    flags::{Call, Flag, Tool, Word},
+    look,
+    output::Output,
+};
+use print::{Json, Manner};
+use values::{Column, Values};
+
+/// The tool.
+pub(crate) static TOOL: Tool = Tool {
+    name: "jls",
+    about: "list jails",
+    synopsis: &["[-adhNnqsv] [-j JAIL] [--libxo FORMAT] [PARAM ...]", "-c -j JAIL"],
+    doc: &[
+        "Lists the jails: number, first address, host name and path of each, or the parameters that are named. \
+         Values that the kernel has are read from it; where the caller may not, they are those that were set.",
+        "An empty text is printed as \"\", an empty list as -. Addresses are those of the jail's links.",
+        "Reading takes no lock and changes nothing.",
+    ],
+    flags: &[
+        Flag {
+            short: "a",
+            help: "also dying jails",
+            doc: "Lists also the jails that are dying.",
+            ..Flag::BASE
+        },
+        Flag { short: "d", help: "also dying jails", doc: "The same as -a.", ..Flag::BASE },
+        Flag {
+            short: "j",
+            value: Some("JAIL"),
+            takes: Word::Jail,
+            help: "only this jail",
+            doc: "Lists only the jail of this name or number.",
+            ..Flag::BASE
+        },
+        Flag {
+            short: "c",
+            help: "only say whether the jail exists",
+            doc: "Prints nothing: the exit status says whether the jail of -j exists.",
+            ..Flag::BASE
+        },
+        Flag {
+            short: "h",
+            help: "a line with the names of the parameters",
+            doc: "Prints the names of the parameters first. Without named parameters, lists all.",
+            ..Flag::BASE
+        },
+        Flag {
+            short: "N",
+            help: "names in place of numbers",
+            doc: "Prints the name of the jail in place of its number in the usual columns.",
+            ..Flag::BASE
+        },
+        Flag {
+            short: "n",
+            help: "name=value",
+            doc: "Prints parameters as name=value, and booleans as name or noname. Without named parameters, \
+                  lists all.",
+            ..Flag::BASE
+        },
+        Flag {
+            short: "q",
+            help: "quote values",
+            doc: "Quotes values that a shell would split or change.",
+            ..Flag::BASE
+        },
+        Flag {
+            short: "s",
+            help: "as arguments of jail(8)",
+            doc: "Prints parameters so that they can be given to jail -c. Leaves out those that can only be read, \
+                  those without a value, and the members of a mode that is not new. A list that does not split \
+                  at commas is printed as one argument an item.",
+            ..Flag::BASE
+        },
+        Flag {
+            short: "v",
+            help: "several lines a jail",
+            doc: "Prints also the name, the state (ACTIVE or DYING) and all addresses, on several lines. There are \
+                  no CPU sets, and - stands for their number.",
+            ..Flag::BASE
+        },
+        Flag {
+            long: "libxo",
+            value: Some("FORMAT"),
+            takes: Word::OneOf(&["text", "json", "json,pretty"]),
+            help: "print as JSON",
+            doc: "Prints as libxo(3) does: text, json, or json,pretty.",
+            ..Flag::BASE
+        },
+    ],
+    words: &[Word::Param],
+    mixed: false,
+    exit: "0, or 1 if the jail of -j does not exist or a value could not be read.",
+    examples: &[
+        ("jls -j web jid host.hostname", "Two parameters of one jail."),
+        ("jls -s -j web", "What it takes to create the jail anew."),
+        ("jls --libxo=json -n", "All parameters of all jails, as JSON."),
+    ],
+    run,
+};
+
+fn run(call: &mut Call<'_>) -> Result<ExitCode> {
+    let words = call.texts()?;
+    let manner = Manner::of(call.flags.iter().map(|(flag, _)| flag.key()), !words.is_empty());
+    let json = call.value("libxo").map(Json::parse).transpose()?.flatten();
+    let dying = call.has("a") || call.has("d");
+    let store = look(&call.root, call.registry)?;
+    let Some(word) = call.value("j").map(str::to_owned) else {
+        if call.has("c") {
+            return Err(Error::usage("-c needs -j JAIL"));
+        }
+        let columns = values::columns(call.registry, &words, &manner)?;
+        let records = store.as_ref().map_or(Ok(Vec::new()), |jails| jails.list(dying))?;
+        return list(call, store.as_ref(), &records, &columns, &manner, json);
+    };
+    let found = store.as_ref().map(|jails| find(jails, &word, dying)).transpose();
+    if call.has("c") {
+        return Ok(match found {
+            Ok(Some(_)) => ExitCode::SUCCESS,
+            Ok(None) => ExitCode::FAILURE,
+            Err(e) if e.kind() == ErrorKind::NotFound => ExitCode::FAILURE,
+            Err(e) => return Err(e),
+        });
+    }
+    let columns = values::columns(call.registry, &words, &manner)?;
+    match found? {
+        Some(record) => list(call, store.as_ref(), &[record], &columns, &manner, json),
+        None => Err(Error::new(ErrorKind::NotFound, format!("jail \"{word}\" not found"))),
+    }
+}
+
+/// The record of a jail; that of a dying one only if dying jails are to be seen.
+fn find(jails: &Jails<'_>, word: &str, dying: bool) -> Result<Record> {
+    match jails.read(word) {
+        Err(e) if dying && e.kind() == ErrorKind::NotFound => {
+            let found = jails.find(word)?;
+            if found.state == State::Dying { Ok(found) } else { Err(e) }
+        }
+        other => other,
+    }
+}
+
+fn list(
+    call: &mut Call<'_>,
+    jails: Option<&Jails<'_>>,
+    records: &[Record],
+    columns: &[Column],
+    manner: &Manner,
+    json: Option<Json>,
+) -> Result<ExitCode> {
+    let out = &mut call.out;
+    let mut failed = false;
+    let mut objects = Vec::new();
+    if json.is_none() {
+        header(out, columns, manner);
+    }
+    let names = jails.map_or(Ok(Vec::new()), |jails| jails.premises.store.names())?;
+    for record in records {
+        let Some(jails) = jails else { continue };
+        let values = Values::read(jails, record, columns, &names, &mut failed);
+        match (json, columns.is_empty()) {
+            (None, false) => out.line(print::named(&values, columns, manner)),
+            (None, true) => out.text(print::standard(&values, manner)),
+            (Some(_), false) => objects.push(print::named_json(&values, columns)),
+            (Some(_), true) => objects.push(print::standard_json(&values, manner)),
+        }
+    }
+    if let Some(json) = json {
+        out.line(json.document(objects));
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn header(out: &mut Output, columns: &[Column], manner: &Manner) {
+    if columns.is_empty() {
+        out.line(print::heading(manner));
+    } else if manner.header {
+        let names: Vec<_> = columns.iter().map(|c| c.name).collect();
+        out.line(names.join(" "));
+    }
+}

@@ -1,0 +1,172 @@
+//! What is read of a jail: parameters, live where the kernel has them.
+
+use std::collections::BTreeSet;
+
+use ::jail::{
+    Jails,
+    record::{Record, State},
+};
+use kernel::act::Act;
+use vimage::{ErrorKind, Kind, Mode, Param, Registry, Result, Settings, Value, When};
+
+use super::print::Manner;
+use crate::output::complain;
+
+/// A parameter to be printed.
+#[derive(Clone, Debug)]
+pub(super) struct Column {
+    /// Its name.
+    pub name: &'static str,
+    /// Its declaration.
+    pub param: &'static Param,
+    /// The modes that it is a member of.
+    modes: Vec<&'static str>,
+}
+
+impl Column {
+    fn new(registry: &Registry<Act>, param: &'static Param) -> Self {
+        let stems = param.name.match_indices('.').map(|(at, _)| &param.name[..at]);
+        let is_mode = |stem: &&str| registry.param(stem).is_some_and(|p| matches!(p.kind, Kind::Mode(_)));
+        Self { name: param.name, param, modes: stems.filter(is_mode).collect() }
+    }
+}
+
+/// The values of a jail.
+#[derive(Debug)]
+pub(super) struct Values {
+    /// All of them, those that are computed included.
+    pub settings: Settings,
+    /// Its number.
+    pub jid: u32,
+    /// Its name.
+    pub name: String,
+    /// Whether it is dying.
+    pub dying: bool,
+}
+
+/// The host's name of a jail, for the usual columns.
+const HOSTNAME: &str = "host.hostname";
+/// The interfaces whose addresses are shown.
+const LINKS: &str = "vnet.link";
+/// What cannot be given again: on the command line it takes all that follows.
+const COMMAND: &str = "command";
+
+/// The parameters to be printed; none: the usual columns.
+///
+/// # Errors
+/// `unknown parameter: x`.
+pub(super) fn columns(registry: &Registry<Act>, words: &[String], manner: &Manner) -> Result<Vec<Column>> {
+    if words.is_empty() && !manner.header && !manner.names {
+        return Ok(Vec::new());
+    }
+    let all = || {
+        let mut all: Vec<_> = registry.params().map(|(param, _)| Column::new(registry, param)).collect();
+        all.retain(|c| c.name != COMMAND);
+        all.sort_by_key(|c| (c.name.contains('.'), c.name));
+        all
+    };
+    if words.is_empty() {
+        return Ok(all());
+    }
+    let mut columns: Vec<Column> = Vec::new();
+    for word in words {
+        let more = match (word.as_str(), registry.param(word)) {
+            ("all", None) => all(),
+            (_, Some(param)) => vec![Column::new(registry, param)],
+            // It has the nearest name as a hint; a negated one is no column.
+            (_, None) => {
+                registry.lookup(word)?;
+                return Err(vimage::Error::usage(format!("unknown parameter: {word}")));
+            }
+        };
+        for column in more {
+            if !columns.iter().any(|c| c.name == column.name) {
+                columns.push(column);
+            }
+        }
+    }
+    Ok(columns)
+}
+
+impl Values {
+    /// Reads what the columns need. What cannot be read is as it was set, and is complained about, unless
+    /// the caller just lacks the right.
+    pub(super) fn read(
+        jails: &Jails<'_>,
+        record: &Record,
+        columns: &[Column],
+        names: &[(String, u32)],
+        failed: &mut bool,
+    ) -> Self {
+        let mut settings = record.settings.clone();
+        let wanted: BTreeSet<&str> = match columns {
+            [] => BTreeSet::from([HOSTNAME]),
+            columns => columns.iter().map(|c| c.name).collect(),
+        };
+        if record.state == State::Alive {
+            let owners: BTreeSet<&str> =
+                jails.registry.params().filter(|(p, _)| wanted.contains(p.name)).map(|(_, s)| s).collect();
+            let live = jails.with_instance(record, |of| {
+                let mut live = Settings::default();
+                for owner in owners.iter().filter_map(|name| jails.registry.subsystem(name)) {
+                    match owner.inspect(of) {
+                        Ok(found) => live.merge(&found),
+                        Err(e) if e.kind() == ErrorKind::Denied => {}
+                        // One that went away while it was looked at is not worth a word.
+                        Err(_) if !jails.is_alive(record) => {}
+                        Err(e) => {
+                            *failed = true;
+                            complain("jls", &e.doing(owner.name()).doing(&record.name));
+                        }
+                    }
+                }
+                Ok(live)
+            });
+            if let Ok(live) = live {
+                settings.merge(&live);
+            }
+        }
+        let dying = record.state == State::Dying;
+        let number = |n: usize| Value::Int(i64::try_from(n).unwrap_or(i64::MAX));
+        let below = format!("{}.", record.name);
+        let parent = record.parent().and_then(|p| names.iter().find(|(name, _)| name == p));
+        settings.set("jid", Value::Int(i64::from(record.jid)));
+        settings.set("name", Value::Text(record.name.clone()));
+        settings.set("parent", Value::Int(parent.map_or(0, |(_, jid)| i64::from(*jid))));
+        settings.set("dying", Value::Bool(dying));
+        if columns.iter().any(|c| c.name == "children.cur") {
+            let children = names.iter().filter(|(name, _)| name.starts_with(&below)).count();
+            settings.set("children.cur", number(children));
+        }
+        Self { settings, jid: record.jid, name: record.name.clone(), dying }
+    }
+
+    /// A text, or nothing.
+    pub(super) fn text(&self, name: &str) -> &str {
+        self.settings.text(name).unwrap_or_default()
+    }
+
+    /// The host name.
+    pub(super) fn hostname(&self) -> &str {
+        self.text(HOSTNAME)
+    }
+
+    /// The addresses of the jail's links, without the lengths of their networks.
+    pub(super) fn addresses(&self) -> Vec<&str> {
+        let links = self.settings.list(LINKS).iter();
+        links
+            .flat_map(|link| {
+                let tokens = link.split_whitespace().skip(2).take_while(|token| token.contains('/'));
+                tokens.filter_map(|token| token.split('/').next())
+            })
+            .collect()
+    }
+
+    /// Whether a parameter can be given to jail(8) with this value: not one that can only be read, has none,
+    /// or belongs to a mode that is not new.
+    pub(super) fn can_be_given(&self, column: &Column) -> bool {
+        column.param.when != When::Read
+            && self.settings.get(column.name).is_some()
+            && column.modes.iter().all(|mode| self.settings.mode(mode) == Mode::New)
+    }
+}

@@ -1,0 +1,70 @@
+//! Standard output and error output.
+
+use std::{
+    fmt,
+    io::{self, Write as _},
+};
+
+use vimage::{Context as _, Error, Result};
+
+/// Standard output, buffered. A reader that has gone away is no error: what it did not want is not written.
+/// The tool goes on, since what it is doing may be half done.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    buffer: Vec<u8>,
+    closed: bool,
+    error: Option<io::Error>,
+}
+
+/// When the buffer is written.
+const FULL: usize = 32 << 10;
+
+impl Output {
+    /// Adds a line.
+    pub(crate) fn line(&mut self, line: impl fmt::Display) {
+        self.text(format_args!("{line}\n"));
+    }
+
+    /// Adds text as it is.
+    pub(crate) fn text(&mut self, text: impl fmt::Display) {
+        // Writing to memory does not fail.
+        let _cannot_fail = write!(self.buffer, "{text}");
+        if self.buffer.len() >= FULL {
+            self.flush();
+        }
+    }
+
+    /// Writes what is buffered: before anybody else writes to the same place.
+    pub(crate) fn flush(&mut self) {
+        let mut out = io::stdout().lock();
+        if !self.closed && self.error.is_none() {
+            match out.write_all(&self.buffer).and_then(|()| out.flush()) {
+                Err(e) if e.kind() == io::ErrorKind::BrokenPipe => self.closed = true,
+                other => self.error = other.err(),
+            }
+        }
+        self.buffer.clear();
+    }
+
+    /// Writes what is left.
+    ///
+    /// # Errors
+    /// It could not be written, or something before it.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        self.flush();
+        self.error.take().map_or(Ok(()), |e| Err(e).doing("cannot write to standard output"))
+    }
+}
+
+/// Prints an error as every tool does: one line, and the hint on a line of its own.
+pub(crate) fn complain(tool: &str, error: &Error) {
+    warn(format_args!("{tool}: {error}"));
+    if let Some(hint) = error.advice() {
+        warn(format_args!("hint: {hint}"));
+    }
+}
+
+/// Writes a line to error output. Where that is closed nobody can be told.
+pub(crate) fn warn(line: impl fmt::Display) {
+    let _nobody_listens = writeln!(io::stderr(), "{line}");
+}

@@ -1,0 +1,264 @@
+//! Creating a jail, and running its first commands.
+//!
+//! The jail is locked while it is made, and not while its commands run: meanwhile it can be entered, changed and
+//! removed as any other. The record names the process that makes it, so that it is not swept between two commands
+//! and not mistaken for a later jail of its number.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use vimage::{Context as _, Error, ErrorKind, Fds, Given, Owner, Result, Settings, Value};
+
+use crate::{
+    Created, Jails,
+    birth::{self, Born},
+    cgroup, core, entry,
+    jails::DRAINED,
+    privilege,
+    process::{self, Command, Running},
+    record::{ProcessId, State, parent_of},
+    store::{Locked, Wait},
+};
+
+/// How long the init of a jail may take to leave when it is alone.
+const ALONE: Duration = Duration::from_millis(50);
+
+/// How a new jail comes to its commands.
+struct Plan {
+    commands: Vec<Command>,
+    /// Whether it persists.
+    persist: bool,
+    /// Whether it is born together with its one command. Of several, each finds the jail persisting.
+    joint: bool,
+    /// Who makes it, if there are commands to wait for.
+    maker: Option<ProcessId>,
+}
+
+impl Plan {
+    fn of(settings: &Settings) -> Result<Self> {
+        let commands = commands(settings)?;
+        let persist = settings.bool("persist");
+        let joint = !persist && commands.len() == 1 && birth::can_join(settings.is_new("proc"));
+        let maker = if commands.is_empty() { None } else { process::myself() };
+        Ok(Self { commands, persist, joint, maker })
+    }
+
+    /// Whether the jail is held although it does not persist.
+    fn holds(&self) -> bool {
+        !self.joint && !self.persist
+    }
+}
+
+impl Jails<'_> {
+    /// Creates a jail, and starts its commands if it has any. `announce` is called as soon as the jail
+    /// exists. Waits for the commands, one after another; if one fails the jail is removed again.
+    ///
+    /// # Errors
+    /// See jail(8). Nothing is left of the jail.
+    pub fn create(&self, given: &Given, announce: &mut dyn FnMut(&Created)) -> Result<Created> {
+        privilege::check()?;
+        let wanted = given.settings.text("name").filter(|name| !name.is_empty()).map(str::to_owned);
+        let jid = given.settings.int("jid").map(u32::try_from).transpose().doing("jid")?;
+        if let Some(name) = &wanted {
+            core::check_name(name, jid.map(i64::from))?;
+        }
+        let name = wanted.clone().or_else(|| jid.map(|j| j.to_string())).unwrap_or_default();
+        // Locked against removal for as long as the child is made.
+        let above = parent_of(&name).map(|p| self.lock_alive(p)).transpose()?;
+        let ancestors = above.as_ref().map(|p| self.lineage(&p.record)).transpose()?;
+        self.with_lineage(ancestors.as_deref().unwrap_or_default(), |parent| {
+            if let Some(parent) = parent {
+                self.room_below(parent)?;
+            }
+            // Checked before anything is made, under the name it will have or a stand-in for its number.
+            let stand_in = if name.is_empty() { "new" } else { &name };
+            let ask = self.driver().ask(stand_in, jid.unwrap_or(0), given, parent, None)?;
+            let mut settings = ask.settings;
+            let plan = Plan::of(&settings)?;
+            let mut free = |jid| self.give_up(jid);
+            let mut locked = self.premises.store.allocate(wanted.as_deref(), jid, &mut free)?;
+            let created = Created { jid: locked.record.jid, name: locked.record.name.clone() };
+            settings.set("name", Value::Text(created.name.clone()));
+            settings.set("jid", Value::Int(i64::from(created.jid)));
+            let mut journal = locked.journal()?;
+            locked.record.settings = settings.clone();
+            locked.record.maker = plan.maker;
+            if let Err(error) = locked.save(&mut journal) {
+                let _nothing_made = locked.forget(&self.premises.store);
+                return Err(error);
+            }
+            let owner = Owner {
+                name: created.name.clone(),
+                jid: created.jid,
+                settings,
+                parent,
+                journal,
+                fds: Fds::default(),
+            };
+            // A command that is born with the jail may print at once.
+            let mut ready = || {
+                if plan.joint {
+                    announce(&created)
+                }
+            };
+            let born = self.make(locked, owner, &plan, &mut ready)?;
+            drop(above);
+            if !plan.joint {
+                announce(&created);
+            }
+            self.run(&created, &plan, born)?;
+            Ok(created)
+        })
+    }
+
+    /// Makes the jail; with its command, if it is born together with one.
+    fn make(
+        &self,
+        mut locked: Locked,
+        mut owner: Owner<'_>,
+        plan: &Plan,
+        ready: &mut dyn FnMut(),
+    ) -> Result<Born> {
+        if plan.holds() {
+            owner.settings.set("persist", Value::Bool(true));
+        }
+        let done = (|| {
+            let run = if plan.joint { plan.commands.first() } else { None };
+            let born = birth::bear(&self.driver(), &mut owner, run, ready)?;
+            locked.record.state = State::Alive;
+            locked.record.init = born.init;
+            self.recorder.timed(&owner.name, "record", "save", || locked.save(&mut owner.journal))?;
+            if plan.persist {
+                self.premises.store.set_pending(owner.jid, false)?;
+            }
+            Ok(born)
+        })();
+        owner.fds.clear();
+        done.map_err(|error: Error| {
+            let error = if plan.commands.is_empty() { error.doing(&owner.name) } else { error };
+            self.undo(locked, owner, error)
+        })
+    }
+
+    /// Runs the commands; then the jail stays if it persists or has processes.
+    fn run(&self, created: &Created, plan: &Plan, born: Born) -> Result<()> {
+        if plan.commands.is_empty() {
+            return Ok(());
+        }
+        let mut running = born.running;
+        let done = plan.commands.iter().try_for_each(|command| {
+            let running = match running.take() {
+                Some(running) => running,
+                None => self.next(created, plan, command)?,
+            };
+            succeed(&running, command)
+        });
+        process::collect();
+        let Some(mut locked) = self.lock_own(created, plan)? else { return done };
+        let lineage = self.lineage(&locked.record)?;
+        self.with_lineage(&lineage[1..], |parent| {
+            let mut owner = self.owner(&locked, parent)?;
+            if let Err(error) = done {
+                return Err(self.undo(locked, owner, error));
+            }
+            locked.record.maker = None;
+            let persist = locked.record.settings.bool("persist");
+            if plan.holds() && !persist {
+                // The hold was for the time of the commands.
+                let new = owner.settings.clone();
+                owner.settings.set("persist", Value::Bool(true));
+                self.driver().update(&mut owner, &new, &mut |of, acts| entry::inside(of, acts))?;
+            }
+            locked.save(&mut owner.journal)?;
+            if persist || self.stays(&owner, locked.record.init.as_ref()) {
+                return Ok(());
+            }
+            let errors = self.unmake(vec![(locked, owner)], Instant::now() + DRAINED);
+            errors.into_iter().next().map_or(Ok(()), Err)
+        })
+    }
+
+    /// Starts one more command.
+    fn next(&self, created: &Created, plan: &Plan, command: &Command) -> Result<Running> {
+        let gone = || Error::new(ErrorKind::NotFound, format!("jail \"{}\" was removed", created.name));
+        let mut locked = self.lock_own(created, plan)?.ok_or_else(gone)?;
+        let lineage = self.lineage(&locked.record)?;
+        self.with_lineage(&lineage[1..], |parent| {
+            let mut owner = self.owner(&locked, parent)?;
+            self.start(&mut locked, &mut owner, command)
+        })
+    }
+
+    /// Locks the jail that we made; `None` if another removed it.
+    fn lock_own(&self, created: &Created, plan: &Plan) -> Result<Option<Locked>> {
+        let Some(mut locked) = self.premises.store.lock(created.jid, Wait::Yes)? else { return Ok(None) };
+        locked.record.pieces = locked.journal()?.pieces().to_vec();
+        let ours = locked.record.state == State::Alive && locked.record.maker == plan.maker;
+        Ok(ours.then_some(locked))
+    }
+
+    /// Whether the jail has processes, and not only an init that is about to leave.
+    fn stays(&self, owner: &Owner<'_>, init: Option<&ProcessId>) -> bool {
+        let dir: Option<PathBuf> = owner.instance(&self.premises).anchor("cgroup").map(|a| a.object().into());
+        let Some(dir) = dir else { return false };
+        if init.is_some_and(|init| cgroup::all_pids(&dir) == [init.pid]) {
+            // Nobody enters: the jail is locked. So it need not find out by itself.
+            let _looked_at_below =
+                cgroup::kill(&dir).and_then(|()| cgroup::wait_empty(&dir, Instant::now() + ALONE));
+        }
+        cgroup::populated(&dir)
+    }
+
+    /// Takes down what could not be made; returns the reason.
+    fn undo(&self, locked: Locked, owner: Owner<'_>, error: Error) -> Error {
+        let left = self.unmake(vec![(locked, owner)], Instant::now() + DRAINED);
+        match left.first() {
+            Some(left) => error.hint(format!("not all could be undone: {left}")),
+            None => error,
+        }
+    }
+
+    pub(crate) fn start(
+        &self,
+        locked: &mut Locked,
+        owner: &mut Owner<'_>,
+        command: &Command,
+    ) -> Result<Running> {
+        let instance = owner.instance(&self.premises);
+        let init = locked.record.init;
+        let (running, init) =
+            entry::enter(&self.driver(), &self.premises, &instance, init.as_ref(), command)?;
+        if init.is_some() {
+            locked.record.init = init;
+            locked.save(&mut owner.journal)?;
+        }
+        Ok(running)
+    }
+}
+
+/// The commands of a new jail, in order.
+fn commands(settings: &Settings) -> Result<Vec<Command>> {
+    let mut commands: Vec<_> =
+        settings.list("exec.start").iter().map(|line| Command::new(process::words(line))).collect();
+    let command = settings.list("command");
+    if !command.is_empty() {
+        commands.push(Command::new(command.iter().map(Into::into).collect()));
+    }
+    if commands.iter().any(|c| c.argv.is_empty()) {
+        return Err(Error::usage("exec.start: an empty command"));
+    }
+    Ok(commands)
+}
+
+/// Waits for a command; one that fails is an error in jail(8)'s words.
+fn succeed(running: &Running, command: &Command) -> Result<()> {
+    let status = running.wait()?;
+    let name = command.argv.iter().map(|a| a.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    match (status & 0x7f, status >> 8) {
+        (0, 0) => Ok(()),
+        (0, _) => Err(Error::new(ErrorKind::Failed, format!("{name}: failed"))),
+        (signal, _) => Err(Error::new(ErrorKind::Failed, format!("{name}: exited on signal {signal}"))),
+    }
+}

@@ -1,0 +1,53 @@
+//! What of the kernel's privileges we lack.
+//!
+//! Capabilities count, not the user id: root may have few, and the root of a user namespace has all there.
+
+use kernel::capability::{self as cap, CapSet};
+use vimage::{Error, ErrorKind, Result};
+
+/// Without these nothing of a jail can be made, entered or taken down: mounts and namespaces, maps of ids, and
+/// processes that do not let themselves be looked at.
+const NEEDED: CapSet = CapSet::of(&[cap::SYS_ADMIN, cap::SETUID, cap::SETGID, cap::SYS_PTRACE]);
+
+/// Refuses what cannot succeed before anything is touched.
+///
+/// # Errors
+/// Capabilities are missing; the hint names them.
+pub(crate) fn check() -> Result<()> {
+    match missing() {
+        CapSet::EMPTY => Ok(()),
+        missing => Err(Error::new(ErrorKind::Denied, "Operation not permitted").hint(advice(missing))),
+    }
+}
+
+/// An error with the advice that explains it, if capabilities may be why.
+pub(crate) fn explain(error: Error) -> Error {
+    match missing() {
+        missing if error.kind() == ErrorKind::Denied && missing != CapSet::EMPTY => {
+            error.hint(advice(missing))
+        }
+        _ => error,
+    }
+}
+
+fn missing() -> CapSet {
+    // An old kernel's refusal says nothing about what it would refuse later.
+    let Ok(own) = rustix::thread::capabilities(None) else { return CapSet::EMPTY };
+    CapSet(NEEDED.0 & !own.effective.bits())
+}
+
+fn advice(missing: CapSet) -> String {
+    let names: Vec<_> = missing.iter().filter_map(cap::name).map(|name| format!("CAP_{name}")).collect();
+    format!("this needs {}, which root has", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_advice_names_what_is_missing() {
+        let missing = CapSet::of(&[cap::SYS_ADMIN, cap::SETUID]);
+        assert_eq!(advice(missing), "this needs CAP_SETUID, CAP_SYS_ADMIN, which root has");
+    }
+}

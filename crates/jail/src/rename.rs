@@ -1,0 +1,110 @@
+//! Renaming a jail, and with it all that are in it.
+//!
+//! The record says the other name from before the first link is made until the last old one is gone, so that
+//! whoever sweeps can finish what a killed command began: before the record has the new name there is nothing
+//! but links to take away, afterwards there is nothing but records to follow.
+
+use vimage::{Error, Result, Value};
+
+use crate::{
+    Jails, core,
+    record::parent_of,
+    store::{Locked, Wait},
+};
+
+impl Jails<'_> {
+    /// The full name that a jail is to have, from the words of `name=`: what has no dot stays in its parent.
+    pub(crate) fn new_name(locked: &Locked, wanted: &str) -> Result<String> {
+        let (old, jid) = (&locked.record.name, locked.record.jid);
+        let name = match (wanted.contains('.'), parent_of(old)) {
+            _ if wanted.is_empty() => jid.to_string(),
+            (true, parent) if parent_of(wanted) != parent => {
+                return Err(Error::usage("cannot change jail's parent"));
+            }
+            (false, Some(parent)) => format!("{parent}.{wanted}"),
+            _ => wanted.to_owned(),
+        };
+        core::check_name(&name, Some(i64::from(jid)))?;
+        Ok(name)
+    }
+
+    /// Renames a locked jail.
+    ///
+    /// # Errors
+    /// `jail "x" already exists`; the file system refuses. All names are as before.
+    pub(crate) fn rename(&self, locked: &mut Locked, new: &str) -> Result<()> {
+        let store = &self.premises.store;
+        let old = locked.record.name.clone();
+        if new == old {
+            return Ok(());
+        }
+        let family = self.family(&old, locked.record.jid)?;
+        // In the order in which everybody locks.
+        let mut _held = Vec::new();
+        for (suffix, jid) in &family {
+            if !suffix.is_empty() {
+                _held.extend(store.lock(*jid, Wait::Yes)?);
+            }
+        }
+        store.set_pending(locked.record.jid, true)?;
+        locked.record.other_name = Some(new.to_owned());
+        self.save(locked)?;
+        let claimed = family.iter().try_for_each(|(suffix, jid)| {
+            store.claim(&format!("{new}{suffix}"), *jid, &mut |dead| self.give_up(dead))
+        });
+        let done = claimed.and_then(|()| {
+            set_name(locked, new);
+            locked.record.other_name = Some(old.clone());
+            self.save(locked)
+        });
+        if let Err(error) = done {
+            set_name(locked, &old);
+            locked.record.other_name = Some(new.to_owned());
+            self.follow(locked)?;
+            return Err(error);
+        }
+        self.follow(locked)
+    }
+
+    /// Ends a renaming, whichever way: all that are in the jail get names below its own, and nothing is left
+    /// of the other name. The caller has locked the family, or nobody else can: see [`Jails::rename`].
+    pub(crate) fn follow(&self, locked: &mut Locked) -> Result<()> {
+        let store = &self.premises.store;
+        let Some(other) = locked.record.other_name.clone() else { return Ok(()) };
+        let (name, own) = (locked.record.name.clone(), locked.record.jid);
+        for (suffix, jid) in self.family(&name, own)? {
+            let (right, wrong) = (format!("{name}{suffix}"), format!("{other}{suffix}"));
+            if jid != own
+                && let Some(record) = store.read(jid)?.filter(|record| record.name != right)
+                && record.name == wrong
+            {
+                store.rename_record(jid, &right)?;
+            }
+            store.unname(&wrong, jid)?;
+        }
+        locked.record.other_name = None;
+        self.save(locked)?;
+        store.set_pending(own, !locked.record.settings.bool("persist"))
+    }
+
+    /// The jail of a name and those in it: what of each name comes after the jail's, and its number.
+    fn family(&self, name: &str, jid: u32) -> Result<Vec<(String, u32)>> {
+        let names = self.premises.store.names()?.into_iter();
+        let below = names.filter_map(|(other, jid)| {
+            let suffix = other.strip_prefix(name).filter(|suffix| suffix.starts_with('.'))?;
+            Some((suffix.to_owned(), jid))
+        });
+        Ok(std::iter::once((String::new(), jid)).chain(below).collect())
+    }
+
+    fn save(&self, locked: &mut Locked) -> Result<()> {
+        let mut journal = locked.journal()?;
+        locked.save(&mut journal)
+    }
+}
+
+/// Sets a record's name, and the value that says the same.
+pub(crate) fn set_name(locked: &mut Locked, name: &str) {
+    name.clone_into(&mut locked.record.name);
+    locked.record.settings.set("name", Value::Text(name.to_owned()));
+}
