@@ -169,7 +169,7 @@ fn the_words_for_aarch64_do_what_they_should() {
     let (eintr, esrch, more, always) = (0xb100_101f, 0xb100_0c1f, 0xf100_001f, 0);
     assert_eq!(
         jumps,
-        [(more, read), (eintr, read), (more, wait), (eintr, wait), (esrch, leave), (always, wait)]
+        [(eintr, read), (more, read), (more, wait), (eintr, wait), (esrch, leave), (always, wait)]
     );
     assert_eq!(calls[0], (63, [0, 0x57ac, 1, 0]), "read");
     assert_eq!(calls[1].0, 436, "close_range");
