@@ -11,6 +11,7 @@ use crate::{
     flags::{Call, Flag, Tool, Word},
     misused, open,
     output::{Output, complain, warn},
+    sealed,
 };
 
 const NO_FILE: &str = "there are no configuration files here";
@@ -184,6 +185,7 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
             )));
         }
         "cr" | "mr" | "cmr" => {
+            let letters = if letters == "cr" { "rc" } else { &letters };
             return Err(Error::unsupported(format!(
                 "-{letters}: a restart needs a configuration, and {NO_FILE}"
             ))
@@ -197,6 +199,9 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
         quiet: call.has("q") || call.has("i"),
         verbose: call.has("v") && !call.has("q"),
     };
+    if matches!(operation, Operation::Create | Operation::CreateOrModify) {
+        sealed::seal(&given(call.registry, &words)?.settings)?;
+    }
     let jails = open(call)?;
     // What earlier commands could not finish; what still will not go is shown by jls -d.
     jails.sweep()?;
@@ -204,7 +209,8 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
         Operation::Remove | Operation::RemoveAnyhow => remove(&jails, &words, manner, &mut call.out),
         _ => make(&jails, operation, &words, manner, &mut call.out),
     };
-    close(call.tool, &jails, done)
+    close(call.tool, &jails, &done);
+    done
 }
 
 /// Refuses the forms that only a configuration gives a meaning to.
@@ -274,10 +280,12 @@ fn make(
     let given = given(jails.registry, words)?;
     let named = ["jid", "name"].into_iter().find_map(|key| given.settings.get(key)).map(Value::text);
     let there = named.as_deref().map(|name| jails.read(name).is_ok());
+    // A number that is given as a name is no name of the jail that has it.
+    let taken = |name: &str| jails.read(name).is_ok_and(|record| record.name == name);
+    if let Some(name) = given.settings.text("name").filter(|n| operation == Operation::Create && taken(n)) {
+        return Err(Error::new(ErrorKind::Exists, format!("\"{name}\" already exists")));
+    }
     match (operation, named, there) {
-        (Operation::Create, Some(name), Some(true)) => {
-            Err(Error::new(ErrorKind::Exists, format!("\"{name}\" already exists")))
-        }
         (Operation::Modify, Some(name), Some(false)) => {
             Err(Error::new(ErrorKind::NotFound, format!("\"{name}\" not found")))
         }

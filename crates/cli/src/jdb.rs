@@ -184,7 +184,7 @@ fn audit(call: &mut Call<'_>, jail: Option<&str>) -> Result<ExitCode> {
             }));
         }
     }
-    close(call.tool, &jails, Ok(()))?;
+    close(call.tool, &jails, &Ok(()));
     if call.has("json") {
         call.out.line(format_args!("{:#}", serde_json::Value::from(json)));
     } else {
@@ -217,7 +217,7 @@ fn repair(call: &mut Call<'_>) -> Result<ExitCode> {
         call.out.line(format_args!("left: {finding}"));
     }
     errors.iter().for_each(|error| complain(call.tool.name, error));
-    close(call.tool, &jails, Ok(()))?;
+    close(call.tool, &jails, &Ok(()));
     let clean = errors.is_empty() && after.is_empty();
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

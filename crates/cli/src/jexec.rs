@@ -12,7 +12,7 @@ use vimage::{Context as _, Error, ErrorKind, Result};
 use crate::{
     close,
     flags::{Call, Flag, Tool, Word},
-    misused, open as open_store, relay,
+    misused, open as open_store, relay, sealed,
     users::{self, User, Who},
 };
 
@@ -101,6 +101,9 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     let clean = call.has("l");
     let ours = relay::terminals();
     let jails = open_store(call)?;
+    if let Ok(record) = jails.read(&jail) {
+        sealed::seal(&record.settings)?;
+    }
     let signals = relay::catch()?;
     let mut master = None;
     let started = jails.enter_with(&jail, |place| {
@@ -122,7 +125,8 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
         command.session = has_terminal();
         Ok(command)
     });
-    let running = close(call.tool, &jails, started)?;
+    close(call.tool, &jails, &started);
+    let running = started?;
     let status = relay::relay(&running, &signals, master, ours)?;
     Ok(ExitCode::from(relay::exit_code(status)))
 }

@@ -12,6 +12,7 @@ mod jexec;
 mod jls;
 mod output;
 mod relay;
+mod sealed;
 mod show;
 mod trace;
 mod users;
@@ -117,13 +118,10 @@ fn look<'r>(root: &Path, registry: &'r Registry<Act>) -> Result<Option<Jails<'r>
     if root.join("jails").is_dir() { Jails::open(root, registry).map(Some) } else { Ok(None) }
 }
 
-/// Writes down what a command did. That it could not be written down is no reason to say that it was not done;
-/// nor is it worth a word beside the reason why it was not.
-fn close<T>(tool: &Tool, jails: &Jails<'_>, done: Result<T>) -> Result<T> {
-    if let Err(error) = jails.close()
-        && done.is_ok()
-    {
+/// Writes down what a command did. That it could not be written down is no reason to say that it was not done,
+/// and where it was not done, that is what is to be said.
+fn close<T>(tool: &Tool, jails: &Jails<'_>, done: &Result<T>) {
+    if let (Err(error), Ok(_)) = (jails.close(), done) {
         complain(tool.name, &error);
     }
-    done
 }

@@ -12,7 +12,10 @@ use rustix::{
     io::{Errno, read, write},
     process::Signal,
     stdio::{stderr, stdin, stdout},
-    termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize},
+    termios::{
+        OptionalActions, OutputModes, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
+    },
+    time::Timespec,
 };
 use vimage::{Context as _, Result};
 
@@ -66,9 +69,14 @@ pub(crate) fn catch() -> Result<Signals> {
 
 /// Gives a jail's terminal the size and modes of the user's.
 pub(crate) fn imitate(master: &OwnedFd, ours: [bool; 3]) {
+    let keyboard = ours[0];
     let ours = watched(ours);
     // A terminal without them has its own.
-    if let Ok(modes) = tcgetattr(ours) {
+    if let Ok(mut modes) = tcgetattr(ours) {
+        if !keyboard {
+            // Ours is not made raw, and does to the output what is to be done.
+            modes.output_modes.remove(OutputModes::OPOST);
+        }
         let _default = tcsetattr(master, OptionalActions::Now, &modes);
     }
     resize(master, ours);
@@ -99,27 +107,28 @@ pub(crate) fn relay(
 ) -> Result<i32> {
     let screen = if ours[1] { stdout() } else { stderr() };
     let (keyboard, watched) = (stdin(), watched(ours));
-    let mut raw = (master.is_some() && ours[0]).then(|| Raw::enter(keyboard)).transpose()?;
+    let raw = (master.is_some() && ours[0]).then(|| Raw::enter(keyboard)).transpose()?;
     let mut master = master;
-    let mut typing = ours[0];
+    // A terminal that nobody has open says so at every look, and may be opened again.
+    let mut nobody = false;
     loop {
         let mut fds = vec![
             PollFd::from_borrowed_fd(running.pidfd(), PollFlags::IN),
             PollFd::new(signals, PollFlags::IN),
         ];
-        if let Some(master) = &master {
-            fds.push(PollFd::new(master, PollFlags::IN));
-            if typing {
-                fds.push(PollFd::from_borrowed_fd(keyboard, PollFlags::IN));
-            }
-        }
-        match poll(&mut fds, None) {
+        let typing = master.as_ref().filter(|_| ours[0]);
+        fds.extend(typing.map(|_| PollFd::from_borrowed_fd(keyboard, PollFlags::IN)));
+        fds.extend(master.as_ref().filter(|_| !nobody).map(|end| PollFd::new(end, PollFlags::IN)));
+        match poll(&mut fds, Some(&AGAIN).filter(|_| nobody)) {
             Err(Errno::INTR) => continue,
             other => other.doing("cannot wait for the command")?,
         };
-        let ready: Vec<_> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
+        let (ended, signalled) = (ready.next() == Some(true), ready.next() == Some(true));
+        let typed = typing.is_some() && ready.next() == Some(true);
+        let shown = ready.next() == Some(true);
         drop(fds);
-        if ready[1] {
+        if signalled {
             while let Some(signal) = signals.next().doing("cannot read a signal")? {
                 match &master {
                     Some(master) if signal == Signal::WINCH.as_raw() => resize(master, watched),
@@ -129,27 +138,27 @@ pub(crate) fn relay(
             }
         }
         if let Some(end) = &master {
-            // What was written before the end is still to be shown; a process that the command left behind
-            // may write for ever.
-            let there = if ready[0] { drain(end, screen) } else { !ready[2] || pump(end, screen) };
-            let typed = ready.get(3) == Some(&true);
-            if typed && !ready[0] && !pump(keyboard, end.as_fd()) {
+            if ended {
+                // What was written before the end is still to be shown; a process that the command left
+                // behind may write for ever.
+                drain(end, screen);
+            }
+            nobody = shown && !ended && !pump(end, screen);
+            if typed && !pump(keyboard, end.as_fd()) {
                 // The user's terminal has hung up, and so does the jail's.
                 master = None;
-            } else if !there {
-                // Nobody in the jail has it open. The user's is again one that can interrupt.
-                typing = false;
-                master = None;
-                raw = None;
             }
         }
-        if ready[0] {
+        if ended {
             break;
         }
     }
     drop(raw);
     running.wait()
 }
+
+/// How soon a terminal that nobody has open is looked at again.
+const AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// Copies what is there; false at the end of the file.
 fn pump(from: impl AsFd, to: impl AsFd) -> bool {
@@ -181,15 +190,13 @@ fn put(to: impl AsFd, mut bytes: &[u8]) -> bool {
 /// How much a terminal holds at most: what a command wrote before it ended.
 const HELD: usize = 64;
 
-fn drain(from: &OwnedFd, to: BorrowedFd<'_>) -> bool {
+fn drain(from: &OwnedFd, to: BorrowedFd<'_>) {
     for _ in 0..HELD {
         let mut fds = [PollFd::new(from, PollFlags::IN)];
-        let now = rustix::time::Timespec::default();
-        if !poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0) || !pump(from, to) {
-            return false;
+        if !poll(&mut fds, Some(&Timespec::default())).is_ok_and(|n| n > 0) || !pump(from, to) {
+            return;
         }
     }
-    true
 }
 
 /// The exit status that stands for a command's wait status, as shells have it: 128 and the signal's number.

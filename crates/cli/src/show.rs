@@ -154,6 +154,9 @@ pub(crate) fn part(jails: &Jails<'_>, record: &Record, name: &str) -> Result<Nod
     if let Some(error) = unread {
         node.put("unread", Node::leaf(error.to_string()));
     }
+    if let Node::Map(live) = jails.with_instance(record, |of| subsystem.show(of))? {
+        live.into_iter().for_each(|(name, child)| node.put(name, child));
+    }
     node.put("pieces", pieces(record.pieces.iter().filter(|p| p.subsystem == name)));
     Ok(node)
 }

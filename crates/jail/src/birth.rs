@@ -54,6 +54,7 @@ pub(crate) fn bear(
     run: Option<&Command>,
     ready: &mut dyn FnMut(),
 ) -> Result<Born> {
+    process::hide()?;
     let plan = driver.prepare(owner)?;
     let cgroup = entry::open_cgroup(&entry::cgroup_of(&owner.instance(driver.house))?)?;
     let mut acts = vec![Act::Step(Stage::Ids, Step::Wait(MAPPED))];
@@ -115,18 +116,14 @@ pub(crate) fn bear(
     if parent.is_some() {
         let _status = reap(pidfds.remove(0).as_fd());
     }
-    Ok(match (run, own_pids) {
-        (None, _) => {
-            let _status = reap(pidfds[0].as_fd());
-            Born::default()
-        }
-        (Some(_), true) => {
-            Born { running: pidfds.pop().map(|p| Running::new(p, Reaper::Init)), init: Some(first) }
-        }
-        (Some(_), false) => {
-            Born { running: pidfds.pop().map(|p| Running::new(p, Reaper::Us)), init: Some(first) }
-        }
-    })
+    let command = if run.is_some() { pidfds.pop() } else { None };
+    let Some(command) = command else {
+        let _status = reap(pidfds[0].as_fd());
+        return Ok(Born::default());
+    };
+    let reaper = if own_pids { Reaper::Init } else { Reaper::Us };
+    let running = Running::new(command, reaper).with_init(pidfds.pop());
+    Ok(Born { running: Some(running), init: Some(first) })
 }
 
 /// Whether a jail can be born together with its command: not where only a parent can tell how a process
@@ -168,14 +165,21 @@ pub(crate) fn null() -> Result<Rc<OwnedFd>> {
 
 /// The steps into the namespaces that a jail or its ancestors have of their own, and to be its root.
 pub(crate) fn join(of: &Instance<'_>) -> Result<Vec<Step>> {
-    let mut steps = Vec::new();
+    let (mut above, mut steps) = (Vec::new(), Vec::new());
+    let own_user = of.fd(Kind::User.name())?.is_some();
     for kind in [Kind::User, Kind::Net, Kind::Ipc, Kind::Uts, Kind::Cgroup] {
-        if let Some(ns) = of.nearest(kind.name())? {
-            steps.push(Step::Join(ns, kind.flag()));
-            if kind == Kind::User {
-                steps.push(Step::Ids { uid: 0, gid: 0, groups: Vec::new() });
-            }
+        let Some(ns) = of.nearest(kind.name())? else { continue };
+        // The root of a user namespace has no right to enter what is an ancestor's, so that comes first.
+        let ancestors = own_user && of.fd(kind.name())?.is_none();
+        if ancestors { &mut above } else { &mut steps }.push(Step::Join(ns, kind.flag()));
+        if kind == Kind::User {
+            steps.push(Step::Ids { uid: 0, gid: 0, groups: Vec::new() });
         }
     }
-    Ok(steps)
+    if let (false, Some(parent)) = (above.is_empty(), of.parent) {
+        let user = parent.nearest(Kind::User.name())?.map(|ns| Step::Join(ns, Kind::User.flag()));
+        above.splice(0..0, user);
+    }
+    above.extend(steps);
+    Ok(above)
 }

@@ -100,7 +100,7 @@ impl Jails<'_> {
             // A command that is born with the jail may print at once.
             let mut ready = || {
                 if plan.joint {
-                    announce(&created)
+                    announce(&created);
                 }
             };
             let born = self.make(locked, owner, &plan, &mut ready)?;

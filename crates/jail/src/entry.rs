@@ -48,9 +48,7 @@ pub(crate) fn enter(
     init: Option<&ProcessId>,
     command: &Command,
 ) -> Result<(Running, Option<ProcessId>)> {
-    // What runs in our memory inside the jail must not be looked at by the jail.
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
-        .doing("cannot hide from the jail")?;
+    process::hide()?;
     let dir = cgroup_of(of)?;
     let cgroup = open_cgroup(&dir)?;
     if let Some(inside) = occupant(of, &dir, init) {
@@ -180,7 +178,8 @@ fn first(
     let init = process::identify(pidfds[0].as_fd()).ok();
     let running = if together {
         let reaper = if own_pids { Reaper::Init } else { Reaper::Us };
-        pidfds.pop().map(|pidfd| Running::new(pidfd, reaper))
+        let command = pidfds.pop();
+        command.map(|pidfd| Running::new(pidfd, reaper).with_init(pidfds.pop()))
     } else {
         Some(join(driver, of, cgroup, &pidfds[0], command)?)
     };

@@ -308,7 +308,15 @@ impl<'r> Jails<'r> {
         let mut errors = Vec::new();
         for jid in self.premises.store.pending()? {
             match self.premises.store.read(jid) {
-                Ok(Some(record)) if record.other_name.is_none() && self.is_alive(&record) => continue,
+                Ok(Some(record)) if record.other_name.is_none() && self.is_alive(&record) => {
+                    // Looked at again under its lock: somebody may be removing it.
+                    let locked =
+                        self.premises.store.lock(jid, Wait::No)?.filter(|l| self.is_alive(&l.record));
+                    if locked.is_some_and(|l| l.record.settings.bool("persist")) {
+                        self.premises.store.set_pending(jid, false)?;
+                    }
+                    continue;
+                }
                 Ok(Some(record)) => {
                     if let Err(e) = self.can_kill(&record) {
                         errors.push(e);
@@ -489,12 +497,18 @@ impl<'r> Jails<'r> {
     }
 
     /// What is wrong: pieces that are recorded and do not exist, and what carries our mark and is in no
-    /// record. Sweeps first.
+    /// record. Sweeps first, and gives what is dying two seconds to go: the kernel takes its time, and a host's
+    /// init may take more to collect a jail's.
     ///
     /// # Errors
     /// The store or the kernel cannot be read.
     pub fn audit(&self) -> Result<Vec<Finding>> {
+        let patience = Instant::now() + Duration::from_secs(2);
         self.sweep()?;
+        while Instant::now() < patience && self.list(true)?.iter().any(|r| r.state == State::Dying) {
+            std::thread::sleep(Duration::from_millis(20));
+            self.sweep()?;
+        }
         let mut findings = Vec::new();
         let (records, pieces, unknown) = self.all_pieces()?;
         findings.extend(unknown.into_iter().map(|error| Finding::Unknown {

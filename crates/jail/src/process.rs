@@ -51,6 +51,8 @@ pub struct Command {
 pub struct Running {
     pidfd: OwnedFd,
     reaper: Reaper,
+    /// The jail's init, if it was started together with the command: it is our child.
+    init: Option<OwnedFd>,
 }
 
 /// Who collects a command.
@@ -89,6 +91,8 @@ impl Command {
         if let Some((uid, gid, groups)) = &self.user {
             steps.push(Step::Ids { uid: *uid, gid: *gid, groups: groups.clone() });
         }
+        // From here on the jail's own links are followed.
+        steps.push(Step::Close);
         steps.push(Step::Chdir(self.dir.as_deref().map_or_else(|| Ok(c"/".into()), text)?));
         steps.extend(self.home.as_deref().map(text).transpose()?.map(Step::Home));
         let argv = self.argv.iter().map(|a| text(a)).collect::<Result<Vec<_>>>()?;
@@ -121,7 +125,11 @@ impl Command {
 
 impl Running {
     pub(crate) fn new(pidfd: OwnedFd, reaper: Reaper) -> Self {
-        Self { pidfd, reaper }
+        Self { pidfd, reaper, init: None }
+    }
+
+    pub(crate) fn with_init(self, init: Option<OwnedFd>) -> Self {
+        Self { init, ..self }
     }
 
     /// The command's pidfd: it turns readable when the command ends.
@@ -135,6 +143,19 @@ impl Running {
     /// # Errors
     /// The kernel does not say.
     pub fn wait(&self) -> Result<i32> {
+        let status = self.status()?;
+        // An init that is alone now ends at once. Left to the host's it would hold the jail until that gets
+        // round to collecting it.
+        if let Some(init) = &self.init {
+            let moment = rustix::time::Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+            if poll(&mut [PollFd::new(init, PollFlags::IN)], Some(&moment)).is_ok_and(|ready| ready > 0) {
+                let _status = kernel::spawn::reap(init.as_fd());
+            }
+        }
+        Ok(status)
+    }
+
+    fn status(&self) -> Result<i32> {
         if self.reaper == Reaper::Us {
             return kernel::spawn::reap(self.pidfd.as_fd()).doing("cannot wait for the command");
         }
@@ -174,6 +195,16 @@ pub(crate) fn myself() -> Option<ProcessId> {
 pub fn open(id: &ProcessId) -> Option<OwnedFd> {
     let process = pidfd_open(Pid::from_raw(id.pid)?, PidfdFlags::empty()).ok()?;
     (pidfd::inode(&process).unwrap_or(0) == id.inode && is_alive(process.as_fd())).then_some(process)
+}
+
+/// Keeps this process's memory from being looked at by a jail, in which new processes use it until they call
+/// exec; one that has is its own again. PR_SET_DUMPABLE(2const).
+///
+/// # Errors
+/// None that is known.
+pub(crate) fn hide() -> Result<()> {
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .doing("cannot hide from the jail")
 }
 
 /// Whether an open process has not ended.

@@ -51,7 +51,11 @@ pub fn exit_status(pidfd: impl AsFd) -> Result<Option<i32>> {
     if !has(Feature::PidfdExitInfo) {
         return Err(Errno::NOTTY);
     }
-    ask_exit_status(pidfd)
+    match ask_exit_status(&pidfd) {
+        // Reaped between the kernel's look for the status and its look for the process: by now it is there.
+        Err(Errno::SRCH) => ask_exit_status(pidfd),
+        answer => answer,
+    }
 }
 
 /// [`exit_status`], whatever the mask of [`probe`](crate::probe) says. Linux 6.13 and 6.14 answer for a

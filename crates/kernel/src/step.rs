@@ -109,7 +109,11 @@ pub enum Step {
     /// close_range(2) that unshares the table and marks all from 3 on to be closed at exec. Before any
     /// [`Step::Dup`].
     Private,
-    /// Restores default signal actions and an empty mask.
+    /// close_range(2) of all from 3 on. After [`Step::Private`] and whatever takes a descriptor, and before a
+    /// path is followed whose links may be another's: one through /proc/self/fd would lead to what is open.
+    Close,
+    /// The default action of SIGPIPE, which Rust's runtime ignores, and an empty mask. What else is ignored our
+    /// caller wants ignored (nohup(1)); handlers go with exec.
     Signals,
     /// umask(2).
     Umask(u32),
@@ -416,13 +420,12 @@ impl Step {
                 let flags = (libc::CLOSE_RANGE_UNSHARE | libc::CLOSE_RANGE_CLOEXEC) as usize;
                 call(sys::__NR_close_range, [3, u32::MAX as usize, flags, 0, 0, 0])
             }
+            Self::Close => call(sys::__NR_close_range, [3, u32::MAX as usize, 0, 0, 0, 0]),
             Self::Signals => {
                 // struct kernel_sigaction of zeroes: SIG_DFL, no flags, empty mask.
                 let default = [0_usize; 4];
                 let address = default.as_ptr() as usize;
-                for signal in 1..=64 {
-                    call(sys::__NR_rt_sigaction, [signal, address, 0, 8, 0, 0]);
-                }
+                call(sys::__NR_rt_sigaction, [sys::SIGPIPE as usize, address, 0, 8, 0, 0]);
                 call(sys::__NR_rt_sigprocmask, [sys::SIG_SETMASK as usize, address, 0, 8, 0, 0])
             }
             Self::Umask(mask) => call(sys::__NR_umask, [*mask as usize, 0, 0, 0, 0, 0]),
@@ -465,7 +468,7 @@ impl fmt::Display for Step {
             Self::Session => f.write_str("cannot start a session"),
             Self::Terminal => f.write_str("cannot take the terminal"),
             Self::Dup(_, to) => write!(f, "cannot open descriptor {to}"),
-            Self::Private => f.write_str("cannot close descriptors"),
+            Self::Private | Self::Close => f.write_str("cannot close descriptors"),
             Self::Signals => f.write_str("cannot reset signals"),
             Self::Umask(_) => f.write_str("cannot set the umask"),
             Self::Spawn(..) => f.write_str("cannot start a process"),

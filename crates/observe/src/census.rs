@@ -35,6 +35,8 @@ pub struct Holder {
 pub enum What {
     /// The process is in it.
     Process,
+    /// The process has ended, and its parent has not collected it: it keeps its user and pid namespaces.
+    Zombie,
     /// A thread of the process is in it, and not its first one, which is elsewhere or has ended.
     Thread(i32),
     /// The process has it open.
@@ -47,6 +49,7 @@ impl std::fmt::Display for What {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Process => f.write_str("process"),
+            Self::Zombie => f.write_str("zombie"),
             Self::Thread(tid) => write!(f, "thread {tid}"),
             Self::Descriptor(fd) => write!(f, "fd {fd}"),
             Self::Mount(path) => write!(f, "mount {}", path.display()),
@@ -98,7 +101,8 @@ pub fn take(wanted: &[Namespace]) -> Vec<Holder> {
         for kind in &kinds {
             let own = link(&format!("/proc/{pid}/ns/{kind}")).filter(|ns| wanted.contains(ns));
             if let Some(own) = &own {
-                holders.push(hold(own.clone(), What::Process));
+                let what = if is_zombie(pid) { What::Zombie } else { What::Process };
+                holders.push(hold(own.clone(), what));
             }
             // A thread may have gone elsewhere, or have stayed when the first one ended.
             for tid in numbers(&format!("/proc/{pid}/task")).filter(|tid| *tid != pid) {
@@ -125,6 +129,13 @@ pub fn take(wanted: &[Namespace]) -> Vec<Holder> {
     holders.sort();
     holders.dedup();
     holders
+}
+
+/// Whether a process has ended and is not collected: proc_pid_stat(5).
+fn is_zombie(pid: i32) -> bool {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name before it may have anything in it, parentheses included.
+    text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
 }
 
 fn link(path: &str) -> Option<Namespace> {

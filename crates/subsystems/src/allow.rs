@@ -50,8 +50,10 @@ const HOSTS: CapSet = CapSet::of(&[
 ]);
 
 /// What is about the host besides, where the jail has the host's user namespace: opening files by handle
-/// past the jail's root directory (open_by_handle_at(2)), and real-time scheduling.
-const SHARED_USER: CapSet = CapSet::of(&[cap::DAC_READ_SEARCH, cap::SYS_NICE]);
+/// past the jail's root directory (open_by_handle_at(2)), real-time scheduling, and debugging any process. A
+/// new process of the jail uses the memory of whoever enters it until it calls exec: who may debug that one
+/// is the host's root. Without the capability a jail's root still debugs processes of its own user.
+const SHARED_USER: CapSet = CapSet::of(&[cap::DAC_READ_SEARCH, cap::SYS_NICE, cap::SYS_PTRACE]);
 
 /// What rules a network stack.
 const STACK: CapSet = CapSet::of(&[cap::NET_ADMIN, cap::NET_BROADCAST]);
@@ -165,10 +167,6 @@ pub fn dropped(settings: &Settings) -> CapSet {
     }
     if !settings.is_new("user") {
         lost.0 |= SHARED_USER.0;
-        // The processes of others are in sight.
-        if !settings.is_new("proc") {
-            lost = lost.with(&[cap::SYS_PTRACE]);
-        }
     }
     if settings.is_new("vnet") {
         lost = lost.without(&[cap::NET_RAW]);
@@ -196,7 +194,7 @@ pub fn rules(settings: &Settings) -> Vec<Rule<'static>> {
         rules.extend(table::OLD_FAMILIES);
     }
     if settings.bool("allow.raw_sockets") && !settings.is_new("vnet") {
-        rules.push(table::PACKET);
+        rules.extend([table::PACKET, table::URING]);
     }
     rules
 }
@@ -272,8 +270,7 @@ mod tests {
         assert!(has(&["user=inherit", "vnet=new"], cap::NET_ADMIN));
         assert!(has(&["user=inherit", "allow.settime=true"], cap::SYS_TIME));
         assert!(has(&["user=inherit", "allow.mlock=true"], cap::IPC_LOCK));
-        assert!(has(&["user=inherit"], cap::SYS_PTRACE));
-        assert!(!has(&["user=inherit", "proc=inherit"], cap::SYS_PTRACE));
+        assert!(!has(&["user=inherit"], cap::SYS_PTRACE) && has(&[], cap::SYS_PTRACE));
         assert!(!has(&["user=inherit"], cap::DAC_READ_SEARCH) && has(&[], cap::DAC_READ_SEARCH));
         assert!(has(&["children.max=1"], cap::SYS_ADMIN));
         assert!(!has(&["children.max=1", "user=inherit"], cap::SYS_ADMIN));

@@ -9,7 +9,8 @@ pub mod usage;
 use kernel::{act::Act, seccomp::Rule};
 use rustix::io::Errno;
 use vimage::{
-    Ask, Child, Entry, Instance, Kind, Mode, Param, Piece, Plan, Result, Settings, Site, Subsystem, When,
+    Ask, Child, Entry, Instance, Kind, Mode, Node, Param, Piece, Plan, Result, Settings, Site, Subsystem,
+    When,
 };
 
 use namespace::{Format, Knob};
@@ -187,6 +188,13 @@ impl Subsystem<Act> for Sysv {
 
     fn inspect(&self, of: &Instance<'_>) -> Result<Settings> {
         namespace::inspect(of, self.name, self.knobs)
+    }
+
+    fn show(&self, of: &Instance<'_>) -> Result<Node> {
+        if of.settings.mode(self.name) == Mode::Disable {
+            return Ok(Node::map());
+        }
+        Ok(usage::usage(of)?.node(self.name))
     }
 }
 

@@ -150,6 +150,11 @@ impl Subsystem<Act> for User {
                 let Some(ids) = read(d.piece).filter(|_| d.piece.kind == "range") else { return Ok(()) };
                 for slot in slots(ids.base, ids.count) {
                     let path = claim(d.of.house, slot, ids.base - ids.lower);
+                    // Of two that wanted it at once, one has it: the other's piece is not to take it away.
+                    let owner = fs::read_to_string(&path).unwrap_or_default();
+                    if d.of.jid != 0 && owner.split(' ').nth(1) != Some(&d.of.jid.to_string()) {
+                        continue;
+                    }
                     match fs::remove_file(&path) {
                         Err(e) if e.kind() != io::ErrorKind::NotFound => {
                             return Err(e).doing_with(|| format!("cannot remove {}", path.display()));
@@ -176,7 +181,7 @@ impl Subsystem<Act> for User {
             let (slot, parent) = name.split_once('@').unwrap_or((name, "0"));
             let (Ok(slot), Ok(parent)) = (slot.parse::<u32>(), parent.parse::<u32>()) else { continue };
             // A slot says which range it is part of.
-            if !known.has("user", "range", text.trim()) {
+            if !known.has("user", "range", text.split(' ').next().unwrap_or_default()) {
                 let ids =
                     Ids { base: slot, lower: slot.saturating_sub(parent), count: RANGE, identity: false };
                 strays.push(Piece::new("range", name).with(ids));
@@ -230,12 +235,13 @@ fn take(site: &mut Site<'_>, bases: impl Iterator<Item = u32>, count: u32, paren
         }
         let ids = Ids { base, lower: base - parent, count, identity: false };
         let piece = Piece::new("range", base.to_string()).with(ids);
+        let owner = format!("{base} {}", site.jid);
         let mut lost = false;
         site.make(piece.clone(), || {
             for slot in slots(base, count) {
                 let path = claim(house, slot, parent);
                 let made = fs::File::options().write(true).create_new(true).open(&path);
-                match made.and_then(|mut f| io::Write::write_all(&mut f, base.to_string().as_bytes())) {
+                match made.and_then(|mut f| io::Write::write_all(&mut f, owner.as_bytes())) {
                     // Another took it between our look and now.
                     Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                         lost = true;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, os::fd::OwnedFd, time::Instant};
 
-use crate::{Error, House, Instance, Param, Piece, Result, Settings, Site};
+use crate::{Error, House, Instance, Node, Param, Piece, Result, Settings, Site};
 
 /// A kernel facility of which every jail may own an instance.
 ///
@@ -89,6 +89,14 @@ pub trait Subsystem<S>: Sync {
     /// The instance cannot be entered or read.
     fn inspect(&self, _of: &Instance<'_>) -> Result<Settings> {
         Ok(Settings::default())
+    }
+
+    /// What there is to see of an instance beyond its parameters and pieces, live from the kernel.
+    ///
+    /// # Errors
+    /// The instance cannot be entered or read.
+    fn show(&self, _of: &Instance<'_>) -> Result<Node> {
+        Ok(Node::map())
     }
 
     /// Closes the entrances, so that nothing new comes in. The instances' processes are gone.

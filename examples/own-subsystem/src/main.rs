@@ -72,7 +72,9 @@ impl Subsystem<Act> for Counters {
             site.unmake(piece, || gone(fs::remove_file(&piece.key), piece))?;
         }
         for key in wanted.iter().filter(|key| there.iter().all(|p| p.key != **key)) {
-            site.make(Piece::new("counter", key), || fs::write(key, "").doing_with(|| format!("cannot write {key}")))?;
+            site.make(Piece::new("counter", key), || {
+                fs::write(key, "").doing_with(|| format!("cannot write {key}"))
+            })?;
         }
         Ok(Vec::new())
     }
@@ -103,7 +105,9 @@ fn path(house: &dyn House, name: &str) -> String {
 /// Already gone is success.
 fn gone(done: io::Result<()>, piece: &Piece) -> Result<()> {
     match done {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e).doing_with(|| format!("cannot remove {}", piece.key)),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(e).doing_with(|| format!("cannot remove {}", piece.key))
+        }
         _ => Ok(()),
     }
 }

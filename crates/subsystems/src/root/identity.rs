@@ -7,10 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::{
-    fs::{CWD, Mode, OFlags, ResolveFlags, openat2},
-    mount::{OpenTreeFlags, open_tree},
-};
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use serde_json::json;
 use vimage::{Ask, Context as _, Doomed, Error, House, Piece, Result, Settings, Site};
 
@@ -70,17 +67,12 @@ fn contents(settings: &Settings, name: &str, house: &dyn House) -> Result<Vec<(&
 
 /// The host's resolv.conf, for a tree of the jail's own that has an /etc without one.
 fn resolver(site: &mut Site<'_>, root: &Path) -> Result<Option<(String, OwnedFd)>> {
-    let Ok(tree) = open_tree(
-        CWD,
-        Path::new("/").join(RESOLV),
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
-    ) else {
-        return Ok(None);
-    };
     let path = root.join(RESOLV);
     if root == Path::new("/") || path.symlink_metadata().is_ok() || !root.join("etc").is_dir() {
         return Ok(None);
     }
+    // Last: a mount that is made and dropped again costs some ms (an RCU grace period).
+    let Ok(tree) = tree::clone_one(&Path::new("/").join(RESOLV)) else { return Ok(None) };
     let piece = Piece::new(POINT, path.to_string_lossy()).with(json!({ "root": root, "name": RESOLV }));
     let dir = fs::File::open(root).doing_with(|| format!("path {}", root.display()))?;
     let made = site.make(piece, || {

@@ -47,7 +47,9 @@ static PARAMS: &[Param] = &[
         default: Some("/"),
         help: "the directory that is the jail's root",
         doc: "The directory that is the jail's root. With user=new, the tree is mounted so that its files keep \
-              their owners inside. The root / itself is shared with the rights of others, and the jail has a \
+              their owners inside: what root in the jail writes is root's on the host, programs with the \
+              set-user-id bit or capabilities, too, so keep users of the host out of the tree by a directory \
+              above it of mode 0700. The root / itself is shared with the rights of others, and the jail has a \
               /run, /tmp and /var/tmp of its own.",
         ..Param::BASE
     },
@@ -69,6 +71,21 @@ static PARAMS: &[Param] = &[
         doc: "An fstab(5) file, whose lines are mounted before those of mount.",
         ..Param::BASE
     },
+];
+
+/// Files that the host's root may write by its uid alone, whatever its capabilities.
+const OF_ROOT: [&std::ffi::CStr; 11] = [
+    c"/proc/sys",
+    c"/proc/sysrq-trigger",
+    c"/proc/irq",
+    c"/proc/bus",
+    c"/proc/fs",
+    c"/proc/acpi",
+    c"/proc/scsi",
+    c"/proc/asound",
+    c"/proc/driver",
+    c"/proc/mtrr",
+    c"/proc/dynamic_debug",
 ];
 
 impl Subsystem<Act> for Root {
@@ -141,7 +158,13 @@ impl Subsystem<Act> for Root {
             // What lies below a host's umount must not hold it up; what the jail mounts stays inside.
             let propagation = MountPropagationFlags::DOWNSTREAM;
             let mapped = map.as_deref().filter(|_| is_mapped(&at, host, &given)).map(OwnedFd::as_fd);
-            let set = if at == "/sys" { MountAttrFlags::MOUNT_ATTR_RDONLY } else { MountAttrFlags::empty() };
+            let mut set =
+                if at == "/sys" { MountAttrFlags::MOUNT_ATTR_RDONLY } else { MountAttrFlags::empty() };
+            // A jail's devices are those in its /dev, and what was handed in: a node in a copied tree would be
+            // opened with the rights of its owner, who in a mapped tree is the jail's root.
+            if !at.starts_with("/dev") && !given.contains(&at) {
+                set |= MountAttrFlags::MOUNT_ATTR_NODEV;
+            }
             let attr = Attr { set, propagation, userns: mapped, ..Attr::default() };
             match mount_setattr(&tree, c"", AtFlags::EMPTY_PATH, &attr) {
                 Ok(()) => {}
@@ -181,45 +204,52 @@ impl Subsystem<Act> for Root {
         let trees = trees(of);
         let has = |at: &str| trees.iter().any(|(t, _)| t == at);
         let shows = |at: &str| !has(at);
-        for (at, tree) in &trees {
-            if at == "/" {
-                steps.push(Step::Root(tree.clone()));
-                continue;
-            }
-            let target = text(at)?;
-            // Those in our own /dev are there already.
-            if !at.starts_with("/dev/") {
-                steps.extend(parents(at)?.into_iter().map(Step::Mkdir));
-                let is_dir = rustix::fs::fstat(tree).is_ok_and(|s| s.st_mode & 0o170_000 == 0o040_000);
-                steps.push(if is_dir { Step::Mkdir(target.clone()) } else { Step::Touch(target.clone()) });
-            }
-            steps.push(Step::Attach(tree.clone(), target));
+        // Without /proc, no link in the tree leads through what is open here to the host: it comes last.
+        let (last, first): (Vec<_>, Vec<_>) =
+            trees.iter().partition(|(at, _)| Path::new(at).starts_with("/proc"));
+        for (at, tree) in first {
+            steps.extend(attach(at, tree)?);
         }
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         let mount = |kind: &str, at: &str, flags| {
             Ok::<_, Error>(Step::Mount { kind: text(kind)?, at: text(at)?, flags, data: c"".into() })
         };
-        if shows("/proc") {
-            steps.extend([Step::Mkdir(c"/proc".into()), mount("proc", "/proc", flags)?]);
-        }
         if shows("/sys") {
             steps.extend([Step::Mkdir(c"/sys".into()), mount("sysfs", "/sys", flags | MountFlags::RDONLY)?]);
         }
         if of.settings.is_new("mqueue") || !user_is_new {
             steps.push(mount("mqueue", "/dev/mqueue", flags)?);
         }
+        if shows("/proc") {
+            steps.extend([Step::Mkdir(c"/proc".into()), mount("proc", "/proc", flags)?]);
+        }
+        for (at, tree) in last {
+            steps.extend(attach(at, tree)?);
+        }
         if !user_is_new {
-            // The host's root may write these by its uid alone, whatever its capabilities.
-            for at in
-                [c"/proc/sys", c"/proc/sysrq-trigger", c"/proc/irq", c"/proc/bus", c"/proc/fs", c"/proc/acpi"]
-            {
-                steps.push(Step::ReadOnly(at.into()));
-            }
+            steps.extend(OF_ROOT.iter().map(|at| Step::ReadOnly((*at).into())));
         }
         let mut acts = vec![Act::Namespace(Namespace::Mnt, None)];
         acts.extend(steps.into_iter().map(|step| Act::Step(Stage::Mounts, step)));
         Ok(acts)
     }
+}
+
+/// The steps that attach a prepared mount.
+fn attach(at: &str, tree: &Rc<OwnedFd>) -> Result<Vec<Step>> {
+    if at == "/" {
+        return Ok(vec![Step::Root(tree.clone())]);
+    }
+    let target = text(at)?;
+    let mut steps = Vec::new();
+    // Those in our own /dev are there already.
+    if !at.starts_with("/dev/") {
+        steps.extend(parents(at)?.into_iter().map(Step::Mkdir));
+        let is_dir = rustix::fs::fstat(tree).is_ok_and(|s| s.st_mode & 0o170_000 == 0o040_000);
+        steps.push(if is_dir { Step::Mkdir(target.clone()) } else { Step::Touch(target.clone()) });
+    }
+    steps.push(Step::Attach(tree.clone(), target));
+    Ok(steps)
 }
 
 /// The prepared mounts of a jail in an order in which they can be attached.

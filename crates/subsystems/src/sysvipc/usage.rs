@@ -7,7 +7,7 @@ use std::{
 
 use kernel::namespace::{Kind as Ns, Visit};
 use serde::Serialize;
-use vimage::{Context as _, Instance, Result};
+use vimage::{Context as _, Instance, Node, Result};
 
 /// The System V objects of a namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -26,6 +26,22 @@ pub struct Usage {
     pub segment_bytes: u64,
     /// How often they are attached.
     pub attached: u64,
+}
+
+impl Usage {
+    /// What concerns one of the three facilities.
+    #[must_use]
+    pub fn node(&self, facility: &str) -> Node {
+        let counts: &[(&str, u64)] = match facility {
+            "sysvmsg" => &[("queues", self.queues), ("bytes queued", self.queued_bytes)],
+            "sysvsem" => &[("sets", self.sets), ("semaphores", self.semaphores)],
+            _ => &[("segments", self.segments), ("bytes", self.segment_bytes), ("attached", self.attached)],
+        };
+        let counts = counts.iter().map(|(name, count)| ((*name).to_owned(), Node::leaf(*count))).collect();
+        let mut node = Node::map();
+        node.put("in use", Node::Map(counts));
+        node
+    }
 }
 
 /// Counts the objects of the namespace that the jail uses, its own or its parent's.

@@ -27,11 +27,9 @@ use std::time::Instant;
 
 use kernel::{act::Act, namespace::Kind};
 use vimage::{
-    Ask, Context as _, Doomed, Error, House, Instance, Known, Lack, Param, Piece, Plan, Result, Settings,
-    Site, Subsystem, Support,
+    Ask, Context as _, Doomed, Error, House, Instance, Known, Lack, Node, Param, Piece, Plan, Result,
+    Settings, Site, Subsystem, Support,
 };
-
-pub use self::show::{addresses, show};
 
 /// The subsystem's name.
 const NAME: &str = "vnet";
@@ -84,6 +82,10 @@ impl Subsystem<Act> for Vnet {
             update::update(site, old)?;
         }
         Ok(Vec::new())
+    }
+
+    fn show(&self, of: &Instance<'_>) -> Result<Node> {
+        show::show(of)
     }
 
     fn quiesce(&self, of: &[Instance<'_>]) -> Vec<Error> {
