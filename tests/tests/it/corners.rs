@@ -45,8 +45,13 @@ lab_test!(tool_and_jail_run_on_any_processor for root; needs [CgroupV2, Program(
 });
 
 lab_test!(a_killed_tool_leaves_nothing_after_a_sweep for root; needs [CgroupV2]; with timeout(180); |lab| {
-    for round in 0..60_u64 {
-        let define = ["persist", "command=true", "persist vnet.link='eth0 lan 10.9.0.1/24'", "exec.start=true command=true"][round as usize % 4];
+    let ways = [
+        "persist",
+        "command=true",
+        "persist vnet.link='eth0 lan 10.9.0.1/24'",
+        "exec.start=true command=true",
+    ];
+    for (round, define) in (0..60).zip(ways.into_iter().cycle()) {
         let mut maker = lab.spawn(&format!("exec jail -c name=a {define}"));
         // From before its start to after its end, in steps that meet no rhythm of its own.
         sleep(Duration::from_micros(round * 7919 % 30_000));

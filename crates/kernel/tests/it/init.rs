@@ -43,6 +43,20 @@ fn it_stays_until_the_pipe_is_closed_and_leaves_when_alone() {
 }
 
 #[test]
+fn it_waits_for_one_that_is_not_its_child() {
+    with_init(|mut init| {
+        // Our child, in its namespace: as a command is that came in from outside.
+        let mut other = Command::new("sleep").arg("0.6").spawn().unwrap();
+        drop(init.stdin.take());
+        sleep(300 * MILLISECOND);
+        assert!(children(&init).is_empty());
+        assert_eq!(init.try_wait().unwrap(), None);
+        assert_eq!(other.wait().unwrap().code(), Some(0), "it is not killed");
+        assert_eq!(init.wait().unwrap().code(), Some(0));
+    });
+}
+
+#[test]
 fn it_adopts_and_reaps_orphans() {
     with_init(|mut init| {
         shell("sleep 0.6 & for i in 1 2 3 4 5; do sleep 0.1 & done");
