@@ -75,7 +75,7 @@ lab_test!(a_name_or_number_that_cannot_be for root; needs [CgroupV2]; |lab| {
         unchanged(lab, &format!("jail -c name={name} persist"), &format!("jail: {stderr}\n"));
     }
     refusals(lab, &[
-        ("jid=7", "\"7\" already exists"),
+        ("jid=7", "jail 7 already exists"),
         ("jid=0", "jid: 0 is the host"),
         ("jid=1000000", "jid: value out of range \"1000000\"\nhint: from 0 to 999999"),
         ("name=5 jid=6", "name cannot be numeric (unless it is the jid)"),
