@@ -13,7 +13,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, mount_move, unmount};
 use rustix::process::{Pid, WaitOptions, wait, waitpid};
 
 use crate::machine::{PASSED, SKIPPED, STAGE};
-use crate::{Background, Cmd, Plan, Snapshot, audit, cmd, mounts};
+use crate::{Background, Cmd, Plan, Snapshot, Tree, audit, cmd, mounts};
 
 /// The machine that a test runs on.
 #[derive(Debug)]
@@ -117,6 +117,13 @@ impl Lab {
         let dir = PathBuf::from(format!("/tmp/dir-{}", self.dirs.get()));
         fs::create_dir(&dir).expect("/tmp is the lab's");
         dir
+    }
+
+    /// Unpacks a Debian: a tree for one jail, gone when dropped.
+    #[must_use]
+    pub fn debian(&self) -> Tree {
+        self.dirs.set(self.dirs.get() + 1);
+        Tree::unpack(self.dirs.get())
     }
 
     /// Returns the top of the lab's own cgroup v2 tree.

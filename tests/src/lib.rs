@@ -9,6 +9,7 @@
 
 mod audit;
 mod cmd;
+mod debian;
 mod inside;
 mod machine;
 mod mounts;
@@ -16,6 +17,7 @@ mod need;
 
 pub use audit::Snapshot;
 pub use cmd::{Background, Cmd, Output};
+pub use debian::Tree;
 pub use inside::Lab;
 pub use machine::{Mode, Plan, run};
 pub use mounts::{Mount, mounts};

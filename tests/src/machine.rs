@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::{Lab, Need, cmd, inside, mounts, need};
+use crate::{Lab, Need, cmd, debian, inside, mounts, need};
 
 /// Tells a test binary which part it plays; see [`run`].
 pub(crate) const STAGE: &str = "VIMAGE_LAB";
@@ -96,12 +96,20 @@ fn outside(mode: Mode, test: &str, plan: &Plan) {
         let need = if mode == Mode::Root { Need::Root } else { Need::Rootless };
         return need::skip(test, &need.to_string(), reason);
     }
+    let debian = plan.needs.contains(&Need::Debian).then(debian::archive).transpose();
+    let debian = match debian {
+        Err(reason) => return need::skip(test, &Need::Debian.to_string(), &reason),
+        Ok(archive) => archive.map(|archive| (archive, debian::Room::new())),
+    };
     let mut machine = Machine::new(mode);
     let exe = std::env::current_exe().expect("the test binary has a path");
     let exe = Path::new(BINARIES).join("deps").join(exe.file_name().expect("the test binary has a name"));
     let mut command = machine.command(&[exe.as_os_str(), test.as_ref()]);
     // With one thread, the harness prints before the test and not after it, on the same line.
     command.args(LIBTEST).env(STAGE, "init").env_remove("RUST_TEST_THREADS");
+    if let Some((archive, room)) = &debian {
+        command.env(debian::ARCHIVE, archive).env(debian::ROOM, room.path());
+    }
     let mut child = command.spawn().expect("setpriv (util-linux) can be run");
     let Some(status) = cmd::wait(&mut child, plan.timeout) else {
         machine.kill();

@@ -15,6 +15,8 @@ pub enum Need {
     Rootless,
     /// A cgroup v2 directory in which the test may make others.
     CgroupV2,
+    /// A Debian for jails to run, and with it root: to unpack one is to make files of many owners.
+    Debian,
     /// A program that the product has no part in.
     Program(&'static str),
     /// Linux of this version, or a later one.
@@ -30,6 +32,7 @@ impl fmt::Display for Need {
             Self::Root => f.write_str("root"),
             Self::Rootless => f.write_str("rootless"),
             Self::CgroupV2 => f.write_str("cgroup2"),
+            Self::Debian => f.write_str("debian"),
             Self::Program(name) | Self::Device(name) => f.write_str(name),
             Self::Kernel(..) => f.write_str("kernel"),
         }
@@ -40,8 +43,8 @@ impl Need {
     /// Returns why this is missing in the lab we are in, if it is.
     pub(crate) fn missing(self) -> Option<String> {
         match self {
-            // We are in a lab: its mode was possible.
-            Self::Root | Self::Rootless => None,
+            // We are in a lab: its mode was possible, and what had to be brought was brought.
+            Self::Root | Self::Rootless | Self::Debian => None,
             Self::CgroupV2 => cgroup2_missing(),
             Self::Program(name) => {
                 let found =

@@ -165,14 +165,21 @@ pub(crate) fn null() -> Result<Rc<OwnedFd>> {
 
 /// The steps into the namespaces that a jail or its ancestors have of their own, and to be its root.
 pub(crate) fn join(of: &Instance<'_>) -> Result<Vec<Step>> {
-    let mut steps = Vec::new();
+    let (mut above, mut steps) = (Vec::new(), Vec::new());
+    let own_user = of.fd(Kind::User.name())?.is_some();
     for kind in [Kind::User, Kind::Net, Kind::Ipc, Kind::Uts, Kind::Cgroup] {
-        if let Some(ns) = of.nearest(kind.name())? {
-            steps.push(Step::Join(ns, kind.flag()));
-            if kind == Kind::User {
-                steps.push(Step::Ids { uid: 0, gid: 0, groups: Vec::new() });
-            }
+        let Some(ns) = of.nearest(kind.name())? else { continue };
+        // The root of a user namespace has no right to enter what is an ancestor's, so that comes first.
+        let ancestors = own_user && of.fd(kind.name())?.is_none();
+        if ancestors { &mut above } else { &mut steps }.push(Step::Join(ns, kind.flag()));
+        if kind == Kind::User {
+            steps.push(Step::Ids { uid: 0, gid: 0, groups: Vec::new() });
         }
     }
-    Ok(steps)
+    if let (false, Some(parent)) = (above.is_empty(), of.parent) {
+        let user = parent.nearest(Kind::User.name())?.map(|ns| Step::Join(ns, Kind::User.flag()));
+        above.splice(0..0, user);
+    }
+    above.extend(steps);
+    Ok(above)
 }

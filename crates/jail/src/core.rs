@@ -3,7 +3,7 @@
 
 use std::{
     ffi::CString,
-    os::fd::AsFd as _,
+    os::fd::{AsFd as _, OwnedFd},
     path::Path,
     time::{Duration, Instant},
 };
@@ -85,7 +85,7 @@ static PARAMS: &[Param] = &[
         name: "children.max",
         kind: Kind::Int { min: 0, max: 999_999 },
         default: Some("0"),
-        child: Child::AtMost,
+        child: Child::Below,
         help: "how many jails may exist below this one",
         doc: "How many jails may exist in this one, those in its children counted. A child's own number is \
               smaller than its parent's.",
@@ -138,13 +138,6 @@ impl Subsystem<Act> for Core {
         check_name(ask.name, own)?;
         if ask.settings.int("jid") == Some(0) {
             return Err(Error::usage("jid: 0 is the host"));
-        }
-        if let Some(parent) = ask.parent {
-            let limit = parent.settings.int("children.max").unwrap_or(0);
-            if ask.settings.int("children.max").unwrap_or(0) >= limit.max(1) {
-                return Err(Error::new(ErrorKind::Denied, "children.max: Operation not permitted")
-                    .hint(format!("it must be smaller than the parent's, {limit}")));
-            }
         }
         let has_command = ["command", "exec.start"].iter().any(|p| !ask.settings.list(p).is_empty());
         if ask.living.is_none() && !ask.settings.bool("persist") && !has_command {
@@ -203,6 +196,14 @@ impl Subsystem<Act> for Core {
                 }
             }
             _ => {}
+        }
+        if let Some(anchor) = site.instance().anchor(CGROUP) {
+            let dir = Path::new(anchor.object());
+            let leaf = leaf(dir, site.settings);
+            if !leaf.exists() {
+                cgroup::create(&leaf)?;
+                cgroup::move_all(dir, &leaf)?;
+            }
         }
         Ok(Vec::new())
     }
@@ -310,28 +311,60 @@ fn reopen_mounts(of: &Instance<'_>) -> Result<()> {
     for piece in of.pieces.iter().filter(|p| p.kind == Piece::INSTANCE) {
         of.fd(&piece.key)?;
     }
-    let dir = of.anchor(CGROUP).map(|a| leaf(Path::new(a.object()), of.settings)).unwrap_or_default();
-    let Some((_, pidfd)) = process::any(&dir) else {
+    let Some(_visit) = visit(of)? else {
         return Err(Error::new(ErrorKind::NotFound, "persist: the jail has no process left to keep"));
     };
-    let mounts =
-        kernel::namespace::of_process(&pidfd, Namespace::Mnt).doing("cannot open its mount namespace")?;
-    let _visit = VisitMount::enter(&mounts).doing("cannot enter its mount namespace")?;
-    let prepared = of.pieces_of(NAME, MOUNTS).next().and_then(|p| p.data.as_array()).into_iter().flatten();
-    for path in prepared.filter_map(|p| p.as_str()) {
-        let target = CString::new(path).doing("persist")?;
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        let tree = open_tree(CWD, &target, flags).doing_with(|| format!("cannot open its mount {path}"))?;
-        of.fds.put(format!("mount:{path}"), tree);
+    for path in prepared(of) {
+        of.fds.put(format!("mount:{path}"), clone_of(path)?);
     }
     Ok(())
 }
 
+/// Opens one of the mounts of a living jail: as it is held, or as its processes have it at its place.
+///
+/// # Errors
+/// It is there and cannot be opened.
+pub(crate) fn reopen_mount(of: &Instance<'_>, premises: &Premises, name: &str) -> Result<Option<OwnedFd>> {
+    let Some(path) = name.strip_prefix("mount:").filter(|path| prepared(of).any(|p| p == *path)) else {
+        return Ok(None);
+    };
+    if let Some(held) = of.pieces_of(NAME, HELD).next() {
+        return premises.vault.open(&held.key, name);
+    }
+    match visit(of)? {
+        Some(_visit) => clone_of(path).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The places of the mounts that were prepared for a jail.
+fn prepared<'a>(of: &Instance<'a>) -> impl Iterator<Item = &'a str> {
+    let pieces = of.pieces.iter().find(|p| p.subsystem == NAME && p.kind == MOUNTS);
+    pieces.and_then(|p| p.data.as_array()).into_iter().flatten().filter_map(|p| p.as_str())
+}
+
+/// Enters the mount namespace of one of a jail's processes, if it has any.
+fn visit(of: &Instance<'_>) -> Result<Option<VisitMount>> {
+    let dir = of.anchor(CGROUP).map(|a| leaf(Path::new(a.object()), of.settings)).unwrap_or_default();
+    let Some((_, pidfd)) = process::any(&dir) else { return Ok(None) };
+    let mounts =
+        kernel::namespace::of_process(&pidfd, Namespace::Mnt).doing("cannot open its mount namespace")?;
+    VisitMount::enter(&mounts).map(Some).doing("cannot enter its mount namespace")
+}
+
+/// A clone of the mount at a place.
+fn clone_of(path: &str) -> Result<OwnedFd> {
+    let target = CString::new(path).doing("mount")?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    open_tree(CWD, &target, flags).doing_with(|| format!("cannot open its mount {path}"))
+}
+
 /// The cgroup that a jail's processes are in: one below its own where there may be child jails, since a v2
-/// cgroup that hands controllers down has no processes of its own.
+/// cgroup that hands controllers down has no processes of its own. It stays when there may be none any more.
 #[must_use]
 pub fn leaf(dir: &Path, settings: &Settings) -> std::path::PathBuf {
-    if settings.int("children.max").unwrap_or(0) > 0 { dir.join("self") } else { dir.to_owned() }
+    let below = dir.join("self");
+    if settings.int("children.max").unwrap_or(0) > 0 || below.is_dir() { below } else { dir.to_owned() }
 }
 
 /// Opens what the vault holds for a jail, into its open objects.

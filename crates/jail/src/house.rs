@@ -12,9 +12,9 @@ use kernel::{
 };
 use rustix::io::Errno;
 use siphasher::sip::SipHasher24;
-use vimage::{Anchor, Context as _, Error, ErrorKind, House, Result};
+use vimage::{Anchor, Context as _, Error, ErrorKind, House, Instance, Result};
 
-use crate::{cgroup, store::Store, vault::Vault};
+use crate::{cgroup, core, store::Store, vault::Vault};
 
 /// The store and its vault.
 #[derive(Debug)]
@@ -92,6 +92,10 @@ impl House for Premises {
             Err(Errno::STALE) => Ok(None),
             Err(e) => Err(e).doing_with(doing),
         }
+    }
+
+    fn reopen(&self, of: &Instance<'_>, name: &str) -> Result<Option<OwnedFd>> {
+        core::reopen_mount(of, self, name)
     }
 
     fn anchor(&self, kind: &str, object: BorrowedFd<'_>) -> Result<Anchor> {

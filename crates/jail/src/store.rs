@@ -33,6 +33,8 @@ pub struct Store {
 pub struct Locked {
     dir: PathBuf,
     _lock: File,
+    /// What the record's file says; nothing if there is none.
+    saved: Vec<u8>,
     /// The record. [`Locked::save`] writes it.
     pub record: Record,
 }
@@ -151,7 +153,7 @@ impl Store {
     /// It cannot be read or understood.
     pub fn read(&self, jid: u32) -> Result<Option<Record>> {
         let dir = self.dir(jid);
-        let Some(mut record) = read_record(&dir)? else { return Ok(None) };
+        let Some((mut record, _)) = read_record(&dir)? else { return Ok(None) };
         let journal = dir.join("journal");
         if fs::metadata(&journal).is_ok_and(|m| m.len() > 0) {
             record.pieces = Journal::replay(&journal, record.pieces)?;
@@ -169,9 +171,10 @@ impl Store {
         let dir = self.dir(jid);
         let Some(lock) = lock(&dir, wait)? else { return Ok(None) };
         // A folder without a record is one whose maker died before it made anything.
-        let mut record = read_record(&dir)?.unwrap_or_else(|| blank(jid, State::Creating));
+        let (mut record, saved) =
+            read_record(&dir)?.unwrap_or_else(|| (blank(jid, State::Creating), Vec::new()));
         record.jid = jid;
-        Ok(Some(Locked { dir, _lock: lock, record }))
+        Ok(Some(Locked { dir, _lock: lock, saved, record }))
     }
 
     /// Takes a number and a name for a new jail, and locks it. Without a name it is named by its number.
@@ -210,7 +213,7 @@ impl Store {
         };
         let number = jid.to_string();
         let name = name.unwrap_or(&number);
-        let mut locked = Locked { dir, _lock: lock, record: blank(jid, State::Creating) };
+        let mut locked = Locked { dir, _lock: lock, saved: Vec::new(), record: blank(jid, State::Creating) };
         locked.record.name = name.to_owned();
         // Again: a sweep may have found the mark before the folder.
         if let Err(error) = self.set_pending(jid, true).and_then(|()| self.claim(name, jid, free)) {
@@ -286,10 +289,10 @@ impl Store {
     /// nobody's: whoever changes a jail in another finds the other by its name first.
     pub(crate) fn rename_record(&self, jid: u32, name: &str) -> Result<()> {
         let dir = self.dir(jid);
-        let Some(mut record) = read_record(&dir)? else { return Ok(()) };
+        let Some((mut record, _)) = read_record(&dir)? else { return Ok(()) };
         name.clone_into(&mut record.name);
         record.settings.set("name", vimage::Value::Text(name.to_owned()));
-        write_record(&dir, &record)
+        write_record(&dir, &serde_json::to_vec(&record).doing("cannot encode a record")?)
     }
 
     /// Gives a name up, if it still leads to the jid.
@@ -422,7 +425,12 @@ impl Locked {
     /// The file system refuses; record and journal together still say the truth.
     pub fn save(&mut self, journal: &mut Journal) -> Result<()> {
         self.record.pieces = journal.pieces().to_vec();
-        write_record(&self.dir, &self.record)?;
+        let text = serde_json::to_vec(&self.record).doing("cannot encode a record")?;
+        // Every command takes up all jails that are dying, and mostly finds them as they were.
+        if text != self.saved {
+            write_record(&self.dir, &text)?;
+            self.saved = text;
+        }
         journal.folded()
     }
 
@@ -460,7 +468,8 @@ fn blank(jid: u32, state: State) -> Record {
     }
 }
 
-fn read_record(dir: &Path) -> Result<Option<Record>> {
+/// The record in a folder, and its text.
+fn read_record(dir: &Path) -> Result<Option<(Record, Vec<u8>)>> {
     let path = dir.join("record");
     let text = match fs::read(&path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -478,15 +487,14 @@ fn read_record(dir: &Path) -> Result<Option<Record>> {
             e.hint(format!("rm -r {dir}; what the jail had is then in no record, and jdb repair removes it"))
         })?;
     match understood {
-        Some(record) => Ok(Some(record)),
+        Some(record) => Ok(Some((record, text))),
         None => Err(Error::unsupported(format!("{}: its version is not known", path.display()))
             .hint("it was written by another version of this program, which can remove the jail")),
     }
 }
 
 /// Writes a record anew: all of it or nothing.
-fn write_record(dir: &Path, record: &Record) -> Result<()> {
-    let text = serde_json::to_vec(record).doing("cannot encode a record")?;
+fn write_record(dir: &Path, text: &[u8]) -> Result<()> {
     let (new, path) = (dir.join("record.new"), dir.join("record"));
     let done = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
     if done.is_err() {

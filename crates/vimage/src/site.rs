@@ -22,6 +22,16 @@ pub trait House: fmt::Debug {
     /// It cannot be told whether it is gone.
     fn open(&self, anchor: &Anchor) -> Result<Option<OwnedFd>>;
 
+    /// Opens what is neither anchored nor an instance by the name it was prepared under, as a living jail has it;
+    /// `None` if it has no such thing.
+    ///
+    /// # Errors
+    /// It is there and cannot be opened.
+    fn reopen(&self, of: &Instance<'_>, name: &str) -> Result<Option<OwnedFd>> {
+        let _nothing_is_prepared = (of, name);
+        Ok(None)
+    }
+
     /// The anchor of an open object.
     ///
     /// # Errors
@@ -120,7 +130,8 @@ pub struct Instance<'a> {
 
 impl Instance<'_> {
     /// An open object of the jail's: one that was prepared or just born, or the instance piece whose anchor
-    /// is of this kind, opened anew; `None` if there is none or it is gone.
+    /// is of this kind, or what was prepared under this name, opened anew; `None` if there is none or it is
+    /// gone.
     ///
     /// # Errors
     /// It exists and cannot be opened.
@@ -133,7 +144,11 @@ impl Instance<'_> {
             .iter()
             .filter(|p| p.kind == Piece::INSTANCE)
             .find_map(|p| p.anchor.as_ref().filter(|a| a.kind() == kind));
-        let Some(fd) = anchor.map(|a| self.house.open(a)).transpose()?.flatten() else { return Ok(None) };
+        let found = match anchor {
+            Some(anchor) => self.house.open(anchor)?,
+            None => self.house.reopen(self, kind)?,
+        };
+        let Some(fd) = found else { return Ok(None) };
         self.fds.put(kind, fd);
         Ok(self.fds.get(kind))
     }

@@ -7,7 +7,19 @@ mod lab;
 /// How the tests of jails speak to the product.
 mod shell;
 
+/// What is refused.
+mod bad_input;
 /// Jails are made.
 mod create;
+/// Interprocess communication, System V's and POSIX's.
+mod ipc;
+/// Jails in jails.
+mod nested;
+/// What connects jails with each other and with the world.
+mod net;
+/// PostgreSQL, the job that System V IPC of a jail's own is for.
+mod postgres;
 /// Jails are removed and renamed.
 mod remove;
+/// nginx, reached from the host and from other jails.
+mod web;

@@ -1,0 +1,107 @@
+//! The project's figures: what a jail costs, against the kernel's floor and against the host.
+//!
+//! Nothing here asserts a time. Every figure is a ratio of pairs that were measured one right after the other,
+//! with the interval of its median: a machine is noisy, and its noise is in both halves of a pair.
+
+/// Prints a line. Whoever reads no more, as head(1), is no reason to end without cleaning up.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _nobody_reads = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
+mod create;
+mod ipc;
+mod lab;
+mod memory;
+mod pairs;
+mod stats;
+
+use std::{
+    os::unix::process::CommandExt as _,
+    process::{Command, ExitCode},
+};
+
+use lab::{Lab, Result};
+
+const USAGE: &str = "usage: figures [create|ipc|memory|all] [--pairs=N] [--jails=N] [--rounds=N]
+
+create  one jail with its own network stack, made, run and removed, against the same done bare
+ipc     what ipc of its own adds to a jail's creation, and its throughput against the host's
+memory  what an idle jail takes, against the same namespaces held bare
+
+--pairs=30   how many pairs of create and ipc
+--jails=100  how many jails of memory
+--rounds=5   how often memory is measured";
+
+/// Says that we are in namespaces of our own.
+const INSIDE: &str = "VIMAGE_FIGURES_INSIDE";
+
+/// What was asked.
+#[derive(Debug)]
+struct Asked {
+    what: String,
+    pairs: usize,
+    jails: usize,
+    rounds: usize,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("figures: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let Some(asked) = parse()? else {
+        say!("{USAGE}");
+        return Ok(());
+    };
+    if std::env::var_os(INSIDE).is_none() {
+        // A network stack and mounts that end with us, whatever happens.
+        let error = Command::new("unshare")
+            .args(["--net", "--mount", "--propagation", "private", "--"])
+            .arg(std::env::current_exe()?)
+            .args(std::env::args_os().skip(1))
+            .env(INSIDE, "1")
+            .exec();
+        return Err(format!("cannot start unshare(1): {error}").into());
+    }
+    let lab = Lab::new()?;
+    let wants = |what: &str| asked.what == what || asked.what == "all";
+    if wants("create") {
+        create::figures(&lab, asked.pairs)?;
+    }
+    if wants("ipc") {
+        ipc::figures(&lab, asked.pairs)?;
+    }
+    if wants("memory") {
+        memory::figures(&lab, asked.jails, asked.rounds)?;
+    }
+    Ok(())
+}
+
+/// What the arguments ask for; `None`: only how to ask.
+fn parse() -> Result<Option<Asked>> {
+    let mut asked = Asked { what: "all".to_owned(), pairs: 30, jails: 100, rounds: 5 };
+    for word in std::env::args().skip(1) {
+        let value = |text: &str| match text.parse() {
+            Ok(number) if number > 0 => Ok(number),
+            _ => Err(format!("{word}: not a number above 0\n{USAGE}")),
+        };
+        match word.split_once('=') {
+            Some(("--pairs", text)) => asked.pairs = value(text)?,
+            Some(("--jails", text)) => asked.jails = value(text)?,
+            Some(("--rounds", text)) => asked.rounds = value(text)?,
+            _ if ["create", "ipc", "memory", "all"].contains(&word.as_str()) => asked.what = word,
+            _ if ["-h", "--help"].contains(&word.as_str()) => return Ok(None),
+            _ => return Err(format!("{word}: unknown\n{USAGE}").into()),
+        }
+    }
+    Ok(Some(asked))
+}
