@@ -57,7 +57,7 @@ fn make(archive: &Path) -> Result<(), String> {
         let worst = complaint.lines().find(|line| line.starts_with("E: "));
         return Err(format!(
             "mmdebstrap: {}",
-            worst.or(complaint.lines().last()).unwrap_or("no word of why")
+            worst.or_else(|| complaint.lines().last()).unwrap_or("no word of why")
         ));
     }
     fs::rename(&part, archive).map_err(|error| format!("{}: {error}", archive.display()))
