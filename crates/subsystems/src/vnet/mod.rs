@@ -2,12 +2,13 @@
 //!
 //! Its interfaces are veth pairs, born with one end in the jail and the other on a segment: a bridge of ours
 //! in a stack that only switches, where the host's own tools do not see it, or a foreign bridge of the
-//! parent's. Everything is done from outside, by sockets opened in the stacks concerned; nothing is renamed
+//! parent's. A cable is such a pair with an end in each of two jails. Everything is done from outside, by sockets opened in the stacks concerned; nothing is renamed
 //! or moved, but for interfaces that are handed in by `vnet.interface` and handed back at the end.
 
 mod address;
 mod audit;
 mod birth;
+mod cable;
 mod claim;
 mod host;
 mod interface;
@@ -87,7 +88,10 @@ impl Subsystem<Act> for Vnet {
     }
 
     fn quiesce(&self, of: &[Instance<'_>]) -> Vec<Error> {
-        teardown::quiesce(of)
+        // Before the links go down, so that an end of a cable is not taken for the jail's.
+        let mut errors = cable::recall(of);
+        errors.extend(teardown::quiesce(of));
+        errors
     }
 
     fn drain(&self, of: &[Instance<'_>], deadline: Instant) -> Vec<Error> {
@@ -114,6 +118,8 @@ fn undo(of: &Instance<'_>, piece: &Piece) -> Result<()> {
         port::KIND => port::delete(of.house, piece),
         claim::KIND => claim::undo(of.house, piece),
         interface::KIND => interface::give_back(of.house, piece),
+        cable::END => cable::undo_end(of, piece),
+        cable::KIND => cable::undo(of.house, piece),
         segment::BRIDGE => segment::undo_bridge(of.house, piece),
         segment::HELD => of.house.release(segment::SWITCH),
         _ => Ok(()),

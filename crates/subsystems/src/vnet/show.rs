@@ -6,15 +6,15 @@ use netlink::{Af, Diag, Route, diag};
 use serde_json::json;
 use vimage::{Instance, Node, Result};
 
-use super::{birth::Wanted, mac, stack};
+use super::{link::Spec, mac, stack};
 
 /// The addresses of a jail's links as they were asked for, in order: the first one is what `jls` shows.
 ///
 /// # Errors
 /// The record makes no sense.
 pub fn addresses(of: &Instance<'_>) -> Result<Vec<IpAddr>> {
-    let wanted = Wanted::of(of.settings)?;
-    Ok(wanted.links.iter().flat_map(|link| &link.addresses).map(|address| address.ip).collect())
+    let links = Spec::parse_all(of.settings.list("vnet.link"))?;
+    Ok(links.iter().flat_map(|link| &link.addresses).map(|address| address.ip).collect())
 }
 
 /// A jail's links, addresses, routes and sockets; of one without a stack of its own only that it has none.

@@ -21,7 +21,7 @@ use kernel::{
 use rustix::io::Errno;
 use subsystems::vnet::Vnet;
 use vimage::{
-    Anchor, Context as _, Driver, Fault, Fds, Given, House, Instance, Journal, Known, Owner, Recorder,
+    Anchor, Context as _, Driver, Fault, Fds, Given, House, Instance, Journal, Known, Owner, Piece, Recorder,
     Registry, Result, Settings, Shared,
 };
 
@@ -78,6 +78,11 @@ impl House for Lab {
     }
     fn held(&self) -> Result<Vec<String>> {
         Ok(self.held.borrow().keys().cloned().collect())
+    }
+    fn living(&self, jail: &str, kind: &str) -> Result<Option<Anchor>> {
+        let pieces = Journal::replay(&self.dir.path().join(format!("{jail}.journal")), vec![])?;
+        let instances = pieces.into_iter().filter(|p| p.kind == Piece::INSTANCE);
+        Ok(instances.filter_map(|p| p.anchor).find(|a| a.kind() == kind))
     }
     fn number(&self, _: &str) -> Result<u32> {
         self.number.set(self.number.get() + 1);
