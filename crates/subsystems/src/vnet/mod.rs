@@ -14,6 +14,7 @@ mod host;
 mod interface;
 mod link;
 mod mac;
+mod pair;
 mod params;
 mod port;
 mod route;
@@ -119,7 +120,7 @@ fn undo(of: &Instance<'_>, piece: &Piece) -> Result<()> {
         claim::KIND => claim::undo(of.house, piece),
         interface::KIND => interface::give_back(of.house, piece),
         cable::END => cable::undo_end(of, piece),
-        cable::KIND => cable::undo(of.house, piece),
+        pair::KIND => cable::undo(of.house, piece),
         segment::BRIDGE => segment::undo_bridge(of.house, piece),
         segment::HELD => of.house.release(segment::SWITCH),
         _ => Ok(()),

@@ -174,6 +174,7 @@ impl Lab {
         match made {
             Ok(()) => Ok(owner),
             Err(error) => {
+                assert_eq!(self.driver().quiesce(&[owner.instance(self)], Instant::now()), []);
                 // An injected failure comes once, here or there.
                 let failed = self.driver().unmake(std::slice::from_mut(&mut owner));
                 let rest = self.driver().unmake(std::slice::from_mut(&mut owner));
@@ -208,6 +209,14 @@ impl Lab {
         assert_eq!(last.unwrap(), []);
         assert!(self.driver().settle(&mut owners, deadline).unwrap());
         assert!(owners.iter().all(|o| o.journal.pieces().is_empty()));
+    }
+
+    /// What happens to a jail whose stack went with its last process.
+    pub fn bury(&self, mut owner: Owner<'_>) {
+        owner.fds.clear();
+        assert_eq!(self.driver().unmake(std::slice::from_mut(&mut owner)), []);
+        let deadline = Instant::now() + Duration::from_secs(5);
+        assert!(self.driver().settle(std::slice::from_mut(&mut owner), deadline).unwrap());
     }
 
     /// Neither record nor kernel has anything left.
