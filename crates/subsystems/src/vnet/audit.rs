@@ -19,7 +19,8 @@ use super::{
 pub fn exists(piece: &Piece, house: &dyn House) -> Result<bool> {
     match piece.kind.as_str() {
         claim::KIND => Ok(claim::exists(house, piece)),
-        cable::END | pair::KIND => cable::exists(house, piece),
+        cable::END => cable::exists(house, piece),
+        pair::KIND => pair::exists(house, piece),
         interface::KIND => interface::exists(house, piece),
         segment::HELD => match piece.text("anchor") {
             Some(anchor) => Ok(house.open(&Anchor(anchor.to_owned()))?.is_some()),

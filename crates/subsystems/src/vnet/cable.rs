@@ -19,7 +19,8 @@ use super::{
     NAME,
     birth::{self, Wanted},
     link::Spec,
-    pair::{self, Declared, Pair, find, living},
+    mend::{Declared, mend, paper},
+    pair::{self, Pair, find, living},
     segment, stack,
     update::uses,
 };
@@ -125,9 +126,9 @@ pub fn furnish(site: &mut Site<'_>, wanted: &Wanted) -> Result<Vec<(String, u32)
     for spec in &wanted.cables {
         indexes.push((spec.name.clone(), plug(site, spec, &routes)?));
     }
-    for (cable, _) in all(site.house, is_in(site.name))? {
-        pair::mend(site.house, &cable, site.name)?;
-    }
+    let own: Vec<_> = wanted.cables.iter().map(|spec| Shared::name(NAME, &key(site.name, spec))).collect();
+    let others = all(site.house, is_in(site.name))?.into_iter().filter(|(cable, _)| !own.contains(cable));
+    others.into_iter().try_for_each(|(cable, _)| mend(site.house, &cable, site.name))?;
     Ok(indexes)
 }
 
@@ -173,12 +174,19 @@ fn plug(site: &mut Site<'_>, spec: &Spec, routes: &[String]) -> Result<u32> {
         stack: house.anchor("net", stack.as_fd())?.0,
         autoconf: spec.autoconf,
     };
+    let piece = Piece::new(END, end.park).with(&held);
+    let is_new = !site.instance().pieces_of(NAME, END).any(|there| there.key == piece.key);
     let declared = Declared { link: spec.to_string(), routes: routes.to_vec() };
-    site.make(Piece::new(END, end.park).with(&held), || {
-        let path = pair::paper(house, &held.cable, which);
+    site.make(piece, || {
+        let path = paper(house, &held.cable, which);
         let text = serde_json::to_vec(&declared).doing("cannot encode it")?;
         fs::write(&path, text).doing_with(|| format!("cannot write {}", path.display()))?;
-        pair::mend(house, &held.cable, own)?;
+        if is_new {
+            // The other jail may have had it brought here, as one that is not declared.
+            let _lock = pair::lock(house)?;
+            pair::send_home(house, &held.pair, which, &stack)?;
+        }
+        mend(house, &held.cable, own)?;
         match find(&mut stack::socket(&*stack)?, &held.pair, which)? {
             Some(_) => Ok(end.index),
             None => Err(Error::new(ErrorKind::NotFound, format!("vnet.link: {} is gone already", end.name))),
@@ -193,7 +201,7 @@ fn held(piece: &Piece) -> Result<Held> {
 /// Ends what a jail declares, and parks the end.
 fn park(house: &dyn House, held: &Held, stack: Option<&OwnedFd>) -> Result<()> {
     let _lock = pair::lock(house)?;
-    let path = pair::paper(house, &held.cable, held.which);
+    let path = paper(house, &held.cable, held.which);
     match fs::remove_file(&path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
             return Err(e).doing_with(|| format!("cannot remove {}", path.display()));
@@ -209,16 +217,6 @@ fn park(house: &dyn House, held: &Held, stack: Option<&OwnedFd>) -> Result<()> {
 /// The kernel refuses.
 pub fn undo_end(of: &Instance<'_>, piece: &Piece) -> Result<()> {
     park(of.house, &held(piece)?, of.fd("net")?.as_deref())
-}
-
-/// Unmakes a pair, wherever its ends are.
-///
-/// # Errors
-/// The kernel refuses.
-pub fn undo(house: &dyn House, piece: &Piece) -> Result<()> {
-    let _lock = pair::lock(house)?;
-    let pair = Pair::of(piece)?;
-    pair::delete([pair::locate(house, &pair, 0)?, pair::locate(house, &pair, 1)?])
 }
 
 /// Parks all ends that are in jails whose stacks are about to go, declared or not.
@@ -237,28 +235,14 @@ pub fn recall(of: &[Instance<'_>]) -> Vec<Error> {
     of.iter().filter_map(|jail| one(jail).doing("vnet").doing(jail.name).err()).collect()
 }
 
-/// Whether a pair, or a jail's declared end, is where it belongs. One that went with a jail that ended by
-/// itself is not missed until that is created again.
+/// Whether a jail's declared end is in its stack. One that went with the other jail, which ended by itself,
+/// is not missed until that is created again.
 ///
 /// # Errors
 /// The kernel could not be asked.
 pub fn exists(house: &dyn House, piece: &Piece) -> Result<bool> {
-    let pair = if piece.kind == END {
-        let held = held(piece)?;
-        let stack = house.open(&Anchor(held.stack.clone()))?;
-        if let Some(stack) = stack
-            && find(&mut stack::socket(&stack)?, &held.pair, held.which)?.is_some()
-        {
-            return Ok(true);
-        }
-        held.pair
-    } else {
-        let pair = Pair::of(piece)?;
-        if pair::locate(house, &pair, 0)?.or(pair::locate(house, &pair, 1)?).is_some() {
-            return Ok(true);
-        }
-        pair
-    };
-    let [a, b] = &pair.ends;
-    Ok(living(house, &a.jail)?.is_none() || living(house, &b.jail)?.is_none())
+    let held = held(piece)?;
+    let stack = house.open(&Anchor(held.stack.clone()))?;
+    let found = stack.map(|stack| find(&mut stack::socket(&stack)?, &held.pair, held.which)).transpose()?;
+    Ok(found.flatten().is_some() || !pair::is_missed(house, &held.pair)?)
 }

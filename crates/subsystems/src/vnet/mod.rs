@@ -14,6 +14,7 @@ mod host;
 mod interface;
 mod link;
 mod mac;
+mod mend;
 mod pair;
 mod params;
 mod port;
@@ -89,7 +90,7 @@ impl Subsystem<Act> for Vnet {
     }
 
     fn quiesce(&self, of: &[Instance<'_>]) -> Vec<Error> {
-        // Before the links go down, so that an end of a cable is not taken for the jail's.
+        // An end of a cable does not go with the jail's stack, but back.
         let mut errors = cable::recall(of);
         errors.extend(teardown::quiesce(of));
         errors
@@ -120,7 +121,7 @@ fn undo(of: &Instance<'_>, piece: &Piece) -> Result<()> {
         claim::KIND => claim::undo(of.house, piece),
         interface::KIND => interface::give_back(of.house, piece),
         cable::END => cable::undo_end(of, piece),
-        pair::KIND => cable::undo(of.house, piece),
+        pair::KIND => pair::undo(of.house, piece),
         segment::BRIDGE => segment::undo_bridge(of.house, piece),
         segment::HELD => of.house.release(segment::SWITCH),
         _ => Ok(()),

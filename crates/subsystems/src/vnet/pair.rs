@@ -1,9 +1,8 @@
-//! The veth pair of a cable: where its ends are, and their ways from the switch stack to the jails and back.
+//! The veth pair of a cable: made in the switch stack, found and deleted wherever its ends are.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     os::fd::{AsFd as _, OwnedFd},
-    path::PathBuf,
 };
 
 use netlink::{
@@ -12,15 +11,12 @@ use netlink::{
 };
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use vimage::{Anchor, Context as _, Error, ErrorKind, House, Piece, Result, Shared};
+use vimage::{Anchor, Context as _, House, Piece, Result, Shared};
 
 use super::{
-    birth::routes,
-    link::Spec,
-    mac, port, route,
+    mac,
     segment::{self, GROUP, INDEX},
     stack::{self, Batch},
-    sysctl,
 };
 
 /// The kind of a pair's piece, which is in the shared record. Its key is what its ends' parking names share.
@@ -88,20 +84,6 @@ impl Pair {
     }
 }
 
-/// What a jail declares of its end: beside the shared record, so that the other jail can restore it.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Declared {
-    /// The item of `vnet.link`.
-    pub link: String,
-    /// The items of `vnet.route`.
-    pub routes: Vec<String>,
-}
-
-/// Where what is declared of an end is written.
-pub fn paper(house: &dyn House, cable: &str, which: usize) -> PathBuf {
-    house.shelf().join(cable).join(format!("end.{which}"))
-}
-
 /// Makes a pair, parked.
 ///
 /// # Errors
@@ -124,98 +106,13 @@ fn mark(batch: &mut Batch, house: &dyn House, end: &End) {
     batch.must("cannot mark it", link::set_alias(end.index, &alias));
 }
 
-/// The lock on all ends: taken last, and not while they are at rest.
+/// The lock on the ways of all ends. Who has it takes no other.
 ///
 /// # Errors
 /// The folder cannot be locked.
 pub fn lock(house: &dyn House) -> Result<File> {
     let lock = File::open(house.shelf()).and_then(|shelf| shelf.lock().map(|()| shelf));
     lock.doing_with(|| format!("cannot lock {}", house.shelf().display()))
-}
-
-/// Brings the ends of a cable that any jail declares to where they belong, and makes the pair anew if it is
-/// gone. An end of a jail other than `own` whose name is taken there waits in the switch: what a jail's root
-/// does keeps no other jail from being made.
-///
-/// # Errors
-/// The kernel refuses.
-pub fn mend(house: &dyn House, cable: &str, own: &str) -> Result<()> {
-    let _lock = lock(house)?;
-    let declared = [0, 1].map(|which| {
-        let text = fs::read(paper(house, cable, which)).ok()?;
-        serde_json::from_slice::<Declared>(&text).ok()
-    });
-    let Some(pair) = read(house, cable)?.filter(|_| declared.iter().any(Option::is_some)) else {
-        return Ok(());
-    };
-    let Some(switch) = house.open(&Anchor(pair.switch.clone()))? else { return Ok(()) };
-    let found = [locate(house, &pair, 0)?, locate(house, &pair, 1)?];
-    let whole = found.iter().all(Option::is_some);
-    if !whole {
-        // One end alone has the other in a stack that is dying.
-        delete(found)?;
-        create(house, &pair, &switch)?;
-    }
-    let other_mtu = |which: usize| {
-        let spec = declared[1 - which].as_ref().and_then(|d| Spec::parse(&d.link).ok());
-        spec.and_then(|spec| spec.mtu).map_or(String::new(), |mtu| format!(" mtu {mtu}"))
-    };
-    for (which, end) in pair.ends.iter().enumerate() {
-        let far = &pair.ends[1 - which];
-        let jail = far.jail.rsplit('.').next().unwrap_or_default();
-        let bare = format!("{} {jail}:{}{}", end.name, far.name, other_mtu(which));
-        let text = declared[which].as_ref().map_or(bare, |d| d.link.clone());
-        match bring(house, (&pair, which), &switch, &Spec::parse(&text)?, declared[which].as_ref()) {
-            Err(e) if end.jail != own && e.kind() == ErrorKind::Exists => {}
-            other => other?,
-        }
-    }
-    Ok(())
-}
-
-/// Brings an end into its jail, if that lives and it is not there yet.
-fn bring(
-    house: &dyn House,
-    (pair, which): (&Pair, usize),
-    switch: &OwnedFd,
-    spec: &Spec,
-    declared: Option<&Declared>,
-) -> Result<()> {
-    let (end, mtu) = (&pair.ends[which], spec.mtu.unwrap_or(port::MTU));
-    let Some(stack) = living(house, &end.jail)? else { return Ok(()) };
-    let mut outside = stack::socket(switch)?;
-    let mut inside = stack::socket(&stack)?;
-    let mut batch = Batch::default();
-    if find(&mut outside, pair, which)?.is_none() {
-        if let (Some(link), None) = (find(&mut inside, pair, which)?, declared)
-            && link.mtu != mtu
-        {
-            batch.must("cannot change the other end", link::set_mtu(link.index, mtu));
-        }
-        return batch.send(&mut inside);
-    }
-    let doing = || format!("vnet.link: \"{spec}\": cannot plug it into jail {}", end.jail);
-    let mac = spec.mac.map_or_else(|| mac::stable(house, &end.jail, &end.name), Ok)?;
-    batch.must(doing(), link::set_mac(end.index, mac));
-    batch.must(doing(), link::set_mtu(end.index, mtu));
-    batch.must(doing(), link::set_netns(end.index, stack.as_fd(), Some(&end.name)));
-    batch.send(&mut outside)?;
-    if find(&mut inside, pair, which)?.is_none() {
-        return Err(Error::new(ErrorKind::Exists, "its index is taken").doing(doing()));
-    }
-    let quiet = [end.name.as_str()];
-    sysctl::set(&stack, &[], if spec.autoconf { &[] } else { &quiet })?;
-    // In the jail it looks like any other interface of its own.
-    batch = Batch::default();
-    batch.must(doing(), link::set_group(end.index, 0));
-    batch.must(doing(), link::set_alias(end.index, ""));
-    port::configure(&mut batch, spec, end.index);
-    batch.send(&mut inside)?;
-    for route in declared.into_iter().flat_map(|d| &d.routes) {
-        // Each that can be made by now: a new jail's come later.
-        let _later = route::Spec::parse(route).and_then(|route| routes(&mut inside, &[route]));
-    }
-    Ok(())
 }
 
 /// The stack of a jail that lives and has one.
@@ -289,4 +186,33 @@ pub fn send_home(house: &dyn House, pair: &Pair, which: usize, stack: &OwnedFd) 
     mark(&mut batch, house, end);
     batch.must("cannot unplug it", link::set_netns(end.index, switch.as_fd(), Some(&end.park)));
     batch.send(&mut socket)
+}
+
+/// Unmakes a pair, wherever its ends are.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn undo(house: &dyn House, piece: &Piece) -> Result<()> {
+    let _lock = lock(house)?;
+    let pair = Pair::of(piece)?;
+    delete([locate(house, &pair, 0)?, locate(house, &pair, 1)?])
+}
+
+/// Whether a pair is where it belongs. One that went with a jail that ended by itself is not missed.
+///
+/// # Errors
+/// The kernel could not be asked.
+pub fn exists(house: &dyn House, piece: &Piece) -> Result<bool> {
+    let pair = Pair::of(piece)?;
+    let found = locate(house, &pair, 0)?.or(locate(house, &pair, 1)?);
+    Ok(found.is_some() || !is_missed(house, &pair)?)
+}
+
+/// Whether the jails of both ends live, so that a pair should be there.
+///
+/// # Errors
+/// It cannot be told.
+pub fn is_missed(house: &dyn House, pair: &Pair) -> Result<bool> {
+    let [a, b] = &pair.ends;
+    Ok(living(house, &a.jail)?.is_some() && living(house, &b.jail)?.is_some())
 }

@@ -47,7 +47,7 @@ fn both_declare_it() {
 #[test]
 fn one_declares_it_and_the_other_comes_and_goes() {
     alone("cable::one_declares_it_and_the_other_comes_and_goes", |lab| {
-        let b = lab.jail("b", 2, &[]);
+        let b = lab.jail("b", 2, &["vnet=new"]);
         let a = lab.jail("a", 1, &["vnet.link=e1 b:e2 10.0.0.1/30 mtu 1400 mac 02:00:00:00:00:01"]);
         let e2 = state(&b, "e2");
         assert!(has_carrier(&b, "e2") && !e2.contains("inet") && e2.contains("mtu 1400"), "{e2}");
@@ -58,7 +58,7 @@ fn one_declares_it_and_the_other_comes_and_goes() {
         lab.remove(vec![b]);
         assert!(!has_carrier(&a, "e1") && state(&a, "e1").contains("10.0.0.1/30"));
         lab.assert_audit(&[&a]);
-        let b = lab.jail("b", 3, &[]);
+        let b = lab.jail("b", 3, &["vnet=new"]);
         assert!(has_carrier(&a, "e1") && has_carrier(&b, "e2") && !state(&b, "e2").contains("10.0.0.2"));
         lab.assert_audit(&[&a, &b]);
         // It goes with the one that declared it.
@@ -77,7 +77,7 @@ fn one_declares_it_and_the_other_comes_and_goes() {
 fn an_end_that_went_with_the_other_jail_comes_back_with_it() {
     alone("cable::an_end_that_went_with_the_other_jail_comes_back_with_it", |lab| {
         let a = lab.jail("a", 1, &[A, "vnet.route=10.7.0.0/16 via 10.0.0.2"]);
-        for (jid, words) in [(2, vec![]), (3, vec![B]), (4, vec![B])] {
+        for (jid, words) in [(2, vec!["vnet=new"]), (3, vec![B]), (4, vec![B])] {
             let b = lab.jail("b", jid, &words);
             assert!(has_carrier(&a, "e1") && has_carrier(&b, "e2"));
             assert!(state(&a, "e1").contains("10.7.0.0/16 via 10.0.0.2"), "{}", state(&a, "e1"));
@@ -102,11 +102,15 @@ fn an_end_that_went_with_the_other_jail_comes_back_with_it() {
 fn cables_are_changed_like_links() {
     alone("cable::cables_are_changed_like_links", |lab| {
         let mut a = lab.jail("a", 1, &["vnet.link=eth0 lan 10.9.0.1/24"]);
-        let mut b = lab.jail("b", 2, &[]);
+        let mut b = lab.jail("b", 2, &["vnet=new"]);
         let index = |owner: &Owner<'_>| inside(owner, "cat /sys/class/net/e1/ifindex");
         lab.modify(&mut a, &[A]).unwrap();
         assert!(has_carrier(&b, "e2"));
         let before = index(&a);
+        lab.modify(&mut b, &["vnet.link=e2 a:e1 10.0.0.2/30 mtu 1300 autoconf on"]).unwrap();
+        assert!(reaches(&a, "10.0.0.2"));
+        let e2 = state(&b, "e2");
+        assert!(e2.contains("mtu 1300") && e2.contains("fe80"), "{e2}");
         lab.modify(&mut b, &[B]).unwrap();
         assert!(reaches(&a, "10.0.0.2"));
         lab.modify(&mut a, &["vnet.link=e1 b:e2 10.0.0.1/29 mtu 1400 mac 02:00:00:00:00:01"]).unwrap();
@@ -141,7 +145,10 @@ fn an_end_has_one_use() {
         let refused = |name: &str, words: &[&str]| lab.try_jail(name, 9, words).unwrap_err().to_string();
         assert_eq!(refused("b", &["vnet.link=e2 lan"]), "vnet.link: b:e2 is the end of a cable");
         assert_eq!(refused("b", &["vnet.link=e2 c:e1"]), "vnet.link: b:e2 is the end of a cable");
-        assert_eq!(refused("c", &["vnet.link=e1 a:e1"]), "vnet.link: a:e1 is the end of a cable");
+        assert_eq!(
+            refused("c", &["vnet.link=e1 a:e1"]),
+            "vnet.link: \"e1 a:e1\": jail a has an interface e1 already"
+        );
         assert_eq!(refused("c", &["vnet.link=e1 b:e2"]), "vnet.link: b:e2 is the end of a cable");
         assert_eq!(refused("c", &["vnet.link=e1 c:e1"]), "vnet.link: \"e1 c:e1\": a cable has two ends");
         assert_eq!(
