@@ -136,6 +136,20 @@ lab_test!(links_come_and_go_in_a_living_jail for root; needs [CgroupV2, Program(
     lab.sh("jail -r a b");
 });
 
+lab_test!(a_child_has_its_parents_stack_or_its_own for root; needs [CgroupV2]; |lab| {
+    lab.sh(
+        r#"jail -c name=a children.max=2 vnet vnet.link="eth0 lan 10.9.0.11/24" persist
+        jail -c name=a.shares persist; jail -c name=a.own vnet vnet.link="eth0 in 10.8.0.11/24" persist"#,
+    );
+    let addresses = |jail: &str| lab.sh(&format!("jexec {jail} ip -br address show eth0"));
+    assert!(addresses("a").contains("10.9.0.11"));
+    assert!(addresses("a.shares").contains("10.9.0.11"));
+    assert!(addresses("a.own").contains("10.8.0.11"));
+    // To see its parent's is not to rule them.
+    lab.cmd("jexec").arg_line("a.shares ip address add 10.9.0.99/24 dev eth0").run().fails(2);
+    lab.sh("jail -r a");
+});
+
 lab_test!(one_address_on_a_segment_is_one_jails for root; needs [CgroupV2]; |lab| {
     two(lab);
     let create = |link: &str| lab.cmd("jail").args(["-c", "name=c", "vnet", &format!("vnet.link={link}"), "persist"]).run();
