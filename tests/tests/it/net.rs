@@ -22,8 +22,9 @@ lab_test!(bytes_flow_between_two_jails for root; needs [CgroupV2, Program("iperf
 });
 
 lab_test!(a_jail_routes_between_two_segments for root; needs [CgroupV2, Program("iperf3"), Program("ping")]; |lab| {
+    // A link-local address is what IPv6 asks from for the neighbours that it forwards to.
     lab.sh(
-        r#"jail -c name=router vnet vnet.link="west west 10.1.0.1/24 fd00:1::1/64 autoconf on" vnet.link="east east 10.2.0.1/24 fd00:2::1/64 autoconf on" \
+        r#"jail -c name=router vnet vnet.link="west west 10.1.0.1/24 fd00:1::1/64 fe80::1/64" vnet.link="east east 10.2.0.1/24 fd00:2::1/64 fe80::1/64" \
             vnet.sysctl="net.ipv4.ip_forward=1" vnet.sysctl="net.ipv6.conf.all.forwarding=1" persist
         jail -c name=client vnet vnet.link="eth0 west 10.1.0.2/24 fd00:1::2/64" \
             vnet.route="default via 10.1.0.1" vnet.route="default via fd00:1::1" persist
