@@ -131,10 +131,10 @@ impl Spent {
             })
             .collect();
         rows.sort_by(|a, b| b.1.total_cmp(&a.1));
-        println!("\nwhere the jail's time goes, by the product's own trace: medians of {runs} runs");
-        println!("(sweep: what the jail before left to the next command; of it: part of another row)");
+        say!("\nwhere the jail's time goes, by the product's own trace: medians of {runs} runs");
+        say!("(sweep: what the jail before left to the next command; of it: part of another row)");
         for (label, took) in rows.into_iter().take(ROWS).filter(|(_, took)| *took >= 10.0) {
-            println!("{label:<60} {took:>8.0} us {:>5.1} %", took / wall * 100.0);
+            say!("{label:<60} {took:>8.0} us {:>5.1} %", took / wall * 100.0);
         }
     }
 }
@@ -158,10 +158,10 @@ fn event(line: &str, jail: &str) -> Result<Event> {
 fn calls(lab: &Lab) -> Result<()> {
     let there = Command::new("strace").arg("-V").output().is_ok_and(|o| o.status.success());
     if !there {
-        println!("\nsystem calls: no strace(1) to count them");
+        say!("\nsystem calls: no strace(1) to count them");
         return Ok(());
     }
-    println!("\nsystem calls, those of `true` among them");
+    say!("\nsystem calls, those of `true` among them");
     for (what, command) in [("jail", one(lab, 251)), ("floor", floor(lab))] {
         settle();
         let file = lab.scratch();
@@ -173,7 +173,7 @@ fn calls(lab: &Lab) -> Result<()> {
         let mut counts: Vec<_> = counts.into_iter().collect();
         counts.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
         let most: Vec<_> = counts.iter().take(8).map(|(name, count)| format!("{name} {count}")).collect();
-        println!("{what:<6} {total:>6}   {}", most.join(", "));
+        say!("{what:<6} {total:>6}   {}", most.join(", "));
     }
     Ok(())
 }

@@ -66,7 +66,8 @@ pub fn figures(lab: &Lab, pairs: usize) -> Result<()> {
 
 /// A jail of one command with the compared ipc in a mode.
 fn jail(lab: &Lab, (_, parameters, others): &Comparison, mode: &str, command: &str) -> Command {
-    let mut jail = lab.jail(["-c", "name=one", &lab.path()]);
+    // The one before may not be gone when the next is made.
+    let mut jail = lab.jail(["-c", &format!("name=n{}", lab.numbers(1)), &lab.path()]);
     jail.args(parameters.iter().map(|p| format!("{p}={mode}"))).args(*others);
     jail.arg(format!("command={command}"));
     jail

@@ -3,6 +3,14 @@
 //! Nothing here asserts a time. Every figure is a ratio of pairs that were measured one right after the other,
 //! with the interval of its median: a machine is noisy, and its noise is in both halves of a pair.
 
+/// Prints a line. Whoever reads no more, as head(1), is no reason to end without cleaning up.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _nobody_reads = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
 mod create;
 mod ipc;
 mod lab;
@@ -51,7 +59,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     let Some(asked) = parse()? else {
-        println!("{USAGE}");
+        say!("{USAGE}");
         return Ok(());
     };
     if std::env::var_os(INSIDE).is_none() {

@@ -48,7 +48,7 @@ pub fn figures(lab: &Lab, jails: usize, rounds: usize) -> Result<()> {
             pairs.print_halves(field, "KiB");
         }
     }
-    println!("no process was in any of them");
+    say!("no process was in any of them");
     Ok(())
 }
 

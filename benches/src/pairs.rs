@@ -52,7 +52,7 @@ impl Pairs {
     pub fn print(&self, what: &str, unit: &str) {
         let ratios = self.each(|p| p.0 / p.1);
         let ((low, high), (first, second)) = (interval(&ratios), self.medians());
-        println!(
+        say!(
             "{what:<30} {:>7.3} [{low:>6.3}, {high:>6.3}] {:>5} {first:>10.1} {second:>10.1} {unit}",
             median(&ratios),
             self.0.len(),
@@ -62,19 +62,19 @@ impl Pairs {
     /// One line without a ratio: of halves that may be nothing at all.
     pub fn print_halves(&self, what: &str, unit: &str) {
         let (first, second) = self.medians();
-        println!("{what:<30} {:>24} {:>5} {first:>10.1} {second:>10.1} {unit}", "", self.0.len());
+        say!("{what:<30} {:>24} {:>5} {first:>10.1} {second:>10.1} {unit}", "", self.0.len());
     }
 
     /// A line of what the first has more than the second.
     pub fn print_difference(&self, unit: &str) {
         let added = self.each(|p| p.0 - p.1);
         let (low, high) = interval(&added);
-        println!("{:<30} {:>+7.0} [{low:>+6.0}, {high:>+6.0}] {unit}", "  difference", median(&added));
+        say!("{:<30} {:>+7.0} [{low:>+6.0}, {high:>+6.0}] {unit}", "  difference", median(&added));
     }
 }
 
 /// The head of a table of such lines.
 pub fn head(title: &str, first: &str, second: &str) {
-    println!("\n{title}");
-    println!("{:<30} {:>7} {:^16} {:>5} {first:>10} {second:>10}", "", "ratio", "95 % of median", "pairs");
+    say!("\n{title}");
+    say!("{:<30} {:>7} {:^16} {:>5} {first:>10} {second:>10}", "", "ratio", "95 % of median", "pairs");
 }

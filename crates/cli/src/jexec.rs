@@ -101,7 +101,9 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     let clean = call.has("l");
     let ours = relay::terminals();
     let jails = open_store(call)?;
-    sealed::seal(&jails.read(&jail)?.settings)?;
+    if let Ok(record) = jails.read(&jail) {
+        sealed::seal(&record.settings)?;
+    }
     let signals = relay::catch()?;
     let mut master = None;
     let started = jails.enter_with(&jail, |place| {

@@ -73,6 +73,7 @@ pub(crate) fn child(param: &Param) -> &'static str {
         Child::Free => "free",
         Child::Inherit => "inherits",
         Child::AtMost => "at most",
+        Child::Below => "below",
         Child::Subset => "subset",
         Child::AndParent => "if parent",
     }

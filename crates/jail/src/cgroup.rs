@@ -53,6 +53,27 @@ pub fn pids(dir: &Path) -> Vec<i32> {
     text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect()
 }
 
+/// Moves all processes of a cgroup to another, those that they start meanwhile as well.
+///
+/// # Errors
+/// The kernel refused.
+pub fn move_all(from: &Path, to: &Path) -> Result<()> {
+    let procs = to.join("cgroup.procs");
+    loop {
+        let pids = pids(from);
+        if pids.is_empty() {
+            return Ok(());
+        }
+        for pid in pids {
+            match fs::write(&procs, pid.to_string()) {
+                // It has ended.
+                Err(e) if rustix::io::Errno::from_io_error(&e) == Some(rustix::io::Errno::SRCH) => {}
+                other => other.doing_with(|| format!("cannot move a process to {}", to.display()))?,
+            }
+        }
+    }
+}
+
 /// Whether a cgroup or one below it has processes; zombies do not count. A cgroup that is gone has none.
 #[must_use]
 pub fn populated(dir: &Path) -> bool {

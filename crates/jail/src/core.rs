@@ -85,7 +85,7 @@ static PARAMS: &[Param] = &[
         name: "children.max",
         kind: Kind::Int { min: 0, max: 999_999 },
         default: Some("0"),
-        child: Child::AtMost,
+        child: Child::Below,
         help: "how many jails may exist below this one",
         doc: "How many jails may exist in this one, those in its children counted. A child's own number is \
               smaller than its parent's.",
@@ -138,13 +138,6 @@ impl Subsystem<Act> for Core {
         check_name(ask.name, own)?;
         if ask.settings.int("jid") == Some(0) {
             return Err(Error::usage("jid: 0 is the host"));
-        }
-        if let Some(parent) = ask.parent {
-            let limit = parent.settings.int("children.max").unwrap_or(0);
-            if ask.settings.int("children.max").unwrap_or(0) >= limit.max(1) {
-                return Err(Error::new(ErrorKind::Denied, "children.max: Operation not permitted")
-                    .hint(format!("it must be smaller than the parent's, {limit}")));
-            }
         }
         let has_command = ["command", "exec.start"].iter().any(|p| !ask.settings.list(p).is_empty());
         if ask.living.is_none() && !ask.settings.bool("persist") && !has_command {
@@ -203,6 +196,14 @@ impl Subsystem<Act> for Core {
                 }
             }
             _ => {}
+        }
+        if let Some(anchor) = site.instance().anchor(CGROUP) {
+            let dir = Path::new(anchor.object());
+            let leaf = leaf(dir, site.settings);
+            if !leaf.exists() {
+                cgroup::create(&leaf)?;
+                cgroup::move_all(dir, &leaf)?;
+            }
         }
         Ok(Vec::new())
     }
@@ -359,10 +360,11 @@ fn clone_of(path: &str) -> Result<OwnedFd> {
 }
 
 /// The cgroup that a jail's processes are in: one below its own where there may be child jails, since a v2
-/// cgroup that hands controllers down has no processes of its own.
+/// cgroup that hands controllers down has no processes of its own. It stays when there may be none any more.
 #[must_use]
 pub fn leaf(dir: &Path, settings: &Settings) -> std::path::PathBuf {
-    if settings.int("children.max").unwrap_or(0) > 0 { dir.join("self") } else { dir.to_owned() }
+    let below = dir.join("self");
+    if settings.int("children.max").unwrap_or(0) > 0 || below.is_dir() { below } else { dir.to_owned() }
 }
 
 /// Opens what the vault holds for a jail, into its open objects.

@@ -12,9 +12,9 @@ use kernel::{
 };
 use rustix::io::Errno;
 use siphasher::sip::SipHasher24;
-use vimage::{Anchor, Context as _, Error, ErrorKind, House, Instance, Result};
+use vimage::{Anchor, Context as _, Error, ErrorKind, House, Instance, Piece, Result};
 
-use crate::{cgroup, core, store::Store, vault::Vault};
+use crate::{cgroup, core, record::State, store::Store, vault::Vault};
 
 /// The store and its vault.
 #[derive(Debug)]
@@ -123,6 +123,14 @@ impl House for Premises {
 
     fn held(&self) -> Result<Vec<String>> {
         self.vault.owners()
+    }
+
+    fn living(&self, jail: &str, kind: &str) -> Result<Option<Anchor>> {
+        let Some(jid) = self.store.jid(jail) else { return Ok(None) };
+        // One whose processes ended has given up its instances with them: they cannot be opened.
+        let record = self.store.read(jid)?.filter(|r| r.state != State::Dying);
+        let instances = record.into_iter().flat_map(|r| r.pieces).filter(|p| p.kind == Piece::INSTANCE);
+        Ok(instances.filter_map(|p| p.anchor).find(|a| a.kind() == kind))
     }
 
     fn number(&self, series: &str) -> Result<u32> {

@@ -478,9 +478,9 @@ impl<'r> Jails<'r> {
             let count = names.iter().filter(|(name, _)| is_below(name, jail.name)).count();
             if i64::try_from(count).unwrap_or(i64::MAX) >= jail.settings.int("children.max").unwrap_or(0) {
                 return Err(Error::new(ErrorKind::Denied, "prison limit exceeded").hint(format!(
-                    "jail -m name={} children.max={}",
+                    "jail {} has {count} of at most {} below it, its children.max",
                     jail.name,
-                    count + 1
+                    jail.settings.int("children.max").unwrap_or(0)
                 )));
             }
             above = jail.parent;

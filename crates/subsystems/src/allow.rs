@@ -194,7 +194,7 @@ pub fn rules(settings: &Settings) -> Vec<Rule<'static>> {
         rules.extend(table::OLD_FAMILIES);
     }
     if settings.bool("allow.raw_sockets") && !settings.is_new("vnet") {
-        rules.push(table::PACKET);
+        rules.extend([table::PACKET, table::URING]);
     }
     rules
 }

@@ -238,6 +238,9 @@ pub(crate) mod tests {
         fn held(&self) -> Result<Vec<String>> {
             Ok(Vec::new())
         }
+        fn living(&self, _: &str, _: &str) -> Result<Option<Anchor>> {
+            Ok(None)
+        }
         fn number(&self, _: &str) -> Result<u32> {
             Ok(1)
         }

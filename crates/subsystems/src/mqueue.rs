@@ -79,7 +79,7 @@ impl Subsystem<Act> for Mqueue {
     }
 
     fn check(&self, ask: &Ask<'_>) -> Result<()> {
-        namespace::check_mixture(&ask.settings, "mqueue")
+        namespace::check_mixture(&ask.settings, ask.given, "mqueue")
     }
 
     fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {

@@ -166,7 +166,7 @@ impl Subsystem<Act> for Sysv {
     }
 
     fn check(&self, ask: &Ask<'_>) -> Result<()> {
-        namespace::check_mixture(&ask.settings, self.name)
+        namespace::check_mixture(&ask.settings, ask.given, self.name)
     }
 
     fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {

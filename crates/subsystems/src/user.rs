@@ -13,8 +13,8 @@ use kernel::{
 };
 use serde::{Deserialize, Serialize};
 use vimage::{
-    Context as _, Doomed, Error, ErrorKind, House, Instance, Kind, Known, Mode, Param, Piece, Plan, Result,
-    Site, Subsystem, When,
+    Ask, Context as _, Doomed, Error, ErrorKind, House, Instance, Kind, Known, Mode, Param, Piece, Plan,
+    Result, Site, Subsystem, When,
 };
 
 /// The subsystem.
@@ -70,6 +70,18 @@ impl Subsystem<Act> for User {
 
     fn after(&self) -> &'static [&'static str] {
         &["jail"]
+    }
+
+    fn check(&self, ask: &Ask<'_>) -> Result<()> {
+        let Some(ids) = ask.living.and_then(ids).filter(|ids| !ids.identity) else { return Ok(()) };
+        let (wanted, most) = (ask.settings.int("children.max").unwrap_or(0), ids.count / RANGE - 1);
+        if wanted <= i64::from(most) {
+            return Ok(());
+        }
+        let error = Error::unsupported(format!(
+            "children.max: a living jail has ids for {most} children, not {wanted}"
+        ));
+        Err(error.hint("give it when the jail is created"))
     }
 
     fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {

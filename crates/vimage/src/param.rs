@@ -80,6 +80,8 @@ pub enum Child {
     Inherit,
     /// A number not above the parent's (where the parent has one); a mode that the parent's does not disable.
     AtMost,
+    /// A number smaller than the parent's; 0 where that is 0.
+    Below,
     /// A list whose items are all in the parent's.
     Subset,
     /// True only where the parent's is.
@@ -179,7 +181,7 @@ impl Param {
     pub fn permit(&self, own: &Value, parents: Option<&Value>) -> Result<()> {
         let Some(limit) = self.narrowed(own, parents) else { return Ok(()) };
         Err(Error::new(crate::ErrorKind::Denied, format!("{}: Operation not permitted", self.name))
-            .hint(format!("a child jail has at most what its parent has: {}", limit.text())))
+            .hint(format!("its parent's allows a child at most {}", limit.text())))
     }
 
     /// What is left of a child's value below its parent's, if that is less than the value itself.
@@ -187,6 +189,9 @@ impl Param {
     pub fn narrowed(&self, own: &Value, parents: Option<&Value>) -> Option<Value> {
         match (self.child, own, parents?) {
             (Child::AtMost, Value::Int(own), Value::Int(limit)) if own > limit => Some(Value::Int(*limit)),
+            (Child::Below, Value::Int(own), Value::Int(limit)) if *own > 0 && own >= limit => {
+                Some(Value::Int((limit - 1).max(0)))
+            }
             (Child::AtMost, Value::Text(own), Value::Text(limit)) if limit == "disable" && own != limit => {
                 Some(Value::Text(limit.clone()))
             }
@@ -257,6 +262,10 @@ mod tests {
         assert!(int.permit(&Value::Int(5), Some(&Value::Int(5))).is_ok());
         assert!(int.permit(&Value::Int(6), Some(&Value::Int(5))).is_err());
         assert!(int.permit(&Value::Int(6), None).is_ok());
+        let below = param(Kind::Int { min: 0, max: 99 }, Child::Below);
+        let narrowed = |own, parents| below.narrowed(&Value::Int(own), Some(&Value::Int(parents)));
+        assert_eq!((narrowed(5, 5), narrowed(5, 6)), (Some(Value::Int(4)), None));
+        assert_eq!((narrowed(1, 0), narrowed(0, 0)), (Some(Value::Int(0)), None));
         let flag = param(Kind::Bool, Child::AndParent);
         assert!(flag.permit(&Value::Bool(true), Some(&Value::Bool(false))).is_err());
         assert!(flag.permit(&Value::Bool(false), Some(&Value::Bool(false))).is_ok());

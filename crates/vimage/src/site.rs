@@ -56,6 +56,13 @@ pub trait House: fmt::Debug {
     /// It cannot be told.
     fn held(&self) -> Result<Vec<String>>;
 
+    /// The anchor of a jail's instance of a kind (`net`), by the jail's full name: of one that lives, or is
+    /// just being made. `None`: there is no such jail, or it has no such instance.
+    ///
+    /// # Errors
+    /// Its record cannot be read.
+    fn living(&self, jail: &str, kind: &str) -> Result<Option<Anchor>>;
+
     /// The next number of a series (`ifindex`), never given twice to the living.
     ///
     /// # Errors

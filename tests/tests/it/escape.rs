@@ -87,9 +87,9 @@ fn tree(lab: &Lab) -> PathBuf {
     }
     fs::set_permissions(tree.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
     fs::copy("/usr/bin/busybox", tree.join("bin/busybox")).unwrap();
-    for applet in
-        ["sh", "cat", "chmod", "chown", "cp", "id", "ls", "mkdir", "readlink", "sleep", "stat", "touch"]
-    {
+    for applet in [
+        "sh", "cat", "chmod", "chown", "cp", "id", "pwd", "ls", "mkdir", "readlink", "sleep", "stat", "touch",
+    ] {
         symlink("busybox", tree.join("bin").join(applet)).unwrap();
     }
     for dir in ["lib", "lib64", "sbin"] {

@@ -1,5 +1,7 @@
 //! The integration tests: one binary, so that it is linked once; one module for each concern.
 
+/// Cables between jails.
+mod cable;
 /// A jail's root tries to get out.
 mod escape;
 /// The lab itself: it is a machine of its own, and notices what is left behind.
@@ -7,15 +9,23 @@ mod lab;
 /// How the tests of jails speak to the product.
 mod shell;
 
+/// What is refused.
+mod bad_input;
+/// Hosts and moments out of the ordinary.
+mod corners;
 /// Jails are made.
 mod create;
 /// Interprocess communication, System V's and POSIX's.
 mod ipc;
+/// Jails in jails.
+mod nested;
 /// What connects jails with each other and with the world.
 mod net;
 /// PostgreSQL, the job that System V IPC of a jail's own is for.
 mod postgres;
 /// Jails are removed and renamed.
 mod remove;
+/// File trees.
+mod trees;
 /// nginx, reached from the host and from other jails.
 mod web;

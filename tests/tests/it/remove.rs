@@ -116,7 +116,7 @@ lab_test!(a_jail_and_those_inside_are_renamed for root; needs [CgroupV2]; |lab| 
     assert_eq!(names(lab), ["taken", "z", "z.y", "z.y.x"]);
     quiet(lab, "jail -m jid=5 name=");
     quiet(lab, "jail -c name=z persist");
-    assert_eq!(names(lab), ["taken", "5", "5.y", "5.y.x", "z"]);
+    assert_eq!(names(lab), ["taken", "z", "5", "5.y", "5.y.x"]);
     quiet(lab, "jail -q -r '*'");
 });
 

@@ -27,6 +27,7 @@ const ALU_AND_K: u16 = 0x54;
 const JMP_JA: u16 = 0x05;
 const JMP_JEQ_K: u16 = 0x15;
 const JMP_JGE_K: u16 = 0x35;
+const JMP_JSET_K: u16 = 0x45;
 const RET_K: u16 = 0x06;
 
 const NR: u32 = 0;
@@ -160,10 +161,13 @@ impl Program {
             (offset, condition.mask as u32, value as u32),
         ] {
             if mask != 0 {
-                next = self.jump(JMP_JEQ_K, value, next, otherwise);
-                if mask != u32::MAX {
-                    next = self.before(ALU_AND_K, mask, next);
-                }
+                next = if mask.is_power_of_two() && value == mask {
+                    // One bit is asked for in one instruction.
+                    self.jump(JMP_JSET_K, mask, next, otherwise)
+                } else {
+                    let compare = self.jump(JMP_JEQ_K, value, next, otherwise);
+                    if mask == u32::MAX { compare } else { self.before(ALU_AND_K, mask, compare) }
+                };
                 next = self.load(offset, next);
             }
         }

@@ -43,6 +43,20 @@ fn it_stays_until_the_pipe_is_closed_and_leaves_when_alone() {
 }
 
 #[test]
+fn it_waits_for_one_that_is_not_its_child() {
+    with_init(|mut init| {
+        // Our child, in its namespace: as a command is that came in from outside.
+        let mut other = Command::new("sleep").arg("0.6").spawn().unwrap();
+        drop(init.stdin.take());
+        sleep(300 * MILLISECOND);
+        assert!(children(&init).is_empty());
+        assert_eq!(init.try_wait().unwrap(), None);
+        assert_eq!(other.wait().unwrap().code(), Some(0), "it is not killed");
+        assert_eq!(init.wait().unwrap().code(), Some(0));
+    });
+}
+
+#[test]
 fn it_adopts_and_reaps_orphans() {
     with_init(|mut init| {
         shell("sleep 0.6 & for i in 1 2 3 4 5; do sleep 0.1 & done");
@@ -114,7 +128,7 @@ fn u64_at(image: &[u8], at: usize) -> u64 {
 fn both_files_are_sound() {
     for (arch, machine) in [(Arch::X86_64, 62), (Arch::Aarch64, 183)] {
         let image = image(arch);
-        assert!(image.len() < 300, "{arch:?}: {}", image.len());
+        assert!(image.len() < 400, "{arch:?}: {}", image.len());
         assert_eq!(&image[..7], b"\x7fELF\x02\x01\x01");
         assert_eq!((u16_at(&image, 16), u16_at(&image, 18), u32_at(&image, 20)), (2, machine, 1));
         let (entry, headers) = (u64_at(&image, 24), u64_at(&image, 32) as usize);
@@ -140,31 +154,43 @@ fn the_words_for_aarch64_do_what_they_should() {
         .collect();
     let mut calls = Vec::new();
     let mut x = [0u64; 9];
-    let mut branches = Vec::new();
+    let mut compared = None;
+    let mut jumps = Vec::new();
     for (at, word) in code.iter().enumerate() {
         let (register, half) = ((word & 31) as usize, u64::from(word >> 5 & 0xffff));
         let shift = 16 * (word >> 21 & 3);
         match word {
             _ if word >> 23 == 0b1_1010_0101 => x[register] = half << shift, // movz
             _ if word >> 23 == 0b1_0010_0101 => x[register] = !(half << shift), // movn
+            _ if word >> 23 == 0b1_1110_0101 => x[register] |= half << shift, // movk
             0x9100_03e1 => x[1] = 0x57ac,                                    // mov x1, sp
-            0xd400_0001 => calls.push((x[8], [x[0], x[1], x[2], x[3]])),     // svc
-            0xb100_101f | 0xf100_001f => branches.push((*word == 0xb100_101f, at)), // cmn x0, #4; cmp x0, #0
+            0x9100_03e0 => x[0] = 0x57ac,                                    // mov x0, sp
+            0xa9bf_07ff => assert_eq!(x[1], 200_000_000, "what is pushed beside a zero"), // stp xzr, x1, [sp, #-16]!
+            0x9100_43ff => {}                                                             // add sp, sp, #16
+            0xd400_0001 => calls.push((x[8], [x[0], x[1], x[2], x[3]])),                  // svc
+            0xb100_101f | 0xb100_0c1f | 0xf100_001f => compared = Some((*word, at)), // cmn x0, #4, #3; cmp x0, #0
             _ if word >> 24 == 0x54 => {
-                let (for_eintr, compare) = *branches.last().unwrap();
+                let (with, compare) = compared.take().unwrap();
                 assert_eq!(compare + 1, at, "compares before it jumps");
-                assert_eq!(word & 31, if for_eintr { 0 } else { 12 }, "b.eq or b.gt");
-                let target = at as i64 + i64::from((*word as i32) << 8 >> 13);
-                assert_eq!(target, if at < 14 { 0 } else { 14 });
+                assert_eq!(word & 31, if with == 0xf100_001f { 12 } else { 0 }, "b.gt or b.eq");
+                jumps.push((with, at as i64 + i64::from((*word as i32) << 8 >> 13)));
             }
+            _ if word >> 26 == 0b0_00101 => jumps.push((0, at as i64 + i64::from((*word as i32) << 6 >> 6))), // b
             _ => panic!("{word:#x}"),
         }
     }
-    assert_eq!(branches.len(), 4);
+    let (read, wait, leave) = (0, 14, code.len() as i64 - 3);
+    let (eintr, esrch, more, always) = (0xb100_101f, 0xb100_0c1f, 0xf100_001f, 0);
+    assert_eq!(
+        jumps,
+        [(eintr, read), (more, read), (more, wait), (eintr, wait), (esrch, leave), (always, wait)]
+    );
     assert_eq!(calls[0], (63, [0, 0x57ac, 1, 0]), "read");
     assert_eq!(calls[1].0, 436, "close_range");
     assert_eq!(calls[1].1[..3], [0, u64::MAX, 0]);
     assert_eq!(calls[2], (260, [u64::MAX, 0, 0x4000_0000, 0]), "wait4");
-    assert_eq!((calls[3].0, calls[3].1[0]), (93, 0), "exit");
-    assert_eq!(calls.len(), 4);
+    assert_eq!((calls[3].0, calls[3].1[..2].to_vec()), (129, vec![u64::MAX, 0]), "kill");
+    assert_eq!((calls[4].0, calls[4].1[..2].to_vec()), (101, vec![0x57ac, 0]), "nanosleep");
+    assert_eq!((calls[5].0, calls[5].1[0]), (93, 0), "exit");
+    assert_eq!(calls.len(), 6);
 }

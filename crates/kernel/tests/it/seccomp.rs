@@ -28,6 +28,7 @@ fn run(filter: &[SockFilter], arch: u32, nr: u32, args: [u64; 6]) -> u32 {
             0x05 => at += k as usize,
             0x15 => at += jump(a == k),
             0x35 => at += jump(a >= k),
+            0x45 => at += jump(a & k != 0),
             0x06 => return k,
             _ => panic!("code {code:#x}"),
         }
@@ -360,5 +361,20 @@ fn the_cost_of_installing() {
             .collect();
         times.sort_unstable();
         println!("{name}: {} instructions, {:?}", filter.len(), times[100]);
+    }
+}
+
+#[test]
+fn one_bit_of_an_argument_is_one_comparison() {
+    for bit in [0x20, 1 << 40] {
+        let condition = Some(ArgEq { index: 0, value: bit, mask: bit });
+        let filter =
+            deny(Abi::X86_64, &[Rule { syscalls: &["socket"], condition, errno: Errno::PERM }]).unwrap();
+        assert!(filter.iter().all(|f| f.code != 0x54), "nothing is masked");
+        let answer = |value| run(&filter, Abi::X86_64.audit_arch(), 41, [value, 0, 0, 0, 0, 0]);
+        for (value, denied) in [(bit, true), (bit | 7, true), (bit << 1, false), (0, false), (!bit, false)] {
+            let wanted = if denied { errno(Errno::PERM) } else { ALLOW };
+            assert_eq!(answer(value), wanted, "{bit:#x}: {value:#x}");
+        }
     }
 }

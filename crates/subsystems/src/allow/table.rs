@@ -74,7 +74,11 @@ const fn families(mask: u64, value: u64) -> Rule<'static> {
 
 /// Families 32 and above: those that reach past a network namespace or need no privilege (vsock, alg,
 /// qipcrtr, smc, kcm, nfc, rxrpc).
-const NEW_FAMILIES: [Rule<'static>; 1] = [families(0x20, 0x20)];
+const NEW_FAMILIES: [Rule<'static>; 2] = [families(0x20, 0x20), URING];
+
+/// io_uring(7) makes sockets of any family, and no filter sees which: it goes with every rule about families.
+pub(super) const URING: Rule<'static> =
+    Rule { syscalls: &["io_uring_setup"], condition: None, errno: Errno::NOSYS };
 
 /// Those below. A jail with a user and network namespace of its own is spared the rules: most of these
 /// families exist in the host's stack alone, or belong to a stack as inet does.
@@ -146,7 +150,8 @@ pub static ROWS: [Row; 31] = [
         calls: &NEW_FAMILIES,
         help: "the jail may use address families other than unix, inet, inet6 and netlink",
         doc: "Without it socket(2) fails with ENOSYS for address families from 32 on, such as vsock and alg, and \
-              with user=inherit for all but unix, inet, inet6, netlink and packet. 32-bit x86 programs that use \
+              with user=inherit for all but unix, inet, inet6, netlink and packet; and so does io_uring_setup(2), \
+              since io_uring makes sockets of any family. 32-bit x86 programs that use \
               socketcall(2) get no socket at all, because the family cannot be seen there.",
         ..Row::BASE
     },
@@ -242,7 +247,8 @@ pub static ROWS: [Row; 31] = [
         }],
         help: "processes in the jail may debug others",
         doc: "Without it ptrace(2), process_vm_readv(2), process_vm_writev(2), kcmp(2) and pidfd_getfd(2) fail \
-              with EPERM, for the jail's root, too.",
+              with EPERM, for the jail's root, too. With user=inherit the jail's root debugs processes of its own \
+              user alone in any case.",
         ..Row::BASE
     },
     Row {

@@ -47,7 +47,9 @@ static PARAMS: &[Param] = &[
         default: Some("/"),
         help: "the directory that is the jail's root",
         doc: "The directory that is the jail's root. With user=new, the tree is mounted so that its files keep \
-              their owners inside. The root / itself is shared with the rights of others, and the jail has a \
+              their owners inside: what root in the jail writes is root's on the host, programs with the \
+              set-user-id bit or capabilities, too, so keep users of the host out of the tree by a directory \
+              above it of mode 0700. The root / itself is shared with the rights of others, and the jail has a \
               /run, /tmp and /var/tmp of its own.",
         ..Param::BASE
     },

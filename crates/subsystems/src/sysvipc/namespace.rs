@@ -59,13 +59,17 @@ impl Knob {
     }
 }
 
-/// Refuses a facility that is new beside one that is inherited.
+/// Refuses a facility that is new beside one that is inherited; of several, one that was `given`.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`].
-pub fn check_mixture(settings: &Settings, facility: &str) -> Result<()> {
+pub fn check_mixture(settings: &Settings, given: &Settings, facility: &str) -> Result<()> {
     let inherited = FACILITIES.iter().find(|f| settings.text(f) == Some(Mode::Inherit.word()));
     let (true, Some(other)) = (settings.is_new(facility), inherited) else { return Ok(()) };
+    let is_given = |f: &str| settings.is_new(f) && given.get(f).is_some();
+    if !is_given(facility) && FACILITIES.into_iter().any(is_given) {
+        return Ok(());
+    }
     let error = Error::usage(format!("{facility}: new cannot be mixed with {other}=inherit"));
     Err(error.hint(format!(
         "Linux has one namespace for System V IPC and POSIX message queues together; give {facility}=inherit or \
@@ -224,11 +228,18 @@ mod tests {
     fn new_and_inherit_do_not_mix_and_disable_mixes_with_both() {
         for words in all() {
             let settings = modes(words);
-            let refused = FACILITIES.iter().any(|f| check_mixture(&settings, f).is_err());
+            let refused = FACILITIES.iter().any(|f| check_mixture(&settings, &settings, f).is_err());
+            let nothing = Settings::default();
+            assert_eq!(refused, FACILITIES.iter().any(|f| check_mixture(&settings, &nothing, f).is_err()));
             assert_eq!(refused, words.contains(&"new") && words.contains(&"inherit"), "{words:?}");
         }
-        let error = check_mixture(&modes(["new", "disable", "inherit", "new"]), "sysvmsg").unwrap_err();
+        let mixed = modes(["new", "disable", "inherit", "new"]);
+        let error = check_mixture(&mixed, &mixed, "sysvmsg").unwrap_err();
         assert_eq!(error.to_string(), "sysvmsg: new cannot be mixed with sysvshm=inherit");
+        // What the user said is named, not what follows from it.
+        let given = [("mqueue".to_owned(), Value::Text("new".into()))].into_iter().collect();
+        assert!(check_mixture(&mixed, &given, "sysvmsg").is_ok());
+        assert!(check_mixture(&mixed, &given, "mqueue").is_err());
     }
 
     #[test]

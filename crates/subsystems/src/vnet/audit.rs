@@ -6,7 +6,11 @@ use netlink::Route;
 use serde_json::json;
 use vimage::{Anchor, House, Known, Piece, Result, Shared};
 
-use super::{NAME, claim, host, interface, port, segment, stack};
+use super::{
+    NAME, cable, claim, host, interface,
+    pair::{self, Pair},
+    port, segment, stack,
+};
 
 /// Whether a piece exists.
 ///
@@ -15,6 +19,8 @@ use super::{NAME, claim, host, interface, port, segment, stack};
 pub fn exists(piece: &Piece, house: &dyn House) -> Result<bool> {
     match piece.kind.as_str() {
         claim::KIND => Ok(claim::exists(house, piece)),
+        cable::END => cable::exists(house, piece),
+        pair::KIND => pair::exists(house, piece),
         interface::KIND => interface::exists(house, piece),
         segment::HELD => match piece.text("anchor") {
             Some(anchor) => Ok(house.open(&Anchor(anchor.to_owned()))?.is_some()),
@@ -66,11 +72,12 @@ fn marked(stack: &OwnedFd, mark: &str, house: &dyn House) -> Result<Vec<Piece>> 
     let anchor = house.anchor("net", stack.as_fd())?;
     let links = stack::socket::<Route>(stack)?.links().map_err(stack::refused)?;
     let marked = links.into_iter().filter(segment::is_ours).filter_map(|link| {
-        let alias = link.alias.filter(|alias| alias.ends_with(mark))?;
+        let alias = link.alias.as_ref().filter(|alias| alias.ends_with(mark))?;
         let kind = match alias.split(' ').nth(1) {
             // The parent's end of its interface on a segment goes with the port, which is in the switch.
             Some(host::END) => return None,
             Some("segment") => segment::BRIDGE,
+            Some("cable") => return Some(Pair::stray(&anchor, &link)),
             _ => port::KIND,
         };
         Some(Piece::new(kind, link.name).with(json!({ "stack": anchor, "index": link.index })))

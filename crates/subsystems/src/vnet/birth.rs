@@ -7,7 +7,7 @@ use vimage::{Ask, Error, ErrorKind, Mode, Result, Settings, Site};
 
 use super::{
     address::Cidr,
-    claim, host, interface,
+    cable, claim, host, interface,
     link::Spec,
     port::{self, Made},
     route,
@@ -19,8 +19,10 @@ use super::{
 /// All that the parameters ask for.
 #[derive(Debug, Default)]
 pub struct Wanted {
-    /// `vnet.link`.
+    /// `vnet.link` on segments.
     pub links: Vec<Spec>,
+    /// `vnet.link` to other jails.
+    pub cables: Vec<Spec>,
     /// `vnet.host`.
     pub hosts: Vec<host::Spec>,
     /// `vnet.route`.
@@ -37,15 +39,18 @@ impl Wanted {
     /// # Errors
     /// A value is wrong; a name is given to two interfaces; a route leaves by none of them.
     pub fn of(settings: &Settings) -> Result<Self> {
+        let (cables, links) =
+            Spec::parse_all(settings.list("vnet.link"))?.into_iter().partition(|l| l.cable().is_some());
         let wanted = Self {
-            links: Spec::parse_all(settings.list("vnet.link"))?,
+            links,
+            cables,
             hosts: host::Spec::parse_all(settings.list("vnet.host"))?,
             routes: route::Spec::parse_all(settings.list("vnet.route"))?,
             sysctls: sysctl::Spec::parse_all(settings.list("vnet.sysctl"))?,
             interfaces: settings.list("vnet.interface").to_vec(),
         };
         for (n, name) in wanted.interfaces.iter().enumerate() {
-            if wanted.interfaces[..n].contains(name) || wanted.links.iter().any(|l| l.name == *name) {
+            if wanted.interfaces[..n].contains(name) || wanted.names().any(|l| l == name) {
                 return Err(Error::usage(format!("vnet.interface: {name} is declared twice")));
             }
         }
@@ -59,8 +64,8 @@ impl Wanted {
         }
         for spec in &wanted.routes {
             let Some(dev) = &spec.dev else { continue };
-            let known = wanted.links.iter().map(|l| &l.name).chain(&wanted.interfaces);
-            if dev != "lo" && !known.into_iter().any(|name| name == dev) {
+            let mut known = wanted.names().chain(wanted.interfaces.iter().map(String::as_str));
+            if dev != "lo" && !known.any(|name| name == dev) {
                 let error = Error::usage(format!("vnet.route: \"{spec}\": no interface {dev} in the jail"));
                 return Err(error.hint("vnet.link makes one, vnet.interface moves one in"));
             }
@@ -72,6 +77,11 @@ impl Wanted {
     #[must_use]
     pub fn connects(&self) -> bool {
         !(self.links.is_empty() && self.hosts.is_empty() && self.interfaces.is_empty())
+    }
+
+    /// The names of all links.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.links.iter().chain(&self.cables).map(|link| link.name.as_str())
     }
 
     /// The segments, each perhaps several times.
@@ -87,7 +97,11 @@ impl Wanted {
 /// A value is wrong, an address taken, a segment no bridge, an interface not to be moved.
 pub fn check(ask: &Ask<'_>) -> Result<()> {
     let wanted = Wanted::of(&ask.settings)?;
-    if ask.settings.mode("vnet") != Mode::New || !wanted.connects() {
+    if ask.settings.mode("vnet") != Mode::New {
+        return Ok(());
+    }
+    cable::check(ask, &wanted)?;
+    if !wanted.connects() {
         return Ok(());
     }
     let mut around = Around::of(ask.parent)?;
@@ -128,6 +142,7 @@ pub fn furnish(site: &mut Site<'_>) -> Result<()> {
             port::plug(site, &jail, &places, &links, None)?;
         }
     }
+    let cabled = cable::furnish(site, &wanted)?;
     let quiet: Vec<_> = wanted.links.iter().filter(|l| !l.autoconf).map(|l| l.name.as_str()).collect();
     let (of_interfaces, of_links): (Vec<_>, Vec<_>) =
         later.into_iter().partition(|_| !wanted.interfaces.is_empty());
@@ -135,6 +150,7 @@ pub fn furnish(site: &mut Site<'_>) -> Result<()> {
     let indexes: BTreeMap<_, _> = Made::all(site.instance().pieces)
         .into_iter()
         .map(|(_, made)| (made.name, made.inner))
+        .chain(cabled)
         .chain([("lo".to_owned(), 1)])
         .collect();
     let mut batch = Batch::default();

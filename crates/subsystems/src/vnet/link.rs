@@ -18,7 +18,7 @@ pub const MTU: std::ops::RangeInclusive<u32> = 68..=65535;
 pub struct Spec {
     /// Its name in the jail.
     pub name: String,
-    /// What it is connected to.
+    /// What it is connected to: a segment, or `JAIL:NAME`.
     pub segment: String,
     /// Its addresses.
     pub addresses: Vec<Cidr>,
@@ -52,11 +52,15 @@ impl Spec {
         if let Some(wrong) = bad_name(name) {
             return Err(bad(&format!("\"{name}\": {wrong}")));
         }
-        if segment.contains(':') {
-            return Err(Error::unsupported(format!("vnet.link: \"{text}\": cables are not supported"))
-                .hint("connect both jails to a segment of their own"));
-        }
-        if let Some(wrong) = bad_name(segment) {
+        if let Some((jail, far)) = spec.cable() {
+            if jail.is_empty() || jail.contains(['.', '/', ',']) || jail.contains(char::is_control) {
+                let error = bad(&format!("\"{jail}\": not the name of a jail beside this one"));
+                return Err(error.hint("JAIL:NAME, where NAME is an interface of that jail"));
+            }
+            if let Some(wrong) = bad_name(far) {
+                return Err(bad(&format!("\"{far}\": {wrong}")));
+            }
+        } else if let Some(wrong) = bad_name(segment) {
             return Err(bad(&format!("\"{segment}\": {wrong}")));
         }
         while let Some(word) = words.next_if(|word| word.contains('/')) {
@@ -85,6 +89,13 @@ impl Spec {
             }
         }
         Ok(spec)
+    }
+
+    /// The jail and its interface at the other end of a cable; `None`: the link is on a segment.
+    #[must_use]
+    pub fn cable(&self) -> Option<(&str, &str)> {
+        // The name of a jail may have colons, that of an interface has none.
+        self.segment.rsplit_once(':')
     }
 
     /// Reads all items.
@@ -144,6 +155,7 @@ mod tests {
             "eth0 lan 10.9.0.11/24",
             "eth0 lan 10.9.0.11/24 fd00::11/64 mac 02:00:00:00:00:07 mtu 1400 autoconf on",
             "eth0 lan mtu 68",
+            "eth0 b:eth0 10.0.0.1/30 mtu 1400",
         ] {
             assert_eq!(Spec::parse(text).unwrap().to_string(), text);
         }
@@ -170,7 +182,10 @@ mod tests {
             ("eth0 lan mtu 1400 10.0.0.1/8", "unknown key \"10.0.0.1/8\""),
             ("eth0 lan mac 01:00:5e:00:00:01", "not an ethernet address"),
             ("eth0 lan autoconf yes", "autoconf: neither on nor off"),
-            ("eth0 b:eth0", "cables are not supported"),
+            ("eth0 :eth0", "\"\": not the name of a jail beside this one"),
+            ("eth0 a.b:eth0", "\"a.b\": not the name of a jail beside this one"),
+            ("eth0 b:", "\"\": not a name"),
+            ("eth0 b:lo", "\"lo\": lo is the loopback interface, which every stack has"),
         ] {
             assert_eq!(error(text), format!("vnet.link: \"{text}\": {what}"));
         }

@@ -2,17 +2,20 @@
 //!
 //! Its interfaces are veth pairs, born with one end in the jail and the other on a segment: a bridge of ours
 //! in a stack that only switches, where the host's own tools do not see it, or a foreign bridge of the
-//! parent's. Everything is done from outside, by sockets opened in the stacks concerned; nothing is renamed
+//! parent's. A cable is such a pair with an end in each of two jails. Everything is done from outside, by sockets opened in the stacks concerned; nothing is renamed
 //! or moved, but for interfaces that are handed in by `vnet.interface` and handed back at the end.
 
 mod address;
 mod audit;
 mod birth;
+mod cable;
 mod claim;
 mod host;
 mod interface;
 mod link;
 mod mac;
+mod mend;
+mod pair;
 mod params;
 mod port;
 mod route;
@@ -89,7 +92,10 @@ impl Subsystem<Act> for Vnet {
     }
 
     fn quiesce(&self, of: &[Instance<'_>]) -> Vec<Error> {
-        teardown::quiesce(of)
+        // An end of a cable does not go with the jail's stack, but back.
+        let mut errors = cable::recall(of);
+        errors.extend(teardown::quiesce(of));
+        errors
     }
 
     fn drain(&self, of: &[Instance<'_>], deadline: Instant) -> Vec<Error> {
@@ -116,6 +122,8 @@ fn undo(of: &Instance<'_>, piece: &Piece) -> Result<()> {
         port::KIND => port::delete(of.house, piece),
         claim::KIND => claim::undo(of.house, piece),
         interface::KIND => interface::give_back(of.house, piece),
+        cable::END => cable::undo_end(of, piece),
+        pair::KIND => pair::undo(of.house, piece),
         segment::BRIDGE => segment::undo_bridge(of.house, piece),
         segment::HELD => of.house.release(segment::SWITCH),
         _ => Ok(()),

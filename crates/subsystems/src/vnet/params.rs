@@ -17,10 +17,15 @@ pub static PARAMS: [Param; 6] = [
     Param {
         name: "vnet.link",
         kind: Kind::List { commas: false },
-        help: "an Ethernet interface: NAME SEGMENT [ADDR/LEN ...] [KEY VALUE ...]",
+        help: "an Ethernet interface: NAME SEGMENT|JAIL:NAME [ADDR/LEN ...] [KEY VALUE ...]",
         doc: "A virtual Ethernet interface NAME of the jail, connected to SEGMENT. If the parent has a bridge \
               of that name, it is that bridge, which is used and never removed. Otherwise the segment is made \
-              when the first jail asks for it and goes with the last. Keys: mac, the interface's ethernet \
+              when the first jail asks for it and goes with the last. JAIL:NAME instead of SEGMENT is a cable \
+              straight to the interface NAME of JAIL, a jail beside this one. Either jail may declare it, or \
+              both; an end that is not declared appears up and without address. As long as the other jail \
+              does not exist, an end stays as it is, without carrier. Only if the other jail ends by itself, \
+              with its last process, do both ends vanish; with the other jail this one comes back, with its \
+              declared addresses and routes. Keys: mac, the interface's ethernet \
               address, by default one that is always the same for this jail and NAME; mtu, in bytes; \
               autoconf, on or off, whether IPv6 gives the interface a link-local address and listens to \
               routers, by default off. A jail that forwards IPv6 needs a link-local address, if not by autoconf \

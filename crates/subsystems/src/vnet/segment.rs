@@ -20,7 +20,7 @@ use serde_json::json;
 use vimage::{Anchor, Context as _, Error, ErrorKind, House, Instance, Piece, Result, Shared, Site};
 
 use super::{
-    mac,
+    cable, mac,
     stack::{self, Batch},
     sysctl,
 };
@@ -139,7 +139,10 @@ pub fn places<'n>(
 }
 
 /// Uses the switch stack.
-fn share_switch(site: &mut Site<'_>) -> Result<(Rc<OwnedFd>, Anchor)> {
+///
+/// # Errors
+/// It cannot be made, or is gone.
+pub fn share_switch(site: &mut Site<'_>) -> Result<(Rc<OwnedFd>, Anchor)> {
     let anchor = site.share(SWITCH, |site| {
         let stack = new_stack().doing("cannot make the switch stack")?;
         sysctl::switch_only(&stack)?;
@@ -215,9 +218,9 @@ fn share_bridge(site: &mut Site<'_>, name: &str, stack: &OwnedFd, switch: &Ancho
 pub fn undo_bridge(house: &dyn House, piece: &Piece) -> Result<()> {
     // Who leaves the last segment is a user of the switch until its next step: a single one is the last.
     let (users, _) = Shared::peek(house.shelf(), &Shared::name(super::NAME, SWITCH))?;
-    let first = Shared::name(super::NAME, "segment/");
-    let segments = Shared::names(house.shelf())?.iter().filter(|name| name.starts_with(&first)).count();
-    if users.len() == 1 && segments == 1 {
+    let kinds = ["segment/", cable::PREFIX].map(|kind| Shared::name(super::NAME, kind));
+    let inside = |name: &&String| kinds.iter().any(|kind| name.starts_with(kind));
+    if users.len() == 1 && Shared::names(house.shelf())?.iter().filter(inside).count() == 1 {
         return Ok(());
     }
     super::port::delete(house, piece)

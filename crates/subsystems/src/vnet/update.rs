@@ -12,7 +12,7 @@ use vimage::{Result, Settings, Shared, Site};
 use super::{
     NAME,
     birth::{self, Wanted},
-    claim, host, interface,
+    cable, claim, host, interface,
     link::Spec,
     mac,
     port::{self, Made},
@@ -33,6 +33,7 @@ pub fn update(site: &mut Site<'_>, old: &Settings) -> Result<()> {
     let mut around = Around::of(site.parent)?;
     let mut inside = stack::socket::<Route>(&*jail)?;
     unplug(site, &wanted)?;
+    cable::leave(site, &wanted)?;
     leave_hosts(site, &wanted, old)?;
     let places = birth::connect(site, &mut around, &wanted)?;
     let old_links = Spec::parse_all(old.list("vnet.link")).unwrap_or_default();
@@ -44,7 +45,7 @@ pub fn update(site: &mut Site<'_>, old: &Settings) -> Result<()> {
             birth::claims(site, link)?;
         }
         let links = inside.links().map_err(stack::refused)?;
-        let first = links.iter().map(|l| l.index + 1).max();
+        let first = links.iter().map(|l| l.index + 1).filter(|index| *index < segment::INDEX).max();
         port::plug(site, &*jail, &places, &new, first)?;
         let quiet: Vec<_> = new.iter().filter(|l| !l.autoconf).map(|l| l.name.as_str()).collect();
         sysctl::set(&*jail, &[], &quiet)?;
@@ -56,6 +57,7 @@ pub fn update(site: &mut Site<'_>, old: &Settings) -> Result<()> {
         }
         batch.send(&mut inside)?;
     }
+    cables(site, &mut inside, &wanted, &old_links)?;
     interfaces(site, &mut around, &wanted)?;
     sysctl::set(&*jail, &wanted.sysctls.iter().collect::<Vec<_>>(), &[])?;
     change_routes(&mut inside, &wanted, old)?;
@@ -101,27 +103,50 @@ fn change(
         };
         let old = find(old).unwrap_or_else(|| spec.clone());
         birth::claims(site, &spec)?;
-        let doing = || format!("vnet.link: \"{spec}\": cannot change it");
-        let mut batch = Batch::default();
-        if spec.mac != old.mac {
-            let mac = spec.mac.map_or_else(|| mac::stable(site.house, site.name, &spec.name), Ok)?;
-            batch.must(doing(), link::set_mac(made.inner, mac));
-        }
+        let mtu = port::mtu(&spec, place);
         if spec.mtu != old.mtu {
-            let mtu = port::mtu(&spec, place);
-            batch.must(doing(), link::set_mtu(made.inner, mtu));
             let mut port = Batch::default();
-            port.must(doing(), link::set_mtu(made.index, mtu));
+            port.must(format!("vnet.link: \"{spec}\": cannot change it"), link::set_mtu(made.index, mtu));
             port.send(&mut stack::socket(&place.stack)?)?;
         }
-        // What the jail's own root has added is in no list, and stays.
-        for gone in old.addresses.iter().filter(|a| !spec.addresses.contains(a)) {
-            let request = address::delete(made.inner, gone.ip, gone.len);
-            batch.may(doing(), &[Errno::ADDRNOTAVAIL], request);
-        }
-        // After the others went: with the first address of a network IPv4 drops the others of it.
-        port::addresses(&mut batch, &spec, made.inner);
-        batch.send(inside)?;
+        change_one(site, inside, (&old, &spec), made.inner, mtu)?;
+    }
+    Ok(())
+}
+
+/// Changes the jail's end of a link from one declaration to another.
+fn change_one(
+    site: &Site<'_>,
+    inside: &mut Socket<Route>,
+    (old, spec): (&Spec, &Spec),
+    index: u32,
+    mtu: u32,
+) -> Result<()> {
+    let doing = || format!("vnet.link: \"{spec}\": cannot change it");
+    let mut batch = Batch::default();
+    if spec.mac != old.mac {
+        let mac = spec.mac.map_or_else(|| mac::stable(site.house, site.name, &spec.name), Ok)?;
+        batch.must(doing(), link::set_mac(index, mac));
+    }
+    if spec.mtu != old.mtu {
+        batch.must(doing(), link::set_mtu(index, mtu));
+    }
+    // What the jail's own root has added is in no list, and stays.
+    for gone in old.addresses.iter().filter(|a| !spec.addresses.contains(a)) {
+        batch.may(doing(), &[Errno::ADDRNOTAVAIL], address::delete(index, gone.ip, gone.len));
+    }
+    // After the others went: with the first address of a network IPv4 drops the others of it.
+    port::addresses(&mut batch, spec, index);
+    batch.send(inside)
+}
+
+/// Plugs in the cables, and changes those that stay.
+fn cables(site: &mut Site<'_>, inside: &mut Socket<Route>, wanted: &Wanted, old: &[Spec]) -> Result<()> {
+    let indexes = cable::furnish(site, wanted)?;
+    for spec in &wanted.cables {
+        let old = old.iter().find(|l| l.name == spec.name).unwrap_or(spec);
+        let Some((_, index)) = indexes.iter().find(|(name, _)| *name == spec.name) else { continue };
+        change_one(site, inside, (old, spec), *index, spec.mtu.unwrap_or(port::MTU))?;
     }
     Ok(())
 }
@@ -183,14 +208,14 @@ fn leave_segments(site: &mut Site<'_>, wanted: &Wanted) -> Result<()> {
             site.leave(&key)?;
         }
     }
-    match uses(site, "segment/").is_empty() {
+    match uses(site, "segment/").is_empty() && uses(site, cable::PREFIX).is_empty() {
         true => uses(site, segment::SWITCH).iter().try_for_each(|key| site.leave(key)),
         false => Ok(()),
     }
 }
 
 /// The keys of what the jail uses together with others.
-fn uses(site: &Site<'_>, start: &str) -> Vec<String> {
+pub fn uses(site: &Site<'_>, start: &str) -> Vec<String> {
     let instance = site.instance();
     instance
         .pieces_of(NAME, Shared::USE)

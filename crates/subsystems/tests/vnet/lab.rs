@@ -21,7 +21,7 @@ use kernel::{
 use rustix::io::Errno;
 use subsystems::vnet::Vnet;
 use vimage::{
-    Anchor, Context as _, Driver, Fault, Fds, Given, House, Instance, Journal, Known, Owner, Recorder,
+    Anchor, Context as _, Driver, Fault, Fds, Given, House, Instance, Journal, Known, Owner, Piece, Recorder,
     Registry, Result, Settings, Shared,
 };
 
@@ -78,6 +78,11 @@ impl House for Lab {
     }
     fn held(&self) -> Result<Vec<String>> {
         Ok(self.held.borrow().keys().cloned().collect())
+    }
+    fn living(&self, jail: &str, kind: &str) -> Result<Option<Anchor>> {
+        let pieces = Journal::replay(&self.dir.path().join(format!("{jail}.journal")), vec![])?;
+        let instances = pieces.into_iter().filter(|p| p.kind == Piece::INSTANCE);
+        Ok(instances.filter_map(|p| p.anchor).find(|a| a.kind() == kind))
     }
     fn number(&self, _: &str) -> Result<u32> {
         self.number.set(self.number.get() + 1);
@@ -169,6 +174,7 @@ impl Lab {
         match made {
             Ok(()) => Ok(owner),
             Err(error) => {
+                assert_eq!(self.driver().quiesce(&[owner.instance(self)], Instant::now()), []);
                 // An injected failure comes once, here or there.
                 let failed = self.driver().unmake(std::slice::from_mut(&mut owner));
                 let rest = self.driver().unmake(std::slice::from_mut(&mut owner));
@@ -203,6 +209,14 @@ impl Lab {
         assert_eq!(last.unwrap(), []);
         assert!(self.driver().settle(&mut owners, deadline).unwrap());
         assert!(owners.iter().all(|o| o.journal.pieces().is_empty()));
+    }
+
+    /// What happens to a jail whose stack went with its last process.
+    pub fn bury(&self, mut owner: Owner<'_>) {
+        owner.fds.clear();
+        assert_eq!(self.driver().unmake(std::slice::from_mut(&mut owner)), []);
+        let deadline = Instant::now() + Duration::from_secs(5);
+        assert!(self.driver().settle(std::slice::from_mut(&mut owner), deadline).unwrap());
     }
 
     /// Neither record nor kernel has anything left.

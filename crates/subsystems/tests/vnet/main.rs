@@ -1,5 +1,6 @@
 //! Network stacks on the running kernel.
 
+mod cable;
 mod lab;
 
 use std::{

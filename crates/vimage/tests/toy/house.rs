@@ -63,6 +63,10 @@ impl House for Folder {
         Ok(entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect())
     }
 
+    fn living(&self, _: &str, _: &str) -> Result<Option<Anchor>> {
+        Ok(None)
+    }
+
     fn number(&self, series: &str) -> Result<u32> {
         let path = self.root.join("numbers").join(series);
         let next = || -> io::Result<u32> {

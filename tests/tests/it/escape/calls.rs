@@ -153,6 +153,7 @@ pub(super) const CALLS: &[Call] = &[
     all("sockets past the stack", "socket 44 3 0", "ENOSYS"),
     by_user("bluetooth of the host", "socket 31 3 1", "EAFNOSUPPORT", "ENOSYS"),
     all("the kernel's audit", "socket 16 3 9; sendto $0 {16,0x000503e8,1,0} 16 0 {16,0,0} 12; answer $0", "ECONNREFUSED|EPERM|socket: EPROTONOSUPPORT"),
+    all("an io_uring, which makes any socket", "io_uring_setup 4 %p:120", "ENOSYS"),
     // Processes.
     all("the host's pids", "pidfd_open 99999 0", "ESRCH"),
     all("signal the host's pids", "kill 99999 0", "ESRCH"),
@@ -163,7 +164,6 @@ pub(super) const CALLS: &[Call] = &[
     all("debug the init", "ptrace 0x4206 1 0 0", "ok"),
     all("the init's root", "openat -100 /proc/1/root/proc/1/status 0", "ok"),
     all("kill the init, which handles no signal", "kill 1 9", "ok"),
-    all("an io_uring", "io_uring_setup 4 %p:120", "ok|EPERM|ENOSYS"),
     all("another personality", "personality 0x40000", "ok"),
     all("faults of its own memory", "userfaultfd 1", "ok|EPERM|ENOSYS"),
     all("chown", "openat -100 /tmp/own 0x41 0x1a4; fchownat -100 /tmp/own 1000 1000 0; unlinkat -100 /tmp/own 0", "ok"),

@@ -94,3 +94,29 @@ const READY: &str = "until [ \"$(readlink /proc/1/exe)\" = '/memfd:init (deleted
 /// What can be seen of the init.
 const LOOK: &str = "echo fds=$(ls /proc/1/fd) cwd=$(readlink /proc/1/cwd) root=$(readlink /proc/1/root) \
                     environ=$(cat /proc/1/environ)";
+
+// As a command that enters is a process of the jail before it is a program.
+lab_test!(who_enters_is_out_of_sight_and_reach for root; needs [CgroupV2, Program("busybox")]; |lab| {
+    keeps_a_store(lab);
+    for kind in Kind::all(lab).into_iter().filter(|kind| !kind.is_host()) {
+        let watch = "cd /proc; while :; do for p in [0-9]*; do readlink $p/exe; done; done 2>/dev/null > /root/seen";
+        kind.jail(lab).args(["name=cell", "persist"]).run().ok();
+        let watching = lab.cmd("jexec").args(["cell", "/bin/sh", "-c", watch]).spawn();
+        for _ in 0..40 {
+            lab.cmd("jexec").args(["cell", "/bin/busybox", "true"]).run().ok();
+        }
+        for number in 3..32 {
+            let up = "../".repeat(12);
+            let link = kind.path.join(format!("root/{number}"));
+            symlink(format!("/proc/self/fd/{number}/{up}"), &link).unwrap();
+            let entered = lab.cmd("jexec").args(["-d", &format!("/root/{number}"), "cell", "/bin/pwd"]).run();
+            assert!(entered.stdout.is_empty(), "{kind:?} {number}: {entered}");
+            fs::remove_file(link).unwrap();
+        }
+        lab.cmd("jail").args(["-r", "cell"]).run().ok();
+        let _killed = watching.finish();
+        let seen = fs::read_to_string(kind.path.join("root/seen")).unwrap();
+        assert!(seen.lines().any(|line| line == "/bin/busybox"), "{kind:?}");
+        assert!(seen.lines().all(|line| !line.contains("/jexec") && !line.contains("/jail")), "{kind:?}");
+    }
+});
