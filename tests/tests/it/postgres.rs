@@ -43,7 +43,8 @@ lab_test!(two_servers_with_one_port_and_one_key for root; needs [Debian, CgroupV
     lab.sh("jail -r client db1 db2");
 });
 
-lab_test!(contents_outlive_the_server_but_not_the_jail for root; needs [Debian, CgroupV2]; with timeout(120); |lab| {
+lab_test!(contents_outlive_the_server_but_not_the_jail for root;
+    needs [Debian, CgroupV2]; with timeout(120); |lab| {
     let tree = lab.debian();
     let server = Server::start(lab, &tree, "db1", "10.9.0.11");
     let local = |sql: &str| lab.sh(&format!("jexec -U postgres db1 psql --tuples-only --no-align --command '{sql}'"));

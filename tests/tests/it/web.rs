@@ -2,7 +2,8 @@
 
 use vimage_tests::lab_test;
 
-lab_test!(nginx_serves_the_host_and_other_jails for root; needs [Debian, CgroupV2, Program("curl")]; with timeout(120); |lab| {
+lab_test!(nginx_serves_the_host_and_other_jails for root;
+    needs [Debian, CgroupV2, Program("curl")]; with timeout(120); |lab| {
     let tree = lab.debian();
     lab.sh(&format!(
         r#"jail -c name=web path={tree} vnet vnet.link="eth0 lan 10.9.0.11/24 fd00:9::11/64" \
@@ -27,7 +28,8 @@ lab_test!(nginx_serves_the_host_and_other_jails for root; needs [Debian, CgroupV
     lab.sh("jail -r web client");
 });
 
-lab_test!(a_web_server_is_changed_and_removed_as_it_serves for root; needs [Debian, CgroupV2, Program("curl")]; with timeout(120); |lab| {
+lab_test!(a_web_server_is_changed_and_removed_as_it_serves for root;
+    needs [Debian, CgroupV2, Program("curl")]; with timeout(120); |lab| {
     let tree = lab.debian();
     let create = format!(
         r#"jail -c name=web path={tree} vnet vnet.link="eth0 lan 10.9.0.11/24" vnet.host="lan 10.9.0.1/24" \
