@@ -5,6 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
@@ -101,6 +102,7 @@ fn outside(mode: Mode, test: &str, plan: &Plan) {
         Err(reason) => return need::skip(test, &Need::Debian.to_string(), &reason),
         Ok(archive) => archive.map(|archive| (archive, debian::Room::new())),
     };
+    let start = Instant::now();
     let mut machine = Machine::new(mode);
     let exe = std::env::current_exe().expect("the test binary has a path");
     let exe = Path::new(BINARIES).join("deps").join(exe.file_name().expect("the test binary has a name"));
@@ -124,7 +126,16 @@ fn outside(mode: Mode, test: &str, plan: &Plan) {
         return need::skip(test, need, reason);
     }
     print!("{output}");
+    note_time(test, start.elapsed());
     assert!(status.code() == Some(PASSED), "{test}: failed in its lab ({status})");
+}
+
+/// Adds how long a test took to the file of `LAB_TIMES`, if there is to be one.
+fn note_time(test: &str, took: Duration) {
+    let Some(path) = std::env::var_os("LAB_TIMES") else { return };
+    let file = File::options().append(true).create(true).open(&path);
+    file.and_then(|mut file| file.write_all(format!("{:6.1} s {test}\n", took.as_secs_f64()).as_bytes()))
+        .unwrap_or_else(|error| panic!("LAB_TIMES={}: {error}", path.display()));
 }
 
 /// How a test binary is told to run one test in the open, even one that is ignored.

@@ -77,7 +77,8 @@ lab_test!(a_limit_is_the_jails_own_and_can_change for root; needs [CgroupV2, Pro
     lab.sh("jail -r a b");
 });
 
-lab_test!(what_is_disabled_is_not_implemented_and_nothing_else_is for root; needs [CgroupV2, Program("perl")]; |lab| {
+lab_test!(what_is_disabled_is_not_implemented_and_nothing_else_is for root;
+    needs [CgroupV2, Program("perl")]; |lab| {
     let kinds = [
         ("sysvshm", "shmget(IPC_PRIVATE, 4096, 0600)"),
         ("sysvmsg", "msgget(IPC_PRIVATE, 0600)"),

@@ -21,9 +21,11 @@ lab_test!(bytes_flow_between_two_jails for root; needs [CgroupV2, Program("iperf
     lab.sh("jail -r a b");
 });
 
-lab_test!(a_jail_routes_between_two_segments for root; needs [CgroupV2, Program("iperf3"), Program("ping")]; |lab| {
+lab_test!(a_jail_routes_between_two_segments for root;
+    needs [CgroupV2, Program("iperf3"), Program("ping")]; |lab| {
+    // A link-local address is what IPv6 asks from for the neighbours that it forwards to.
     lab.sh(
-        r#"jail -c name=router vnet vnet.link="west west 10.1.0.1/24 fd00:1::1/64 autoconf on" vnet.link="east east 10.2.0.1/24 fd00:2::1/64 autoconf on" \
+        r#"jail -c name=router vnet vnet.link="west west 10.1.0.1/24 fd00:1::1/64 fe80::1/64" vnet.link="east east 10.2.0.1/24 fd00:2::1/64 fe80::1/64" \
             vnet.sysctl="net.ipv4.ip_forward=1" vnet.sysctl="net.ipv6.conf.all.forwarding=1" persist
         jail -c name=client vnet vnet.link="eth0 west 10.1.0.2/24 fd00:1::2/64" \
             vnet.route="default via 10.1.0.1" vnet.route="default via fd00:1::1" persist
@@ -48,7 +50,8 @@ lab_test!(a_jail_routes_between_two_segments for root; needs [CgroupV2, Program(
     lab.sh("jail -r router client server");
 });
 
-lab_test!(a_foreign_bridge_with_an_uplink_is_used_and_left_alone for root; needs [CgroupV2, Program("ping")]; |lab| {
+lab_test!(a_foreign_bridge_with_an_uplink_is_used_and_left_alone for root;
+    needs [CgroupV2, Program("ping")]; |lab| {
     // The other end of the uplink is in a stack of its own, as a router of the site's would be.
     lab.sh(
         "ip link add office type bridge && ip link add uplink type veth peer name far
@@ -100,7 +103,8 @@ lab_test!(a_borrowed_interface_comes_home_as_it_was for root; needs [CgroupV2]; 
     assert!(lab.sh("ip -o link show card0.1").contains("02:00:00:00:00:77"));
 });
 
-lab_test!(the_jails_root_rules_its_stack for root; needs [CgroupV2, Program("tcpdump"), Program("ping")]; |lab| {
+lab_test!(the_jails_root_rules_its_stack for root;
+    needs [CgroupV2, Program("tcpdump"), Program("ping")]; |lab| {
     two(lab);
     lab.sh("jexec a ip route add 10.77.0.0/16 via 10.9.0.12; jexec a ip rule add to 10.78.0.0/16 table 5");
     assert!(lab.sh("jexec a ip route get 10.77.1.1").contains("via 10.9.0.12 dev eth0"));

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use vimage_tests::{Lab, Tree, lab_test};
 
-lab_test!(two_servers_with_one_port_and_one_key for root; needs [Debian, CgroupV2]; with timeout(120); |lab| {
-    let trees = [lab.debian(), lab.debian(), lab.debian()];
+lab_test!(two_servers_with_one_port_and_one_key for root; needs [Debian, CgroupV2]; with timeout(240); |lab| {
+    let trees = [lab.debian(), lab.debian()];
     let servers = [Server::start(lab, &trees[0], "db1", "10.9.0.11"), Server::start(lab, &trees[1], "db2", "10.9.0.12")];
     // PostgreSQL takes its key from the inode of its data directory: fresh file systems number theirs alike.
     let keys = servers.each_ref().map(|server| server.keys(lab));
@@ -17,7 +17,7 @@ lab_test!(two_servers_with_one_port_and_one_key for root; needs [Debian, CgroupV
     }
     assert_eq!(objects(lab), "", "the lab sees what belongs to jails");
 
-    let tree = &trees[2];
+    let tree = &trees[0];
     lab.sh(&format!(r#"jail -c name=client path={tree} vnet vnet.link="eth0 lan 10.9.0.21/24" persist"#));
     for server in &servers {
         server.client(lab, "pgbench --initialize --scale=5 --quiet");
@@ -43,7 +43,8 @@ lab_test!(two_servers_with_one_port_and_one_key for root; needs [Debian, CgroupV
     lab.sh("jail -r client db1 db2");
 });
 
-lab_test!(contents_outlive_the_server_but_not_the_jail for root; needs [Debian, CgroupV2]; |lab| {
+lab_test!(contents_outlive_the_server_but_not_the_jail for root;
+    needs [Debian, CgroupV2]; with timeout(120); |lab| {
     let tree = lab.debian();
     let server = Server::start(lab, &tree, "db1", "10.9.0.11");
     let local = |sql: &str| lab.sh(&format!("jexec -U postgres db1 psql --tuples-only --no-align --command '{sql}'"));

@@ -2,14 +2,16 @@
 
 use vimage_tests::lab_test;
 
-lab_test!(nginx_serves_the_host_and_other_jails for root; needs [Debian, CgroupV2, Program("curl")]; |lab| {
-    let (server, client) = (lab.debian(), lab.debian());
+lab_test!(nginx_serves_the_host_and_other_jails for root;
+    needs [Debian, CgroupV2, Program("curl")]; with timeout(120); |lab| {
+    let tree = lab.debian();
     lab.sh(&format!(
-        r#"jail -c name=web path={server} vnet vnet.link="eth0 lan 10.9.0.11/24 fd00:9::11/64" \
-            vnet.host="lan 10.9.0.1/24" mount="none /run tmpfs" persist"#
+        r#"jail -c name=web path={tree} vnet vnet.link="eth0 lan 10.9.0.11/24 fd00:9::11/64" \
+            vnet.host="lan 10.9.0.1/24" mount="none /run tmpfs" mount="none /var/www/html tmpfs" persist"#
     ));
     lab.sh(&format!(
-        r#"jail -c name=client path={client} vnet vnet.link="eth0 lan 10.9.0.12/24 fd00:9::12/64" persist"#
+        r#"jail -c name=client path={tree} vnet vnet.link="eth0 lan 10.9.0.12/24 fd00:9::12/64" \
+            mount="none /run tmpfs" persist"#
     ));
     lab.sh("echo 'the page of web' | jexec web tee /var/www/html/index.html; jexec web nginx");
     assert_eq!(lab.sh("curl -sS --fail http://10.9.0.11/"), "the page of web\n");
@@ -26,7 +28,8 @@ lab_test!(nginx_serves_the_host_and_other_jails for root; needs [Debian, CgroupV
     lab.sh("jail -r web client");
 });
 
-lab_test!(a_web_server_is_changed_and_removed_as_it_serves for root; needs [Debian, CgroupV2, Program("curl")]; |lab| {
+lab_test!(a_web_server_is_changed_and_removed_as_it_serves for root;
+    needs [Debian, CgroupV2, Program("curl")]; with timeout(120); |lab| {
     let tree = lab.debian();
     let create = format!(
         r#"jail -c name=web path={tree} vnet vnet.link="eth0 lan 10.9.0.11/24" vnet.host="lan 10.9.0.1/24" \

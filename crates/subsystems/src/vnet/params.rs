@@ -28,7 +28,8 @@ pub static PARAMS: [Param; 6] = [
               declared addresses and routes. Keys: mac, the interface's ethernet \
               address, by default one that is always the same for this jail and NAME; mtu, in bytes; \
               autoconf, on or off, whether IPv6 gives the interface a link-local address and listens to \
-              routers, by default off.",
+              routers, by default off. A jail that forwards IPv6 needs a link-local address, if not by autoconf \
+              then as one of the addresses.",
         ..Param::BASE
     },
     Param {
