@@ -113,3 +113,27 @@ lab_test!(two_jails_of_a_cable_are_made_and_removed_at_once for root; needs [Cgr
     }
     assert_gone(lab);
 });
+
+lab_test!(a_command_that_is_killed_anywhere_leaves_cables_that_can_be_mended for root; needs [CgroupV2, Program("ping"), Program("pgrep")]; with timeout(180); |lab| {
+    create(lab, "a", LINKS[0], &["persist"]);
+    let faulty = |fault: &str, words: &[&str]| {
+        lab.cmd("jail").args(words).env("JAIL_FAULT", fault).run().status.success()
+    };
+    for n in 1..300 {
+        let fault = format!("kill:{n}");
+        let made = faulty(&fault, &["-c", "name=b", "vnet", LINKS[1], "persist"]);
+        let _may_be_there = lab.cmd("jail").args(["-r", "b"]).run();
+        assert_sound(lab);
+        create(lab, "b", LINKS[1], &["persist"]);
+        assert!(sees(lab, "b", "ping -n -c1 -W2 10.0.0.1").contains(" 0% packet loss"), "{fault}");
+        let removed = faulty(&fault, &["-r", "b"]);
+        assert_sound(lab);
+        assert!(removed || entries("names") == 1, "{fault}");
+        if made && removed {
+            assert!(n > 20, "there are only {n} points");
+            remove(lab, &["a"]);
+            return assert_gone(lab);
+        }
+    }
+    panic!("the points never end");
+});

@@ -20,15 +20,13 @@ use super::{
     birth::{self, Wanted},
     link::Spec,
     mend::{Declared, mend, paper},
-    pair::{self, Pair, find, living},
+    pair::{self, PREFIX, Pair, all, ends_of, find, is_in, key, living},
     segment, stack,
     update::uses,
 };
 
 /// The kind of the piece of a jail that has declared an end. Its key is the end's parking name.
 pub const END: &str = "end";
-/// What the key of a cable's shared record starts with; its ends follow, in order.
-pub const PREFIX: &str = "cable/";
 /// The longest name of a folder in bytes (NAME_MAX of linux/limits.h).
 const FOLDER_MAX: usize = 255;
 
@@ -44,39 +42,18 @@ struct Held {
     autoconf: bool,
 }
 
-/// Both ends of a cable of a jail, its own first, as `JAIL:NAME`.
-fn ends_of(jail: &str, spec: &Spec) -> [String; 2] {
-    let parent = jail.rsplit_once('.').map_or(String::new(), |(parent, _)| format!("{parent}."));
-    [format!("{jail}:{}", spec.name), format!("{parent}{}", spec.segment)]
-}
-
-/// The key of the shared record. No name has a slash, or the comma that the folder has instead.
-fn key(jail: &str, spec: &Spec) -> String {
-    let mut ends = ends_of(jail, spec);
-    ends.sort();
-    format!("{PREFIX}{}", ends.join("/"))
-}
-
-/// The folders of all cables with an end that is looked for, each with its ends.
-fn all(house: &dyn House, has: impl Fn(&str) -> bool) -> Result<Vec<(String, [String; 2])>> {
-    let first = Shared::name(NAME, PREFIX);
-    let read = |cable: String| {
-        let (a, b) = cable.strip_prefix(&first)?.split_once(',')?;
-        let ends = [a.to_owned(), b.to_owned()];
-        ends.iter().any(|end| has(end)).then_some((cable, ends))
-    };
-    Ok(Shared::names(house.shelf())?.into_iter().filter_map(read).collect())
-}
-
-fn is_in(jail: &str) -> impl Fn(&str) -> bool {
-    move |end| end.rsplit_once(':').is_some_and(|(of, _)| of == jail)
-}
-
 /// Checks that every end is used once: among the jail's own, and by the jails that there are.
 ///
 /// # Errors
-/// `vnet.link: b:e2 is the end of another cable`, or some other interface.
+/// `vnet.link: b:e2 is the end of a cable`, or some other interface.
 pub fn check(ask: &Ask<'_>, wanted: &Wanted) -> Result<()> {
+    for piece in ask.living.iter().flat_map(|living| living.pieces_of(NAME, END)) {
+        let Held { pair, which, .. } = held(piece)?;
+        if pair.ends[which].jail != ask.name {
+            let error = Error::new(ErrorKind::Busy, "vnet: a jail at the end of a cable keeps its name");
+            return Err(error.hint(format!("take {} from vnet.link first", pair.ends[which].name)));
+        }
+    }
     let mut used = BTreeMap::new();
     for name in wanted.links.iter().map(|l| &l.name).chain(&wanted.interfaces) {
         used.insert(format!("{}:{name}", ask.name), String::new());
@@ -142,9 +119,9 @@ pub fn leave(site: &mut Site<'_>, wanted: &Wanted) -> Result<()> {
     let pieces: Vec<_> = site.instance().pieces_of(NAME, END).cloned().collect();
     for piece in pieces {
         let held = held(&piece)?;
-        let end = &held.pair.ends[held.which];
-        let mut same = wanted.cables.iter().filter(|s| Shared::name(NAME, &key(site.name, s)) == held.cable);
-        if !same.any(|s| s.name == end.name && s.autoconf == held.autoconf) {
+        let (own, end) = (|s: &&Spec| Shared::name(NAME, &key(site.name, s)), &held.pair.ends[held.which]);
+        let mut same = wanted.cables.iter().filter(|s| own(s) == held.cable && s.name == end.name);
+        if !same.any(|s| s.autoconf == held.autoconf) {
             let (house, stack) = (site.house, site.instance().fd("net")?);
             site.unmake(&piece, || park(house, &held, stack.as_deref()))?;
         }
@@ -202,11 +179,10 @@ fn held(piece: &Piece) -> Result<Held> {
 fn park(house: &dyn House, held: &Held, stack: Option<&OwnedFd>) -> Result<()> {
     let _lock = pair::lock(house)?;
     let path = paper(house, &held.cable, held.which);
-    match fs::remove_file(&path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            return Err(e).doing_with(|| format!("cannot remove {}", path.display()));
-        }
-        _ => {}
+    if let Err(e) = fs::remove_file(&path)
+        && e.kind() != io::ErrorKind::NotFound
+    {
+        return Err(e).doing_with(|| format!("cannot remove {}", path.display()));
     }
     stack.map_or(Ok(()), |stack| pair::send_home(house, &held.pair, held.which, stack))
 }
@@ -222,12 +198,17 @@ pub fn undo_end(of: &Instance<'_>, piece: &Piece) -> Result<()> {
 /// Parks all ends that are in jails whose stacks are about to go, declared or not.
 pub fn recall(of: &[Instance<'_>]) -> Vec<Error> {
     let Some(house) = of.first().map(|jail| jail.house) else { return Vec::new() };
+    let cables = match all(house, |end| of.iter().any(|jail| is_in(jail.name)(end))) {
+        Ok(cables) => cables,
+        Err(error) => return vec![error.doing("vnet")],
+    };
     let one = |jail: &Instance<'_>| -> Result<()> {
-        let cables = all(house, is_in(jail.name))?;
-        let Some(stack) = (if cables.is_empty() { None } else { jail.fd("net")? }) else { return Ok(()) };
+        let mut own =
+            cables.iter().filter(|(_, ends)| ends.iter().any(|end| is_in(jail.name)(end))).peekable();
+        let Some(stack) = (if own.peek().is_some() { jail.fd("net")? } else { None }) else { return Ok(()) };
         let _lock = pair::lock(house)?;
-        for (cable, _) in cables {
-            let Some(pair) = pair::read(house, &cable)? else { continue };
+        for (cable, _) in own {
+            let Some(pair) = pair::read(house, cable)? else { continue };
             (0..2).try_for_each(|which| pair::send_home(house, &pair, which, &stack))?;
         }
         Ok(())

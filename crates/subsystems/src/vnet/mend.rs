@@ -1,4 +1,4 @@
-//! The ends of a cable, brought to where they belong.
+//! The ends of a cable, brought to where they belong; and the end of both.
 
 use std::{
     fs,
@@ -8,7 +8,7 @@ use std::{
 
 use netlink::link;
 use serde::{Deserialize, Serialize};
-use vimage::{Anchor, Error, ErrorKind, House, Result};
+use vimage::{Anchor, Error, ErrorKind, House, Piece, Result};
 
 use super::{
     birth::routes,
@@ -117,4 +117,14 @@ fn bring(
         let _later = route::Spec::parse(route).and_then(|route| routes(&mut inside, &[route]));
     }
     Ok(())
+}
+
+/// Unmakes a pair, wherever its ends are.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn undo(house: &dyn House, piece: &Piece) -> Result<()> {
+    let _lock = lock(house)?;
+    let pair = Pair::of(piece)?;
+    delete([locate(house, &pair, 0)?, locate(house, &pair, 1)?])
 }

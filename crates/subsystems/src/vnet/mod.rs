@@ -123,7 +123,7 @@ fn undo(of: &Instance<'_>, piece: &Piece) -> Result<()> {
         claim::KIND => claim::undo(of.house, piece),
         interface::KIND => interface::give_back(of.house, piece),
         cable::END => cable::undo_end(of, piece),
-        pair::KIND => pair::undo(of.house, piece),
+        pair::KIND => mend::undo(of.house, piece),
         segment::BRIDGE => segment::undo_bridge(of.house, piece),
         segment::HELD => of.house.release(segment::SWITCH),
         _ => Ok(()),

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use vimage::{Anchor, Context as _, House, Piece, Result, Shared};
 
 use super::{
+    NAME,
+    link::Spec,
     mac,
     segment::{self, GROUP, INDEX},
     stack::{self, Batch},
@@ -21,6 +23,9 @@ use super::{
 
 /// The kind of a pair's piece, which is in the shared record. Its key is what its ends' parking names share.
 pub const KIND: &str = "cable";
+
+/// What the key of a cable's shared record starts with; its ends follow, in order.
+pub const PREFIX: &str = "cable/";
 
 /// One end.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -82,6 +87,38 @@ impl Pair {
         let ends = [end(link.index), end(link.link.unwrap_or_default())];
         Self { switch: stack.0.clone(), ends }.piece()
     }
+}
+
+/// Both ends of a cable of a jail, its own first, as `JAIL:NAME`.
+pub fn ends_of(jail: &str, spec: &Spec) -> [String; 2] {
+    let parent = jail.rsplit_once('.').map_or(String::new(), |(parent, _)| format!("{parent}."));
+    [format!("{jail}:{}", spec.name), format!("{parent}{}", spec.segment)]
+}
+
+/// The key of the shared record. No name has a slash, or the comma that the folder has instead.
+pub fn key(jail: &str, spec: &Spec) -> String {
+    let mut ends = ends_of(jail, spec);
+    ends.sort();
+    format!("{PREFIX}{}", ends.join("/"))
+}
+
+/// The folders of all cables with an end that is looked for, each with its ends.
+///
+/// # Errors
+/// The shelf cannot be read.
+pub fn all(house: &dyn House, has: impl Fn(&str) -> bool) -> Result<Vec<(String, [String; 2])>> {
+    let first = Shared::name(NAME, PREFIX);
+    let read = |cable: String| {
+        let (a, b) = cable.strip_prefix(&first)?.split_once(',')?;
+        let ends = [a.to_owned(), b.to_owned()];
+        ends.iter().any(|end| has(end)).then_some((cable, ends))
+    };
+    Ok(Shared::names(house.shelf())?.into_iter().filter_map(read).collect())
+}
+
+/// Whether an end is in a jail.
+pub fn is_in(jail: &str) -> impl Fn(&str) -> bool {
+    move |end| end.rsplit_once(':').is_some_and(|(of, _)| of == jail)
 }
 
 /// Makes a pair, parked.
@@ -186,16 +223,6 @@ pub fn send_home(house: &dyn House, pair: &Pair, which: usize, stack: &OwnedFd) 
     mark(&mut batch, house, end);
     batch.must("cannot unplug it", link::set_netns(end.index, switch.as_fd(), Some(&end.park)));
     batch.send(&mut socket)
-}
-
-/// Unmakes a pair, wherever its ends are.
-///
-/// # Errors
-/// The kernel refuses.
-pub fn undo(house: &dyn House, piece: &Piece) -> Result<()> {
-    let _lock = lock(house)?;
-    let pair = Pair::of(piece)?;
-    delete([locate(house, &pair, 0)?, locate(house, &pair, 1)?])
 }
 
 /// Whether a pair is where it belongs. One that went with a jail that ended by itself is not missed.

@@ -20,7 +20,7 @@ use serde_json::json;
 use vimage::{Anchor, Context as _, Error, ErrorKind, House, Instance, Piece, Result, Shared, Site};
 
 use super::{
-    cable, mac,
+    mac, pair,
     stack::{self, Batch},
     sysctl,
 };
@@ -218,7 +218,7 @@ fn share_bridge(site: &mut Site<'_>, name: &str, stack: &OwnedFd, switch: &Ancho
 pub fn undo_bridge(house: &dyn House, piece: &Piece) -> Result<()> {
     // Who leaves the last segment is a user of the switch until its next step: a single one is the last.
     let (users, _) = Shared::peek(house.shelf(), &Shared::name(super::NAME, SWITCH))?;
-    let kinds = ["segment/", cable::PREFIX].map(|kind| Shared::name(super::NAME, kind));
+    let kinds = ["segment/", pair::PREFIX].map(|kind| Shared::name(super::NAME, kind));
     let inside = |name: &&String| kinds.iter().any(|kind| name.starts_with(kind));
     if users.len() == 1 && Shared::names(house.shelf())?.iter().filter(inside).count() == 1 {
         return Ok(());

@@ -14,7 +14,7 @@ use super::{
     birth::{self, Wanted},
     cable, claim, host, interface,
     link::Spec,
-    mac,
+    mac, pair,
     port::{self, Made},
     segment::{self, Around, Place},
     stack::{self, Batch},
@@ -208,7 +208,7 @@ fn leave_segments(site: &mut Site<'_>, wanted: &Wanted) -> Result<()> {
             site.leave(&key)?;
         }
     }
-    match uses(site, "segment/").is_empty() && uses(site, cable::PREFIX).is_empty() {
+    match uses(site, "segment/").is_empty() && uses(site, pair::PREFIX).is_empty() {
         true => uses(site, segment::SWITCH).iter().try_for_each(|key| site.leave(key)),
         false => Ok(()),
     }

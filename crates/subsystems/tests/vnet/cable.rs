@@ -165,6 +165,12 @@ fn an_end_has_one_use() {
             "vnet.link: \"e1 b:eth0\": jail b has an interface eth0 already"
         );
         lab.assert_audit(&[&a, &b]);
+        // Under another name it would be another cable.
+        let mut a = a;
+        a.name = "z".to_owned();
+        let error = lab.modify(&mut a, &["vnet.route="]).unwrap_err();
+        assert_eq!(error.to_string(), "vnet: a jail at the end of a cable keeps its name");
+        a.name = "a".to_owned();
         // In another jail the names are others'.
         let parent = a.instance(lab);
         let x = lab.try_child(Some(&parent), "a.x", 3, &["vnet.link=e1 b:e2 10.0.0.1/30"]).unwrap();
