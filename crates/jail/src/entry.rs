@@ -35,7 +35,7 @@ const ARRIVED: usize = 0;
 const EXPECTED: usize = 1;
 
 /// How long the end of an init may take whose namespaces cannot be joined any more.
-const LEAVING: Duration = Duration::from_millis(50);
+const LEAVING: Duration = Duration::from_secs(1);
 
 /// Starts a command in a jail. Returns it, and the identity of a new init if one was made.
 ///
