@@ -2,7 +2,6 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, symlink},
     path::Path,
-    process,
 };
 
 use vimage_tests::mounts;
@@ -11,12 +10,12 @@ use super::{ATTEMPT, Kind, keeps_a_store, lab_test};
 
 lab_test!(processes_of_the_host_are_out_of_sight for root; needs [CgroupV2, Program("busybox")]; |lab| {
     keeps_a_store(lab);
+    // They would be more than a jail has.
+    let _running: Vec<_> = (0..5).map(|_| lab.spawn("exec sleep 1000")).collect();
     for kind in Kind::all(lab) {
         let pids = kind.sh(lab, "cd /proc; for f in [0-9]*; do echo $f; done");
         let pids: Vec<u32> = pids.lines().map(|pid| pid.parse().unwrap()).collect();
         assert!(pids.contains(&1) && pids.len() <= 3, "{kind:?}: {pids:?}");
-        let line = format!("kill -0 {0} 2>/dev/null || [ -e /proc/{0} ] || echo none", process::id() + 100_000);
-        assert_eq!(kind.sh(lab, &line), "none\n", "{kind:?}");
         assert!(kind.sh(lab, "cat /proc/self/cgroup").contains("0::/\n"), "{kind:?}");
         assert_eq!(kind.sh(lab, "ls /sys/fs/cgroup 2>/dev/null || true"), "", "{kind:?}");
     }
