@@ -66,6 +66,16 @@ pub(crate) fn body(plan: &Plan, body: fn(&Lab)) -> ! {
 
 fn set_up() {
     own_cgroups().unwrap_or_else(|error| panic!("cgroup v2: {error}"));
+    // What the host has mounted below would be hidden, and would go from here when it goes there.
+    for mount in mounts().into_iter().rev() {
+        if ["/run", "/tmp", "/dev/shm"]
+            .iter()
+            .any(|dir| mount.point != Path::new(dir) && mount.point.starts_with(dir))
+        {
+            // EINVAL in a user namespace, where the host's mounts are locked.
+            unmount(&mount.point, UnmountFlags::DETACH).ok();
+        }
+    }
     for (dir, options) in [("/run", c"mode=755"), ("/tmp", c"mode=1777"), ("/dev/shm", c"mode=1777")] {
         let flags = MountFlags::NOSUID | MountFlags::NODEV;
         mount("lab", dir, "tmpfs", flags, options).unwrap_or_else(|error| panic!("{dir}: {error}"));
