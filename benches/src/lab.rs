@@ -38,7 +38,7 @@ impl Lab {
             return Err(format!("{}: not there\nhint: cargo build --release first", jail.display()).into());
         }
         let pid = std::process::id();
-        let dir = std::env::temp_dir().join(format!("vimage-figures-{pid}"));
+        let dir = Path::new("/run").join(format!("vimage-figures-{pid}"));
         let cgroup = cgroup2()?.join(format!("figures-{pid}"));
         fs::create_dir(&dir).map_err(|e| format!("cannot make {}: {e}", dir.display()))?;
         // From here on it is removed again.

@@ -15,10 +15,10 @@ use kernel::{
     init,
     namespace::Kind,
     probe::{Feature, has},
-    spawn::{How, reap, spawn},
+    spawn::{self, How, reap, spawn},
     step::{End, Exec, Program, Stage, Step},
 };
-use vimage::{Context as _, Driver, Entry, Instance, Owner, Result};
+use vimage::{Context as _, Driver, Entry, Error, ErrorKind, Instance, Owner, Result};
 
 use crate::{
     entry,
@@ -88,24 +88,14 @@ pub(crate) fn bear(
             spawn(Program::new(steps, End::Exit), into).doing("cannot make the first process")
         }
     })?;
-    if parent.is_some() {
-        process.reached(CGROUP_MADE);
-    }
-    let first = process.last();
-    for (name, fd) in
-        namespaces_of(first, folded.namespaces & !u64::from(Kind::Mnt.flag() | Kind::Pid.flag()))?
-    {
-        owner.fds.put(name, fd);
-    }
-    owner.fds.put("process", first.try_clone_to_owned().doing("cannot open the first process")?);
-    driver.create(owner)?;
-    process.open(MAPPED);
-    process.reached(CGROUP_MADE);
-    for (name, fd) in namespaces_of(first, u64::from(Kind::Cgroup.flag()))? {
-        owner.fds.put(name, fd);
-    }
-    driver.furnish(owner)?;
-    let first = process::identify(first)?;
+    let first = match midwife(driver, owner, &process, folded.namespaces) {
+        Ok(first) => first,
+        // What failed inside is the cause of what failed out here.
+        Err(_) if process.has_failed() => {
+            return Err(process.finish().doing("cannot start the first process").err().unwrap_or_else(died));
+        }
+        Err(error) => return Err(error),
+    };
     ready();
     let done = driver.recorder.timed(&owner.name, "birth", "exec", || {
         process.open(FURNISHED);
@@ -124,6 +114,37 @@ pub(crate) fn bear(
     let reaper = if own_pids { Reaper::Init } else { Reaper::Us };
     let running = Running::new(command, reaper).with_init(pidfds.pop());
     Ok(Born { running: Some(running), init: Some(first) })
+}
+
+/// What the parent does while the process takes its steps. Returns the process's identity.
+fn midwife(
+    driver: &Driver<'_, Act>,
+    owner: &mut Owner<'_>,
+    process: &spawn::Running,
+    namespaces: u64,
+) -> Result<ProcessId> {
+    if owner.parent.is_some() {
+        process.reached(CGROUP_MADE);
+    }
+    let first = process.last();
+    // The others come and go with processes.
+    let kept = namespaces & !u64::from(Kind::Mnt.flag() | Kind::Pid.flag());
+    for (name, fd) in namespaces_of(first, kept)? {
+        owner.fds.put(name, fd);
+    }
+    owner.fds.put("process", first.try_clone_to_owned().doing("cannot open the first process")?);
+    driver.create(owner)?;
+    process.open(MAPPED);
+    process.reached(CGROUP_MADE);
+    for (name, fd) in namespaces_of(first, u64::from(Kind::Cgroup.flag()))? {
+        owner.fds.put(name, fd);
+    }
+    driver.furnish(owner)?;
+    process::identify(first)
+}
+
+fn died() -> Error {
+    Error::new(ErrorKind::Failed, "the first process has died")
 }
 
 /// Whether a jail can be born together with its command: not where only a parent can tell how a process

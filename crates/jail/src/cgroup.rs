@@ -5,6 +5,7 @@ use std::{
     io,
     os::fd::AsFd as _,
     path::{Path, PathBuf},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -21,16 +22,23 @@ use vimage::{Context as _, Error, Result};
 /// # Errors
 /// There is no cgroup2 file system to be seen from its root.
 pub fn base(mark: &str) -> Result<PathBuf> {
+    /// Where the root of our cgroup namespace is mounted; that does not change while a command runs.
+    static ROOT: OnceLock<Option<PathBuf>> = OnceLock::new();
+    if let Some(root) = ROOT.get() {
+        return root.as_ref().map(|root| root.join(mark)).ok_or_else(none);
+    }
     let text = fs::read_to_string("/proc/self/mountinfo").doing("cannot read /proc/self/mountinfo")?;
     let found = text.lines().rev().find_map(|line| {
         let (mount, kind) = line.split_once(" - ")?;
         let mut fields = mount.split(' ').skip(3);
         let (root, point) = (fields.next()?, fields.next()?);
-        (kind.starts_with("cgroup2 ") && root == "/").then(|| Path::new(point).join(mark))
+        (kind.starts_with("cgroup2 ") && root == "/").then(|| PathBuf::from(point))
     });
-    found.ok_or_else(|| {
-        Error::unsupported("no cgroup2 file system is mounted").hint("mount -t cgroup2 none /sys/fs/cgroup")
-    })
+    ROOT.get_or_init(|| found).as_ref().map(|root| root.join(mark)).ok_or_else(none)
+}
+
+fn none() -> Error {
+    Error::unsupported("no cgroup2 file system is mounted").hint("mount -t cgroup2 none /sys/fs/cgroup")
 }
 
 /// Makes a directory and those above it.

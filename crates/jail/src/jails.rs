@@ -317,6 +317,8 @@ impl<'r> Jails<'r> {
                     }
                     continue;
                 }
+                // Nothing to be done for it: somebody holds its namespaces, and will let go.
+                Ok(Some(record)) if self.only_held(&record) => continue,
                 Ok(Some(record)) => {
                     if let Err(e) = self.can_kill(&record) {
                         errors.push(e);
@@ -344,6 +346,14 @@ impl<'r> Jails<'r> {
             errors.extend(self.unmake(vec![(locked, owner)], Instant::now() + DRAINED));
         }
         Ok(errors)
+    }
+
+    /// Whether all that is left of a dying jail is namespaces, each of which somebody holds.
+    fn only_held(&self, record: &Record) -> bool {
+        let left = || record.pieces.iter();
+        record.state == State::Dying
+            && left().next().is_some()
+            && left().all(|p| p.kind == Piece::INSTANCE && self.driver().is_alive(p))
     }
 
     /// Whether the jail that has a wanted name or number is dead, and has now given both up.

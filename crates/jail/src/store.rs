@@ -14,7 +14,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read as _, Seek as _, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, symlink},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, symlink},
     path::{Path, PathBuf},
 };
 
@@ -58,10 +58,14 @@ impl Store {
     /// The folder cannot be made.
     pub fn open(root: &Path) -> Result<Self> {
         let store = Self { root: root.to_owned() };
-        for dir in ["jails", "names", "shared", "numbers", "pending"] {
+        // Anybody may read what jails there are; what is locked nobody else may open, for who can open can lock.
+        let public = ["jails", "names", "pending"].map(|dir| (dir, 0o755));
+        for (dir, mode) in public.into_iter().chain(["shared", "numbers"].map(|dir| (dir, 0o700))) {
             let dir = store.root.join(dir);
             if !dir.is_dir() {
-                fs::create_dir_all(&dir).doing_with(|| format!("cannot make {}", dir.display()))?;
+                let made =
+                    fs::create_dir_all(root).and_then(|()| fs::DirBuilder::new().mode(mode).create(&dir));
+                made.or_else(exists).doing_with(|| format!("cannot make {}", dir.display()))?;
             }
         }
         Ok(store)
@@ -503,12 +507,15 @@ fn write_record(dir: &Path, text: &[u8]) -> Result<()> {
     done.doing_with(|| format!("cannot write {}", path.display()))
 }
 
-/// Locks a folder; `None` if it is gone, or locked and we do not wait.
+/// Locks a folder, by a file in it that nobody else may open; `None` if the folder is gone, or locked and we do not
+/// wait.
 fn lock(dir: &Path, wait: Wait) -> Result<Option<File>> {
+    let path = dir.join("lock");
     loop {
-        let file = match File::open(dir) {
+        let mut options = File::options();
+        let file = match options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other.doing_with(|| format!("cannot open {}", dir.display()))?,
+            other => other.doing_with(|| format!("cannot open {}", path.display()))?,
         };
         match wait {
             Wait::Yes => file.lock().doing_with(|| format!("cannot lock {}", dir.display()))?,
@@ -517,12 +524,16 @@ fn lock(dir: &Path, wait: Wait) -> Result<Option<File>> {
         }
         // The one before us may have removed the folder, and another made it anew, while we waited.
         let id = |m: fs::Metadata| (m.dev(), m.ino());
-        match (file.metadata().map(id), fs::metadata(dir).map(id)) {
+        match (file.metadata().map(id), fs::metadata(&path).map(id)) {
             (Ok(ours), Ok(there)) if ours == there => return Ok(Some(file)),
             (_, Err(e)) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             _ => {}
         }
     }
+}
+
+fn exists(e: io::Error) -> io::Result<()> {
+    if e.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(e) }
 }
 
 #[cfg(test)]

@@ -7,7 +7,10 @@
 use std::{
     ffi::CString,
     fs::{self, File},
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::DirBuilderExt as _,
+    },
     path::{Path, PathBuf},
 };
 
@@ -17,7 +20,7 @@ use kernel::{
     step::{End, Program, Step},
 };
 use rustix::{
-    fs::CWD,
+    fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags, openat2, statx},
     mount::{
         MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_bind,
         mount_change, move_mount, open_tree, unmount,
@@ -76,7 +79,12 @@ impl Vault {
             false => File::create(&at).map(drop).doing_with(doing)?,
         }
         let from = tree.as_ref().map_or(object, AsFd::as_fd);
-        move_mount(from, "", CWD, &at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).doing_with(doing)?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        match place(&shelf, name) {
+            Some(place) => move_mount(from, "", place, "", flags | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH),
+            None => move_mount(from, "", CWD, &at, flags),
+        }
+        .doing_with(doing)?;
         drop(visit);
         Ok(())
     }
@@ -98,7 +106,17 @@ impl Vault {
             return Ok(namespace::kind_of(&file).is_ok().then(|| file.into()));
         }
         let flags = OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::OPEN_TREE_CLONE;
-        open_tree(CWD, &at, flags).map(Some).doing_with(|| format!("cannot open the held {name}"))
+        let doing = || format!("cannot open the held {name}");
+        let inside = place(Path::new("/").join(owner).as_path(), name).filter(is_mount);
+        let there = match inside {
+            Some(place) => place,
+            None => openat2(CWD, &at, PLACE, Mode::empty(), ResolveFlags::empty()).doing_with(doing)?,
+        };
+        if !is_mount(&there) {
+            // The host has unmounted it.
+            return Ok(None);
+        }
+        open_tree(&there, "", flags | OpenTreeFlags::AT_EMPTY_PATH).map(Some).doing_with(doing)
     }
 
     /// The names of what an owner holds, in an order in which mounts can be attached.
@@ -213,7 +231,7 @@ impl Vault {
                 return Ok(used);
             }
             let doing = || format!("cannot make the vault {}", self.dir.display());
-            fs::create_dir(&self.dir).or_else(exists).doing_with(doing)?;
+            fs::DirBuilder::new().mode(0o700).create(&self.dir).or_else(exists).doing_with(doing)?;
             // The lock is on the folder below the mount that we are about to put on it.
             let lock = File::open(&self.dir).doing_with(doing)?;
             lock.lock().doing_with(doing)?;
@@ -284,6 +302,23 @@ impl Vault {
         }
         Ok(ns)
     }
+}
+
+const PLACE: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+
+/// The place of a mount in the tree that is held as its owner's root, if it has one there. Held on the tree, it
+/// hears of the host's umount as the tree does; a link in the tree is not followed, for it is not ours.
+fn place(shelf: &Path, name: &str) -> Option<OwnedFd> {
+    let path = name.strip_prefix("mount:/").filter(|path| !path.is_empty())?;
+    let root =
+        openat2(CWD, shelf.join(file_name("mount:/")), PLACE, Mode::empty(), ResolveFlags::empty()).ok()?;
+    openat2(root, path, PLACE, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS).ok()
+}
+
+/// Whether an open place is the root of a mount. statx(2), Linux 5.8.
+fn is_mount(place: &OwnedFd) -> bool {
+    let found = statx(place, "", AtFlags::EMPTY_PATH, StatxFlags::empty());
+    found.is_ok_and(|f| f.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 /// A name as one component of a path.

@@ -225,6 +225,14 @@ impl Running {
         }
     }
 
+    /// Whether a step has failed already, in the child or below: then [`Running::finish`] says which.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        let mut failed = false;
+        self.job.program.walk(&mut |program| failed |= program.control.errno.load(SeqCst) != 0);
+        failed
+    }
+
     /// Opens all gates and waits until the child, and every process below it, has called exec or ended.
     ///
     /// # Errors

@@ -114,10 +114,14 @@ impl Subsystem<Act> for Allow {
     }
 
     fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
-        let limited = site.settings.is_new("user") && !makes_jails(site.settings);
+        let own = site.settings.is_new("user");
+        // Each child jail has one. Those of jails that were removed count until the kernel has freed them.
+        let most = (16 * site.settings.int("children.max").unwrap_or(0)).to_string();
         // As the jail's root, and while the host's /proc is still in sight: the jail may have none.
-        let zero = |file: &std::ffi::CStr| Act::Step(Stage::Ids, Step::Write(file.to_owned(), b"0".to_vec()));
-        let birth = if limited { LIMITS.into_iter().map(zero).collect() } else { Vec::new() };
+        let limit = |file: &std::ffi::CStr| {
+            Act::Step(Stage::Ids, Step::Write(file.to_owned(), most.clone().into_bytes()))
+        };
+        let birth = if own { LIMITS.into_iter().map(limit).collect() } else { Vec::new() };
         Ok(Plan { birth, ..Plan::default() })
     }
 
@@ -149,12 +153,6 @@ fn grantable(row: &Row, settings: &Settings) -> Result<()> {
     }
 }
 
-/// Whether the jail's root may make jails: it keeps what that takes, over its own namespaces. Never with the
-/// host's user namespace, where the same capability is the host's.
-fn makes_jails(settings: &Settings) -> bool {
-    settings.is_new("user") && settings.int("children.max").unwrap_or(0) > 0
-}
-
 /// The capabilities that a jail's processes lose.
 #[must_use]
 pub fn dropped(settings: &Settings) -> CapSet {
@@ -170,11 +168,11 @@ pub fn dropped(settings: &Settings) -> CapSet {
     }
     if settings.is_new("vnet") {
         lost = lost.without(&[cap::NET_RAW]);
-    } else {
-        lost.0 |= STACK.0;
     }
-    if makes_jails(settings) {
-        lost = lost.without(&[cap::SYS_ADMIN]);
+    // With the host's user namespace the capability over the jail's own stack is one over every stack: a
+    // request can name that of a link's other end (IFLA_TARGET_NETNSID, Linux 4.20).
+    if !(settings.is_new("vnet") && settings.is_new("user")) {
+        lost.0 |= STACK.0;
     }
     lost
 }
@@ -267,13 +265,12 @@ mod tests {
         assert!(!has(&["allow.reserved_ports=false"], cap::NET_BIND_SERVICE));
         assert!(!has(&["user=inherit"], cap::NET_RAW) && !has(&["user=inherit"], cap::NET_ADMIN));
         assert!(has(&["user=inherit", "allow.raw_sockets=true"], cap::NET_RAW));
-        assert!(has(&["user=inherit", "vnet=new"], cap::NET_ADMIN));
+        assert!(!has(&["user=inherit", "vnet=new"], cap::NET_ADMIN) && has(&["vnet=new"], cap::NET_ADMIN));
         assert!(has(&["user=inherit", "allow.settime=true"], cap::SYS_TIME));
         assert!(has(&["user=inherit", "allow.mlock=true"], cap::IPC_LOCK));
         assert!(!has(&["user=inherit"], cap::SYS_PTRACE) && has(&[], cap::SYS_PTRACE));
         assert!(!has(&["user=inherit"], cap::DAC_READ_SEARCH) && has(&[], cap::DAC_READ_SEARCH));
-        assert!(has(&["children.max=1"], cap::SYS_ADMIN));
-        assert!(!has(&["children.max=1", "user=inherit"], cap::SYS_ADMIN));
+        assert!(!has(&["children.max=1"], cap::SYS_ADMIN));
         assert_eq!(lost(&["allow.suser=false"]), CapSet::FULL);
     }
 

@@ -51,7 +51,8 @@ static PARAMS: &[Param] = &[Param {
     doc: "With new, the jail has a user namespace of its own and a range of ids: its root is nobody on the host, \
           and the files of its tree keep their owners by an id-mapped mount. With inherit, an id inside is the \
           same id outside, as in FreeBSD; capabilities and a filter of system calls are then all that keeps the \
-          jail's root from the host.",
+          jail's root from the host, and it cannot change a network stack of the jail's own: give it addresses \
+          and routes by vnet's parameters.",
     ..Param::BASE
 }];
 

@@ -51,13 +51,14 @@ impl Ledger {
     /// # Errors
     /// The file cannot be written.
     pub fn add(path: &Path, freed: &BTreeMap<String, u64>) -> Result<()> {
-        use std::io::Write as _;
+        use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
         if freed.is_empty() {
             return Ok(());
         }
         let text: String = freed.iter().map(|(kind, n)| format!("{kind} {n}\n")).collect();
         let doing = || format!("cannot write {}", path.display());
-        let mut file = fs::OpenOptions::new().create(true).append(true).open(path).doing_with(doing)?;
+        let mut file =
+            fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).doing_with(doing)?;
         file.lock().doing_with(doing)?;
         if file.metadata().doing_with(doing)?.len() > Self::LONG {
             let sums = Self::read(path, [])?;

@@ -137,8 +137,7 @@ lab_test!(the_host_unmounts_below_a_running_jail for root; needs [CgroupV2, Prog
     unmounts_below(lab, "jail -c name=a path=/tmp/tree command=/busybox sh -c '/busybox sleep 1000 >/dev/null &'");
 });
 
-lab_test!(#[ignore = "what is held of a jail without processes hears of no umount"]
-    the_host_unmounts_below_an_empty_jail for root; needs [CgroupV2, Program("mkfs.ext4"), Program("busybox")]; |lab| {
+lab_test!(the_host_unmounts_below_an_empty_jail for root; needs [CgroupV2, Program("mkfs.ext4"), Program("busybox")]; |lab| {
     unmounts_below(lab, "jail -c name=a path=/tmp/tree persist");
 });
 

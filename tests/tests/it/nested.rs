@@ -20,6 +20,8 @@ fn ids(lab: &Lab, name: &str) -> (u32, u32) {
     let count: u32 = lab.sh(&format!("awk '{{print $3}}' /proc/{pid}/uid_map")).trim().parse().unwrap();
     drop(sleeper);
     lab.sh(&format!("kill -9 {pid} || true"));
+    // A zombie would be found as the next one.
+    lab.until("it is gone", || find().is_none());
     (uid, uid + count)
 }
 

@@ -22,8 +22,12 @@ pub(super) fn pidfd_ns_ioctls() -> bool {
     pidfd_open(getpid(), PidfdFlags::empty()).and_then(|me| ioctl_pidfd(me, 10)).is_ok()
 }
 
-/// A process's status must be there when it is reaped.
+/// A process's status must be there when it is reaped. The trial makes a process, so an older release alone, to
+/// which it may have been ported back, is put to it.
 pub(super) fn pidfd_exit_info() -> bool {
+    if release() >= (6, 15) {
+        return true;
+    }
     let Ok(child) = clone_and_exit(None) else { return false };
     let options = WaitIdOptions::EXITED | WaitIdOptions::from_bits_retain(libc::__WALL.cast_unsigned());
     let reaped = waitid(WaitId::PidFd(child.as_fd()), options);

@@ -170,7 +170,7 @@ impl<S> Driver<'_, S> {
     }
 
     /// Whether the anchor of an instance piece exists; a doubt counts as yes.
-    pub(crate) fn is_alive(&self, piece: &Piece) -> bool {
+    pub fn is_alive(&self, piece: &Piece) -> bool {
         let open = |anchor: &Anchor| self.house.open(anchor);
         piece.anchor.as_ref().is_some_and(|a| !matches!(open(a), Ok(None)))
     }

@@ -9,7 +9,10 @@ lab_test!(a_jail_is_of_use for root; needs [CgroupV2, Program("busybox"), Progra
         let ip = "/usr/bin/ip link set lo up; /usr/bin/ip addr add 10.7.0.1/24 dev lo; \
                   /usr/bin/ip route add 10.8.0.0/24 via 10.7.0.2; /usr/bin/ip route";
         let ip = if fs::exists("/usr/bin/ip").unwrap() { ip.to_owned() } else { ip.replace("/bin/ip", "/sbin/ip") };
-        assert!(kind.sh(lab, &ip).contains("10.8.0.0/24 via 10.7.0.2 dev lo"), "{kind:?}");
+        // With the host's user namespace, to rule its own stack would be to rule the host's.
+        if kind.maps() {
+            assert!(kind.sh(lab, &ip).contains("10.8.0.0/24 via 10.7.0.2 dev lo"), "{kind:?}");
+        }
         kind.sh(lab, "/usr/bin/ping -c 1 -W 2 127.0.0.1");
         let owner = kind.sh(lab, "touch /tmp/file; chown 7:8 /tmp/file; stat -c %u:%g /tmp/file");
         assert_eq!(owner, "7:8\n", "{kind:?}");
@@ -52,11 +55,9 @@ lab_test!(the_hosts_network_is_not_its_own for root; needs [CgroupV2]; |lab| {
     }
 });
 
-// Known to lead out, each with a user=inherit, children.max or host user's help that is not the default.
-
 lab_test!(
-    /// The capability over the jail's stack is one over the host's: RTM_GETLINK with IFLA_TARGET_NETNSID.
-    #[ignore = "a stack of a jail with user=inherit has to belong to a user namespace of its own"]
+    /// A capability over the jail's stack would be one over the host's, were it of the host's user namespace:
+    /// RTM_GETLINK with IFLA_TARGET_NETNSID.
     a_peers_stack_is_out_of_reach for root; needs [CgroupV2, Program("busybox")]; |lab| {
         keeps_a_store(lab);
         let call = "socket 16 3 0; sendto $0 {40,0x00010012,1,0,0,1,0,0,0x002e0008,0} 40 0 {16,0,0} 12; answer $0\n";
@@ -69,9 +70,8 @@ lab_test!(
 );
 
 lab_test!(
-    /// A jail that may make jails keeps CAP_SYS_ADMIN, and its mounts are not locked.
-    #[ignore = "mounts of a jail with children.max have to be copied from a namespace of the host's"]
-    mounts_of_a_jail_that_makes_jails_are_locked for root; needs [CgroupV2, Program("busybox")]; |lab| {
+    /// Nor may a jail with room for children change its mounts, which are not locked.
+    mounts_of_a_jail_with_room_for_children_stay for root; needs [CgroupV2, Program("busybox")]; |lab| {
         keeps_a_store(lab);
         let read_only = lab.dir();
         let kind = Kind::all(lab).into_iter().find(|kind| kind.maps() && !kind.is_host()).unwrap();
@@ -82,25 +82,5 @@ lab_test!(
         let answers = jail.arg(format!("command={ATTEMPT}")).stdin(calls).run();
         assert!(!answers.stdout.contains("ok"), "{answers}");
         assert_eq!(fs::read_dir(&read_only).unwrap().count(), 0);
-    }
-);
-
-lab_test!(
-    /// The mapped tree writes the jail's root as the host's root, so a host's user can run what it made.
-    #[ignore = "a tree that users of the host reach has to be refused, or a directory above made 0700"]
-    a_program_of_a_mapped_tree_gives_a_user_of_the_host_nothing for root;
-    needs [CgroupV2, Program("busybox"), Program("setpriv")]; |lab| {
-        keeps_a_store(lab);
-        let mut kind = Kind::all(lab).into_iter().find(|kind| kind.maps() && !kind.is_host()).unwrap();
-        let tree = lab.dir();
-        lab.sh(&format!("mount -t tmpfs -o mode=755 x {0}; cp -a {1}/. {0}", tree.display(), kind.path.display()));
-        kind.path = tree.clone();
-        let set = "setxattr /tmp/cat security.capability ~0100000200002000000000000000000000000000 20 0";
-        let line = format!("cp /usr/bin/cat /tmp/cat; chmod 755 /tmp/cat; echo '{set}' | {ATTEMPT}");
-        assert_eq!(kind.sh(lab, &line), "ok\n");
-        let user = "setpriv --reuid 1000 --regid 1000 --clear-groups";
-        let status = lab.sh(&format!("{user} {}/tmp/cat /proc/self/status", tree.display()));
-        lab.sh(&format!("umount {}", tree.display()));
-        assert!(status.contains("CapEff:\t0000000000000000"), "{status}");
     }
 );
