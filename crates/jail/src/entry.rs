@@ -4,7 +4,7 @@
 //! mount namespaces and the others join.
 
 use std::{
-    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     rc::Rc,
     time::Duration,
@@ -13,7 +13,7 @@ use std::{
 use kernel::{
     act::{Act, fold},
     init,
-    namespace::Kind,
+    namespace::{self, Kind},
     pidfd,
     probe::{Feature, has},
     spawn::{Failed, How, reap, spawn},
@@ -81,7 +81,7 @@ fn join(
     command: &Command,
 ) -> Result<Running> {
     let own_pids = of.settings.is_new("proc");
-    let mut flags = Kind::Mnt.flag() | if own_pids { Kind::Pid.flag() } else { 0 };
+    let mut flags = Kind::Mnt.flag();
     for kind in [Kind::User, Kind::Net, Kind::Ipc, Kind::Uts, Kind::Cgroup] {
         if of.nearest(kind.name())?.is_some() {
             flags |= kind.flag();
@@ -103,8 +103,11 @@ fn join(
     let gates = gates.into_iter().filter(|_| own_pids);
     let child = Program::new(gates.chain(command).collect(), end).immortal();
     steps.push(Step::Spawn(Box::new(child), How { vfork: true, sibling, ..How::default() }));
-    let how = How { cgroup: Some(cgroup.as_raw_fd()), ..How::default() };
     let doing = "cannot enter";
+    // Made inside, the command's maker leaves it to the jail's init; from outside, to the host's.
+    let pids = own_pids.then(|| namespace::of_process(&*inside, Kind::Pid)).transpose().doing(doing)?;
+    let pids = pids.as_ref().map(AsRawFd::as_raw_fd);
+    let how = How { cgroup: Some(cgroup.as_raw_fd()), pids, ..How::default() };
     let process = spawn(Program::new(steps, End::Exit), how).doing(doing)?;
     if own_pids {
         process.reached(ARRIVED);

@@ -13,6 +13,7 @@ use linux_raw_sys::general as sys;
 use rustix::{io, process};
 
 use crate::{
+    namespace::{self, Kind},
     raw::{self, CloneArgs},
     step::{Program, STACK},
 };
@@ -24,6 +25,9 @@ pub struct How {
     pub namespaces: u64,
     /// The cgroup v2 directory that it is born in (CLONE_INTO_CGROUP, Linux 5.7); our own otherwise.
     pub cgroup: Option<RawFd>,
+    /// The pid namespace that it is born in, without being its first process; our own otherwise. For a process
+    /// that we make ourselves alone.
+    pub pids: Option<RawFd>,
     /// Whether the maker stops until the child calls exec or ends (CLONE_VFORK).
     pub vfork: bool,
     /// Whether the child's parent is the maker's parent (CLONE_PARENT).
@@ -95,11 +99,38 @@ pub fn spawn(mut program: Program, how: How) -> io::Result<Running> {
     program.prepare();
     let us = process::pidfd_open(process::getpid(), process::PidfdFlags::empty())?;
     let job = Box::new(Job { program, gates: Default::default(), us });
+    let visit = how.pids.map(ForChildren::enter).transpose()?;
     // SAFETY: the job lives in a box that `Running` keeps until the child has called exec or ended.
     let pid = unsafe { clone(&job.program, How { vfork: false, ..how }, &job.gates, job.us.as_raw_fd()) };
+    drop(visit);
     match i32::try_from(-pid) {
         Ok(errno) if errno > 0 => Err(io::Errno::from_raw_os_error(errno)),
         _ => Ok(Running { job, finished: false }),
+    }
+}
+
+/// Our children are born in another pid namespace as long as this lives: what a process is made by decides who
+/// collects it when its maker is gone, so one that is to be left to a jail's init is made by one inside.
+struct ForChildren {
+    home: OwnedFd,
+}
+
+impl ForChildren {
+    fn enter(pids: RawFd) -> io::Result<Self> {
+        let home = namespace::current(Kind::Pid)?;
+        // SAFETY: the caller of `spawn` keeps the descriptor open, as `How` asks.
+        let pids = unsafe { BorrowedFd::borrow_raw(pids) };
+        namespace::setns(pids, Kind::Pid)?;
+        Ok(Self { home })
+    }
+}
+
+impl Drop for ForChildren {
+    fn drop(&mut self) {
+        if namespace::setns(&self.home, Kind::Pid).is_err() {
+            // Later children would be somebody else's.
+            std::process::abort();
+        }
     }
 }
 
@@ -274,7 +305,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.finished || self.job.program.control.running.load(SeqCst) == 0 {
+        if self.finished {
             return;
         }
         // The child uses our memory: nothing of it may be freed while it lives.

@@ -141,6 +141,16 @@ lab_test!(the_host_unmounts_below_an_empty_jail for root; needs [CgroupV2, Progr
     unmounts_below(lab, "jail -c name=a path=/tmp/tree persist");
 });
 
+lab_test!(a_command_that_joins_is_left_to_the_jails_init for root; needs [CgroupV2]; |lab| {
+    // Left to the host, a command ends when that gets round to collecting it.
+    quiet(lab, "jail -c name=a persist");
+    let other = lab.spawn("exec jexec a sleep 1000");
+    lab.until("it runs", || !lab.sh("jexec a pgrep -x sleep || true").is_empty());
+    prints(lab, "jexec a sh -c 'echo $PPID'", "1\n");
+    drop(other);
+    quiet(lab, "jail -r a");
+});
+
 lab_test!(pids_of_the_host_are_shown_where_they_are_inherited for root; needs [CgroupV2]; |lab| {
     let sleeper = lab.spawn("exec sleep 31415.9");
     lab.until("it sleeps", || !lab.sh("pgrep -f 'sleep 31415.9$' || true").is_empty());
