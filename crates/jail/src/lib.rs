@@ -2,6 +2,7 @@
 //!
 //! It is handed a registry of subsystems and names none of them but [`core::Core`], its own.
 
+mod audit;
 mod birth;
 pub mod cgroup;
 pub mod core;
@@ -9,10 +10,12 @@ mod creation;
 mod entry;
 pub mod house;
 mod jails;
+mod notes;
 mod place;
 mod privilege;
 pub mod process;
 pub mod record;
+mod removal;
 mod rename;
 pub mod store;
 pub mod vault;
