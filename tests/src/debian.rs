@@ -35,10 +35,11 @@ pub(crate) fn archive() -> Result<PathBuf, String> {
     Ok(archive)
 }
 
-/// Returns `target/debian-trees`, which is on the real disk, unlike a lab's /tmp.
+/// Returns `target/PROFILE/debian-trees`: on the real disk, unlike a lab's /tmp, and beside the binaries, which a lab
+/// sees wherever they are.
 fn shelf() -> PathBuf {
     let exe = std::env::current_exe().expect("the test binary has a path");
-    exe.ancestors().nth(3).expect("the test binary is in target/PROFILE/deps").join("debian-trees")
+    exe.ancestors().nth(2).expect("the test binary is in target/PROFILE/deps").join("debian-trees")
 }
 
 fn make(archive: &Path) -> Result<(), String> {

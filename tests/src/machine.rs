@@ -110,7 +110,7 @@ fn outside(mode: Mode, test: &str, plan: &Plan) {
     // With one thread, the harness prints before the test and not after it, on the same line.
     command.args(LIBTEST).env(STAGE, "init").env_remove("RUST_TEST_THREADS");
     if let Some((archive, room)) = &debian {
-        command.env(debian::ARCHIVE, archive).env(debian::ROOM, room.path());
+        command.env(debian::ARCHIVE, seen_inside(archive)).env(debian::ROOM, seen_inside(room.path()));
     }
     let mut child = command.spawn().expect("setpriv (util-linux) can be run");
     let Some(status) = cmd::wait(&mut child, plan.timeout) else {
@@ -128,6 +128,13 @@ fn outside(mode: Mode, test: &str, plan: &Plan) {
     print!("{output}");
     note_time(test, start.elapsed());
     assert!(status.code() == Some(PASSED), "{test}: failed in its lab ({status})");
+}
+
+/// Returns where a lab sees what lies beside the binaries.
+fn seen_inside(path: &Path) -> PathBuf {
+    let exe = std::env::current_exe().expect("the test binary has a path");
+    let binaries = exe.ancestors().nth(2).expect("the test binary is in target/PROFILE/deps");
+    Path::new(BINARIES).join(path.strip_prefix(binaries).expect("it lies beside the binaries"))
 }
 
 /// Adds how long a test took to the file of `LAB_TIMES`, if there is to be one.

@@ -136,7 +136,7 @@ lab_test!(links_come_and_go_in_a_living_jail for root; needs [CgroupV2, Program(
     lab.cmd("jexec").arg_line("a ip link show eth1").run().fails(1);
     lab.cmd("jexec").arg_line("b ping -c 1 -W 1 10.8.0.11").run().fails(1);
     assert_eq!(eth0(), before, "it was made again");
-    assert!(lab.sh("jexec a sh -c 'cat /proc/[0-9]*/comm'").contains("sleep"), "its processes were disturbed");
+    assert!(lab.sh("jexec a sh -c 'cat /proc/[0-9]*/comm 2>/dev/null || true'").contains("sleep"), "its processes were disturbed");
     lab.sh("jail -r a b");
 });
 
