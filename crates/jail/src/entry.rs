@@ -52,9 +52,13 @@ pub(crate) fn enter(
     let dir = cgroup_of(of)?;
     let cgroup = open_cgroup(&dir)?;
     if let Some(inside) = occupant(of, &dir, init) {
-        match join(driver, of, &cgroup, &inside, command) {
-            // Its init has gone since we looked, or is about to: then it has no namespaces any more.
-            Err(e) if process::ends(inside.as_fd(), LEAVING) => drop(e),
+        let mut arrived = false;
+        match join(driver, of, &cgroup, &inside, command, &mut arrived) {
+            // Its init has gone since we looked, or is about to: then it has no namespaces any more. Who had
+            // come in failed for a reason of its own.
+            Err(e) if process::ends(inside.as_fd(), if arrived { Duration::ZERO } else { LEAVING }) => {
+                drop(e)
+            }
             joined => return Ok((joined?, None)),
         }
     }
@@ -72,13 +76,14 @@ pub(crate) fn occupant(of: &Instance<'_>, dir: &Path, init: Option<&ProcessId>) 
     }
 }
 
-/// A process in the namespaces of one that is inside.
+/// A process in the namespaces of one that is inside; `arrived`, whether it came in at all.
 fn join(
     driver: &Driver<'_, Act>,
     of: &Instance<'_>,
     cgroup: &OwnedFd,
     inside: &OwnedFd,
     command: &Command,
+    arrived: &mut bool,
 ) -> Result<Running> {
     let own_pids = of.settings.is_new("proc");
     let mut flags = Kind::Mnt.flag();
@@ -116,6 +121,7 @@ fn join(
         }
         process.open(EXPECTED);
     }
+    *arrived = true;
     let done = process.finish().map_err(|e| failed(e, doing))?;
     let mut pidfds = done.pidfds;
     let _status = reap(pidfds[0].as_fd());
@@ -184,7 +190,7 @@ fn first(
         let command = pidfds.pop();
         command.map(|pidfd| Running::new(pidfd, reaper).with_init(pidfds.pop()))
     } else {
-        Some(join(driver, of, cgroup, &pidfds[0], command)?)
+        Some(join(driver, of, cgroup, &pidfds[0], command, &mut false)?)
     };
     drop(hold);
     let running = running.ok_or_else(|| Error::new(ErrorKind::Failed, "no process was made"))?;
