@@ -57,7 +57,7 @@ pub(crate) fn enter(
             // Its init has gone since we looked, or is about to: then it has no namespaces any more. Who had
             // come in failed for a reason of its own.
             Err(e) if process::ends(inside.as_fd(), if arrived { Duration::ZERO } else { LEAVING }) => {
-                drop(e)
+                drop(e);
             }
             joined => return Ok((joined?, None)),
         }
