@@ -21,6 +21,7 @@ use kernel::{
 };
 use rustix::{
     fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags, openat2, statx},
+    io::Errno,
     mount::{
         MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_bind,
         mount_change, move_mount, open_tree, unmount,
@@ -157,7 +158,7 @@ impl Vault {
             let shelf = Path::new("/").join(owner);
             if shelf.exists() {
                 match unmount(&shelf, UnmountFlags::DETACH) {
-                    Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+                    Ok(()) | Err(Errno::INVAL) => {}
                     Err(e) => return Err(e).doing_with(doing),
                 }
                 fs::remove_dir_all(&shelf).doing_with(doing)?;
@@ -203,7 +204,7 @@ impl Vault {
             match unmount(&self.dir, UnmountFlags::DETACH) {
                 Ok(()) => {}
                 // It is no mount point.
-                Err(rustix::io::Errno::INVAL) => return Ok(()),
+                Err(Errno::INVAL) => return Ok(()),
                 Err(e) => return Err(e).doing_with(|| format!("cannot unmount {}", self.dir.display())),
             }
         }
@@ -247,12 +248,12 @@ impl Vault {
         mount_bind(&self.dir, &self.dir).doing_with(doing)?;
         mount_change(&self.dir, MountPropagationFlags::PRIVATE).doing_with(doing)?;
         File::create(self.pin()).doing_with(doing)?;
-        // The kernel refuses to pin a mount namespace in one that it counts as younger (EINVAL); since Linux
-        // 6.18 it tells the age by ids that are handed out in batches, one for each cpu: try them all.
+        // The kernel refuses to pin a mount namespace in one that it counts as younger (EINVAL, ELOOP); since Linux
+        // 6.18 it tells the age by ids that are handed out in batches, one for each cpu. So each cpu is tried, those
+        // that we are not to run on, too; at last the batch of ours is used up, of 4,096 at most.
         let own = sched_getaffinity(None).doing_with(doing)?;
-        let cpus = (0..CpuSet::MAX_CPU).filter(|cpu| own.is_set(*cpu)).chain([0; 1]);
-        let mut pinned = Err(rustix::io::Errno::INVAL);
-        for cpu in cpus {
+        let mut pinned = Err(Errno::LOOP);
+        for cpu in 0..CpuSet::MAX_CPU {
             let mut one = CpuSet::new();
             one.set(cpu);
             if sched_setaffinity(None, &one).is_err() {
@@ -261,9 +262,16 @@ impl Vault {
             let ns = self.namespace();
             sched_setaffinity(None, &own).doing_with(doing)?;
             pinned = self.bind(&ns?);
-            if pinned != Err(rustix::io::Errno::INVAL) && pinned != Err(rustix::io::Errno::LOOP) {
+            if !is_younger(pinned) {
                 break;
             }
+        }
+        for _ in 0..80 {
+            if !is_younger(pinned) {
+                break;
+            }
+            use_up(64).doing_with(doing)?;
+            pinned = self.bind(&self.namespace()?);
         }
         if pinned.is_err() {
             let _unpinned = unmount(&self.dir, UnmountFlags::DETACH);
@@ -302,6 +310,23 @@ impl Vault {
         }
         Ok(ns)
     }
+}
+
+/// Whether the kernel refused a pin for the namespace's age.
+fn is_younger(pinned: rustix::io::Result<()>) -> bool {
+    matches!(pinned, Err(Errno::INVAL | Errno::LOOP))
+}
+
+/// Makes namespaces of the cheapest kind, whose ids are not given again.
+fn use_up(ids: u32) -> Result<()> {
+    let how = How { namespaces: u64::from(Kind::Uts.flag()), ..How::default() };
+    for _ in 0..ids {
+        let child = spawn(Program::new(Vec::new(), End::Exit), how).doing("cannot make a namespace")?;
+        for pidfd in child.finish().doing("cannot make a namespace")?.pidfds {
+            let _status = kernel::spawn::reap(pidfd.as_fd());
+        }
+    }
+    Ok(())
 }
 
 const PLACE: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
