@@ -3,13 +3,14 @@
 //! ```text
 //! jails/3/record    the record, replaced by rename
 //! jails/3/journal   what was made since
+//! jails/3/lock      held (flock(2)) by whoever changes the jail
 //! names/web -> 3
 //! shared/…          what jails share, each with a record and a journal
 //! numbers/…         the next number of each series
 //! pending/3         the jail may have to be swept: it is being made, dies with its processes, or is dying
 //! ```
 //!
-//! A folder is locked (flock(2)) by whoever changes its jail. A reader takes no lock.
+//! A reader takes no lock, and may be anybody; who can open a file can lock it, so the lock is root's alone.
 
 use std::{
     fs::{self, File},

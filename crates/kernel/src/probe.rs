@@ -71,6 +71,16 @@ impl Feature {
     }
 }
 
+/// Returns the version and the major revision of this kernel, uname(2): for what only the release tells.
+pub fn release() -> (u32, u32) {
+    parse(&rustix::system::uname().release().to_string_lossy())
+}
+
+fn parse(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
 /// Returns whether the caller can use `feature`. The first answer for each is kept, so ask before giving
 /// up privileges; the environment is looked at once.
 pub fn has(feature: Feature) -> bool {
@@ -102,5 +112,18 @@ mod tests {
         assert!(masks("cgroup_kill, nsfs_handles", Feature::NsfsHandles));
         assert!(!masks("nsfs_handle", Feature::NsfsHandles));
         assert!(!masks("", Feature::NsfsHandles));
+    }
+
+    #[test]
+    fn a_release_is_two_numbers_and_what_a_distribution_adds() {
+        for (text, numbers) in [
+            ("5.15.0-91-generic", (5, 15)),
+            ("6.1.0-18-amd64", (6, 1)),
+            ("6.9.0-rc1", (6, 9)),
+            ("6.18.44-fc", (6, 18)),
+            ("7.0", (7, 0)),
+        ] {
+            assert_eq!(parse(text), numbers);
+        }
     }
 }

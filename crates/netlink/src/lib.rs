@@ -2,8 +2,7 @@
 //! sock_diag.
 //!
 //! A verb is a pure function that returns a [`Request`]; a [`Socket`] sends one of them or a whole batch.
-//! The crate never changes the namespace of a thread: to work on another network namespace, open the file
-//! descriptor there and hand it to [`Socket::from_fd`].
+//! A socket belongs to the network namespace it was opened in: [`Socket::open_in`] opens one in another.
 
 pub mod address;
 mod attributes;

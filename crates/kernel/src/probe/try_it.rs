@@ -13,6 +13,7 @@ use crate::errno::check;
 use crate::mount::{Attr, mount_setattr};
 use crate::namespace::{Handle, Kind, current, ioctl_pidfd};
 use crate::pidfd::ask_exit_status;
+use crate::probe::release;
 
 pub(super) fn nsfs_handles() -> bool {
     current(Kind::Uts).and_then(|ns| Handle::ask(ns)?.open()).is_ok()
@@ -68,13 +69,6 @@ fn cgroup2() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/thread-self/mountinfo").ok()?;
     let line = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
     line.split(' ').nth(4).map(PathBuf::from)
-}
-
-fn release() -> (u32, u32) {
-    let name = rustix::system::uname();
-    let mut numbers = name.release().to_str().unwrap_or("").split(['.', '-']).map(str::parse);
-    let mut next = || numbers.next().and_then(std::result::Result::ok).unwrap_or(0);
-    (next(), next())
 }
 
 /// A kernel that knows the flag looks for the cgroup, and a directory elsewhere is none.
