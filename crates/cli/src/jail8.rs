@@ -204,7 +204,11 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     }
     let jails = open(call)?;
     // What earlier commands could not finish; what still will not go is shown by jls -d.
-    jails.sweep()?;
+    match operation {
+        // What waits for the kernel alone is looked at when there is time.
+        Operation::Create | Operation::CreateOrModify => jails.sweep_dead()?,
+        _ => jails.sweep()?,
+    };
     let done = match operation {
         Operation::Remove | Operation::RemoveAnyhow => remove(&jails, &words, manner, &mut call.out),
         _ => make(&jails, operation, &words, manner, &mut call.out),

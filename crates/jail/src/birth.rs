@@ -34,17 +34,8 @@ const MAPPED: usize = 0;
 /// The gate before it becomes a program.
 const FURNISHED: usize = 1;
 
-/// What was born.
-#[derive(Debug, Default)]
-pub(crate) struct Born {
-    /// The command, if one was given.
-    pub running: Option<Running>,
-    /// The init of the jail's pid namespace, or the first process.
-    pub init: Option<ProcessId>,
-}
-
 /// Makes the instances of a jail and, with `run`, its first process in the same clone. `ready` is called before
-/// that becomes the command.
+/// that becomes the command, and `meanwhile`, with the process that is to be the init, while it does.
 ///
 /// # Errors
 /// Something was refused; the caller undoes what the owner's journal says.
@@ -53,7 +44,8 @@ pub(crate) fn bear(
     owner: &mut Owner<'_>,
     run: Option<&Command>,
     ready: &mut dyn FnMut(),
-) -> Result<Born> {
+    meanwhile: &mut dyn FnMut(&mut Owner<'_>, Option<ProcessId>) -> Result<()>,
+) -> Result<Option<Running>> {
     process::hide()?;
     let plan = driver.prepare(owner)?;
     let cgroup = entry::open_cgroup(&entry::cgroup_of(&owner.instance(driver.house))?)?;
@@ -69,7 +61,6 @@ pub(crate) fn bear(
     let mut ours: Vec<_> = ours.into_iter().map(|(_, step)| step).collect();
     let mut steps = if owner.parent.is_none() { std::mem::take(&mut ours) } else { Vec::new() };
     steps.extend(its.into_iter().map(|(_, step)| step));
-    steps.push(Step::Wait(FURNISHED));
     let own_pids = folded.namespaces & u64::from(Kind::Pid.flag()) != 0;
     let program = first_program(steps, run, own_pids)?;
 
@@ -97,10 +88,11 @@ pub(crate) fn bear(
         Err(error) => return Err(error),
     };
     ready();
-    let done = driver.recorder.timed(&owner.name, "birth", "exec", || {
-        process.open(FURNISHED);
-        process.finish().doing("cannot start the first process")
-    })?;
+    process.open(FURNISHED);
+    meanwhile(owner, run.map(|_| first))?;
+    let done = driver
+        .recorder
+        .timed(&owner.name, "birth", "exec", || process.finish().doing("cannot start the first process"))?;
 
     let mut pidfds = done.pidfds;
     if parent.is_some() {
@@ -109,11 +101,10 @@ pub(crate) fn bear(
     let command = if run.is_some() { pidfds.pop() } else { None };
     let Some(command) = command else {
         let _status = reap(pidfds[0].as_fd());
-        return Ok(Born::default());
+        return Ok(None);
     };
     let reaper = if own_pids { Reaper::Init } else { Reaper::Us };
-    let running = Running::new(command, reaper).with_init(pidfds.pop());
-    Ok(Born { running: Some(running), init: Some(first) })
+    Ok(Some(Running::new(command, reaper).with_init(pidfds.pop())))
 }
 
 /// What the parent does while the process takes its steps. Returns the process's identity.
@@ -154,16 +145,20 @@ pub(crate) fn can_join(proc_is_new: bool) -> bool {
 }
 
 /// The program of a jail's first process: with a pid namespace of its own it starts the command and becomes
-/// the init; else it becomes the command.
+/// the init, while the command waits for the jail to be furnished; else it becomes the command.
 pub(crate) fn first_program(mut steps: Vec<Step>, run: Option<&Command>, own_pids: bool) -> Result<Program> {
-    let Some(run) = run else { return Ok(Program::new(steps, End::Exit)) };
+    let mut rest = vec![Step::Wait(FURNISHED)];
+    let Some(run) = run else {
+        steps.append(&mut rest);
+        return Ok(Program::new(steps, End::Exit));
+    };
     let (command, end) = run.program()?;
+    rest.extend(command);
     if !own_pids {
-        steps.extend(command);
+        steps.append(&mut rest);
         return Ok(Program::new(steps, end));
     }
-    let child = Program::new(command, end).immortal();
-    steps.push(Step::Spawn(Box::new(child), How { vfork: true, ..How::default() }));
+    steps.push(Step::Spawn(Box::new(Program::new(rest, end).immortal()), How::default()));
     steps.extend(as_init(null()?));
     Ok(Program::new(steps, End::ExecFd(Rc::new(init::memfd().doing("cannot make the init")?), init_exec())))
 }

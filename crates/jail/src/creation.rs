@@ -12,9 +12,7 @@ use std::{
 use vimage::{Context as _, Error, ErrorKind, Fds, Given, Owner, Result, Settings, Value};
 
 use crate::{
-    Created, Jails,
-    birth::{self, Born},
-    cgroup, core, entry,
+    Created, Jails, birth, cgroup, core, entry,
     jails::DRAINED,
     privilege,
     process::{self, Command, Running},
@@ -120,21 +118,17 @@ impl Jails<'_> {
         mut owner: Owner<'_>,
         plan: &Plan,
         ready: &mut dyn FnMut(),
-    ) -> Result<Born> {
+    ) -> Result<Option<Running>> {
         if plan.holds() {
             owner.settings.set("persist", Value::Bool(true));
         }
-        let done = (|| {
-            let run = if plan.joint { plan.commands.first() } else { None };
-            let born = birth::bear(&self.driver(), &mut owner, run, ready)?;
+        let run = if plan.joint { plan.commands.first() } else { None };
+        let done = birth::bear(&self.driver(), &mut owner, run, ready, &mut |owner, init| {
             locked.record.state = State::Alive;
-            locked.record.init = born.init;
+            locked.record.init = init;
             self.recorder.timed(&owner.name, "record", "save", || locked.save(&mut owner.journal))?;
-            if plan.persist {
-                self.premises.store.set_pending(owner.jid, false)?;
-            }
-            Ok(born)
-        })();
+            if plan.persist { self.premises.store.set_pending(owner.jid, false) } else { Ok(()) }
+        });
         owner.fds.clear();
         done.map_err(|error: Error| {
             let error = if plan.commands.is_empty() { error.doing(&owner.name) } else { error };
@@ -143,11 +137,17 @@ impl Jails<'_> {
     }
 
     /// Runs the commands; then the jail stays if it persists or has processes.
-    fn run(&self, created: &Created, plan: &Plan, born: Born) -> Result<()> {
+    ///
+    /// What earlier jails left to the kernel is looked at while the command runs: there is time then.
+    fn run(&self, created: &Created, plan: &Plan, mut running: Option<Running>) -> Result<()> {
         if plan.commands.is_empty() {
+            let _not_of_this_jail = self.sweep_dying();
             return Ok(());
         }
-        let mut running = born.running;
+        let ours = running.as_ref().is_some_and(Running::is_ours);
+        if !ours {
+            let _not_of_this_jail = self.sweep_dying();
+        }
         let done = plan.commands.iter().try_for_each(|command| {
             let running = match running.take() {
                 Some(running) => running,
@@ -156,6 +156,10 @@ impl Jails<'_> {
             succeed(&running, command)
         });
         process::collect();
+        if ours {
+            // Not before: a sweep collects all children that have ended, and this one's status was wanted.
+            let _not_of_this_jail = self.sweep_dying();
+        }
         let Some(mut locked) = self.lock_own(created, plan)? else { return done };
         let lineage = self.lineage(&locked.record)?;
         self.with_lineage(&lineage[1..], |parent| {

@@ -132,6 +132,11 @@ impl Running {
         Self { init, ..self }
     }
 
+    /// Whether it is our child, whose status is lost when it is collected unasked.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.reaper == Reaper::Us
+    }
+
     /// The command's pidfd: it turns readable when the command ends.
     #[must_use]
     pub fn pidfd(&self) -> BorrowedFd<'_> {

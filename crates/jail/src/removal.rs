@@ -122,7 +122,12 @@ impl Jails<'_> {
                 continue;
             }
             locked.record.reasons = owner.journal.pieces().iter().map(ToString::to_string).collect();
+            let left = owner.journal.pieces();
+            let only_waits = !left.is_empty() && left.iter().all(|p| p.kind == Piece::INSTANCE);
             errors.extend(locked.save(&mut owner.journal).err());
+            if only_waits {
+                errors.extend(self.premises.store.set_dying(owner.jid).err());
+            }
         }
         errors
     }
@@ -132,8 +137,27 @@ impl Jails<'_> {
     /// # Errors
     /// The store cannot be read.
     pub fn sweep(&self) -> Result<Vec<Error>> {
+        let mut errors = self.sweep_dead()?;
+        errors.extend(self.sweep_dying()?);
+        Ok(errors)
+    }
+
+    /// As [`Jails::sweep`], without those that wait for nothing but the kernel: they keep nothing from anybody.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn sweep_dead(&self) -> Result<Vec<Error>> {
+        self.sweep_these(self.premises.store.pending()?)
+    }
+
+    /// As [`Jails::sweep`], of the others.
+    pub(crate) fn sweep_dying(&self) -> Result<Vec<Error>> {
+        self.sweep_these(self.premises.store.dying()?)
+    }
+
+    fn sweep_these(&self, jids: Vec<u32>) -> Result<Vec<Error>> {
         let mut errors = Vec::new();
-        for jid in self.premises.store.pending()? {
+        for jid in jids {
             match self.premises.store.read(jid) {
                 Ok(Some(record)) if record.other_name.is_none() && self.is_alive(&record) => {
                     // Looked at again under its lock: somebody may be removing it.

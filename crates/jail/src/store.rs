@@ -7,7 +7,8 @@
 //! names/web -> 3
 //! shared/…          what jails share, each with a record and a journal
 //! numbers/…         the next number of each series
-//! pending/3         the jail may have to be swept: it is being made, dies with its processes, or is dying
+//! pending/3         the jail may have to be swept: it is being made, dies with its processes, or is being removed
+//! pending/3.dying   all of ours is undone; the kernel is not done with it
 //! ```
 //!
 //! A reader takes no lock, and may be anybody; who can open a file can lock it, so the lock is root's alone.
@@ -49,6 +50,9 @@ pub enum Wait {
     No,
 }
 
+/// What the mark of a jail ends with that waits for nothing but the kernel.
+const DYING: &str = ".dying";
+
 /// The greatest jid, as in FreeBSD.
 const JID_MAX: u32 = 999_999;
 
@@ -87,14 +91,14 @@ impl Store {
     /// # Errors
     /// The store cannot be read.
     pub fn jids(&self) -> Result<Vec<u32>> {
-        self.numbered("jails")
+        self.numbered("jails", "")
     }
 
-    fn numbered(&self, folder: &str) -> Result<Vec<u32>> {
+    fn numbered(&self, folder: &str, suffix: &str) -> Result<Vec<u32>> {
         let dir = self.root.join(folder);
         let entries = fs::read_dir(&dir).doing_with(|| format!("cannot read {}", dir.display()))?;
-        let mut jids: Vec<u32> =
-            entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
+        let number = |e: fs::DirEntry| e.file_name().to_str()?.strip_suffix(suffix)?.parse().ok();
+        let mut jids: Vec<u32> = entries.flatten().filter_map(number).collect();
         jids.sort_unstable();
         Ok(jids)
     }
@@ -104,7 +108,15 @@ impl Store {
     /// # Errors
     /// The store cannot be read.
     pub fn pending(&self) -> Result<Vec<u32>> {
-        self.numbered("pending")
+        self.numbered("pending", "")
+    }
+
+    /// The jids of jails that wait for nothing but the kernel, in order.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn dying(&self) -> Result<Vec<u32>> {
+        self.numbered("pending", DYING)
     }
 
     /// Says whether a jail may have to be swept.
@@ -112,14 +124,26 @@ impl Store {
     /// # Errors
     /// The file system refuses.
     pub fn set_pending(&self, jid: u32, pending: bool) -> Result<()> {
-        let mark = self.root.join("pending").join(jid.to_string());
-        let done = if pending { File::create(&mark).map(drop) } else { fs::remove_file(&mark) };
-        match done {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                Err(e).doing_with(|| format!("cannot write {}", mark.display()))
-            }
-            _ => Ok(()),
-        }
+        let [mark, dying] = self.marks(jid);
+        let done = if pending {
+            File::create(&mark).map(drop)
+        } else {
+            fs::remove_file(&dying).or_else(missing).and_then(|()| fs::remove_file(&mark).or_else(missing))
+        };
+        done.doing_with(|| format!("cannot write {}", mark.display()))
+    }
+
+    /// Says that a jail waits for nothing but the kernel.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub(crate) fn set_dying(&self, jid: u32) -> Result<()> {
+        let [mark, dying] = self.marks(jid);
+        fs::rename(&mark, &dying).or_else(missing).doing_with(|| format!("cannot write {}", dying.display()))
+    }
+
+    fn marks(&self, jid: u32) -> [PathBuf; 2] {
+        ["", DYING].map(|suffix| self.root.join("pending").join(format!("{jid}{suffix}")))
     }
 
     /// The jid of a name, or of a number's text.
@@ -448,6 +472,10 @@ fn lock(dir: &Path, wait: Wait) -> Result<Option<File>> {
             _ => {}
         }
     }
+}
+
+fn missing(e: io::Error) -> io::Result<()> {
+    if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) }
 }
 
 fn exists(e: io::Error) -> io::Result<()> {

@@ -179,23 +179,26 @@ extern "C" fn enter(entry: usize) -> ! {
     unsafe { entry.program.run(entry.gates, entry.parent) }
 }
 
-/// futex(2): waits while a word has a value. Usable in the child.
-pub(crate) fn wait_while(word: &AtomicU32, value: u32) -> isize {
+/// futex(2): waits while a word has a value.
+fn wait_while(word: &AtomicU32, value: u32) {
     while word.load(SeqCst) == value {
         let arguments = [word.as_ptr() as usize, sys::FUTEX_WAIT as usize, value as usize, 0, 0, 0];
         // SAFETY: the word is alive, as the reference says; no timeout is given.
         unsafe { raw::syscall(sys::__NR_futex, arguments) };
     }
-    0
 }
 
-/// futex(2): waits while a word has a value, for so many nanoseconds at most.
-fn wait_a_while(word: &AtomicU32, value: u32, nanoseconds: i64) {
-    let limit = sys::__kernel_timespec { tv_sec: 0, tv_nsec: nanoseconds };
-    let limit = &raw const limit as usize;
-    let arguments = [word.as_ptr() as usize, sys::FUTEX_WAIT as usize, value as usize, limit, 0, 0];
-    // SAFETY: the word and the time are alive during the call.
-    unsafe { raw::syscall(sys::__NR_futex, arguments) };
+/// futex(2): waits while a word has a value, for so many nanoseconds at most. Returns whether it has another now.
+/// Usable in the child.
+pub(crate) fn wait_a_while(word: &AtomicU32, value: u32, nanoseconds: i64) -> bool {
+    if word.load(SeqCst) == value {
+        let limit = sys::__kernel_timespec { tv_sec: 0, tv_nsec: nanoseconds };
+        let limit = &raw const limit as usize;
+        let arguments = [word.as_ptr() as usize, sys::FUTEX_WAIT as usize, value as usize, limit, 0, 0];
+        // SAFETY: the word and the time are alive during the call.
+        unsafe { raw::syscall(sys::__NR_futex, arguments) };
+    }
+    word.load(SeqCst) != value
 }
 
 /// Sets a word to 1 and wakes who waits for it; futex(2). Usable in the child.

@@ -159,6 +159,9 @@ pub struct Program {
     pub(crate) control: Control,
 }
 
+/// How long a process waits at a gate before it looks whether its maker is still there, in nanoseconds.
+const LOOK_AGAIN: i64 = 20_000_000;
+
 /// What a child and its parent share.
 #[derive(Debug)]
 pub(crate) struct Control {
@@ -311,10 +314,16 @@ impl Step {
         let at = |path: &CString| path.as_ptr() as usize;
         let cwd = sys::AT_FDCWD as usize;
         match self {
-            Self::Wait(gate) => match gates.get(*gate) {
-                Some(gate) => spawn::wait_while(gate, 0),
-                None => 0,
-            },
+            Self::Wait(gate) => {
+                let Some(gate) = gates.get(*gate) else { return 0 };
+                // Not every process that waits is one that the kernel ends with its maker.
+                while !spawn::wait_a_while(gate, 0, LOOK_AGAIN) {
+                    if has_died(parent) {
+                        exit(1);
+                    }
+                }
+                0
+            }
             Self::Join(ns, flags) => call(sys::__NR_setns, [fd(ns), *flags as usize, 0, 0, 0, 0]),
             Self::Unshare(flags) => call(sys::__NR_unshare, [*flags as usize, 0, 0, 0, 0, 0]),
             Self::Ids { uid, gid, groups } => {
@@ -505,15 +514,20 @@ fn unless(errno: u32, result: isize) -> isize {
 /// Asks to be killed when the parent dies; ends at once if it has died already.
 fn arm(parent: i32) {
     call(sys::__NR_prctl, [libc::PR_SET_PDEATHSIG as usize, sys::SIGKILL as usize, 0, 0, 0, 0]);
-    if parent < 0 {
-        return;
-    }
-    let mut poll = sys::pollfd { fd: parent, events: 1, revents: 0 };
-    let now = sys::__kernel_timespec { tv_sec: 0, tv_nsec: 0 };
-    let addresses = [&raw mut poll as usize, 1, &raw const now as usize, 0, 8, 0];
-    if call(sys::__NR_ppoll, addresses) > 0 {
+    if has_died(parent) {
         exit(1);
     }
+}
+
+/// Whether the process of a pidfd has ended; one that is not known has not.
+fn has_died(process: i32) -> bool {
+    if process < 0 {
+        return false;
+    }
+    let mut poll = sys::pollfd { fd: process, events: 1, revents: 0 };
+    let now = sys::__kernel_timespec { tv_sec: 0, tv_nsec: 0 };
+    let (poll, now) = (&raw mut poll as usize, &raw const now as usize);
+    call(sys::__NR_ppoll, [poll, 1, now, 0, 8, 0]) > 0
 }
 
 fn exit(status: usize) -> ! {

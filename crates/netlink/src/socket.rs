@@ -104,7 +104,7 @@ impl<F: Family> Socket<F> {
         rustix::net::connect(&fd, &SocketAddrNetlink::new(0, 0))?;
         // Cut to net.core.rmem_max by the kernel, never refused.
         sockopt::set_socket_recv_buffer_size(&fd, 1 << 20)?;
-        Ok(Self { fd, sequence: 0, buffer: vec![0; BUFFER], family: PhantomData })
+        Ok(Self { fd, sequence: 0, buffer: Vec::with_capacity(BUFFER), family: PhantomData })
     }
 
     /// Sends one message with `NLM_F_ACK` and waits for the acknowledgement.
@@ -304,8 +304,11 @@ impl<F: Family> Socket<F> {
     /// for ever.
     fn receive(&mut self) -> Result<impl Iterator<Item = Result<Item<'_>, Refused>>, Refused> {
         let (fd, buffer) = (&self.fd, &mut self.buffer);
-        let (_, length) =
-            rustix::io::retry_on_intr(|| rustix::net::recv(fd, &mut buffer[..], RecvFlags::TRUNC))?;
+        // Into memory that nobody has written to: most answers are short, and what they do not reach is never paid.
+        buffer.clear();
+        let (_, length) = rustix::io::retry_on_intr(|| {
+            rustix::net::recv(fd, rustix::buffer::spare_capacity(buffer), RecvFlags::TRUNC)
+        })?;
         let datagram = buffer.get(..length).ok_or(Errno::MSGSIZE)?;
         Ok(parse(datagram))
     }

@@ -165,7 +165,10 @@ impl<S> Driver<'_, S> {
             return Ok(());
         }
         let shared = Shared::lock(self.house.shelf(), name)?;
-        shared.retain(stays, &Settings::default(), self.house, |of, journal| self.unmake_shared(of, journal))
+        // Looked at again: now nobody comes or goes.
+        let (users, _) = Shared::look(self.house.shelf(), name)?;
+        let gone = users.into_iter().filter(|user| !stays(user));
+        shared.end(gone, &Settings::default(), self.house, |of, journal| self.unmake_shared(of, journal))
     }
 }
 

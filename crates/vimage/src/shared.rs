@@ -4,6 +4,7 @@ use std::{
     fmt,
     fs::{self, File},
     io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -11,7 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Context as _, Fds, House, Instance, Journal, Piece, Result, Settings, Site};
 
+/// The folder of users' files.
+const USERS: &str = "users";
+
 /// A locked record of something shared, with a journal of its own.
+///
+/// Its folder has the record, the journal and, in `users`, an empty file for each user: so that whoever comes or
+/// goes writes nothing that grows with their number.
 #[derive(Debug)]
 pub struct Shared {
     dir: PathBuf,
@@ -27,8 +34,6 @@ pub struct Shared {
 struct Record {
     /// The format.
     version: u32,
-    /// Who uses it.
-    users: Vec<User>,
     /// Whether it was made to its end.
     whole: bool,
     /// What its maker left for its users.
@@ -38,8 +43,7 @@ struct Record {
 }
 
 /// Who uses something shared.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum User {
     /// A jail, by its number.
     Jail(u32),
@@ -51,6 +55,19 @@ impl User {
     /// The owner of these pieces: what is shared has the number 0.
     pub(crate) fn of(jid: u32, name: &str) -> Self {
         if jid == 0 { Self::Thing(name.to_owned()) } else { Self::Jail(jid) }
+    }
+
+    /// The name of its file. That of a thing is no number: it has a dot.
+    fn file(&self) -> String {
+        match self {
+            Self::Jail(jid) => jid.to_string(),
+            Self::Thing(name) => name.clone(),
+        }
+    }
+
+    /// The user of a file's name.
+    fn of_file(name: String) -> Self {
+        name.parse().map_or(Self::Thing(name), Self::Jail)
     }
 
     fn jid(&self) -> Option<u32> {
@@ -75,7 +92,7 @@ pub(crate) trait Unmaker: fmt::Debug {
 impl Shared {
     /// The kind of a user's piece.
     pub const USE: &'static str = "use";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     /// The name of a shared thing's folder. A slash in the key becomes a comma, which no key has.
     #[must_use]
@@ -90,14 +107,16 @@ impl Shared {
     pub fn lock(shelf: &Path, name: &str) -> Result<Self> {
         let dir = shelf.join(name);
         loop {
-            fs::create_dir_all(&dir).doing_with(|| format!("cannot make {}", dir.display()))?;
             let lock = match File::open(&dir) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    fs::create_dir_all(&dir).doing_with(|| format!("cannot make {}", dir.display()))?;
+                    continue;
+                }
                 other => other.doing_with(|| format!("cannot open {}", dir.display()))?,
             };
             lock.lock().doing_with(|| format!("cannot lock {}", dir.display()))?;
             // The one before us may have removed the folder while we waited for its lock.
-            if !still_there(&lock, &dir) {
+            if lock.metadata().doing_with(|| format!("cannot look at {}", dir.display()))?.nlink() == 0 {
                 continue;
             }
             let record = read(&dir)?.unwrap_or_default();
@@ -132,7 +151,7 @@ impl Shared {
     pub(crate) fn look(shelf: &Path, name: &str) -> Result<(Vec<User>, Vec<Piece>)> {
         let dir = shelf.join(name);
         let record = read(&dir)?.unwrap_or_default();
-        Ok((record.users, Journal::replay(&dir.join("journal"), record.pieces)?))
+        Ok((users(&dir)?, Journal::replay(&dir.join("journal"), record.pieces)?))
     }
 
     /// Makes the site's jail a user; makes the thing itself if nobody did, or not to its end. Then what there
@@ -142,13 +161,9 @@ impl Shared {
         site: &mut Site<'_>,
         act: impl FnOnce(&mut Site<'_>) -> Result<serde_json::Value>,
     ) -> Result<serde_json::Value> {
-        let mut journal = self.journal()?;
-        let user = User::of(site.jid, site.name);
-        if !self.record.users.contains(&user) {
-            self.record.users.push(user);
-            self.write()?;
-        }
+        self.enter(&User::of(site.jid, site.name))?;
         if !self.record.whole {
+            let mut journal = self.journal()?;
             let unmaker = site.unmaker;
             self.clear(&mut journal, site.settings, site.house, |of, journal| {
                 unmaker.unmake_shared(of, journal)
@@ -174,32 +189,51 @@ impl Shared {
         Ok(self.record.data.clone())
     }
 
-    /// Ends a jail's use. `unmake` is called with the pieces, last first, when nobody is left, and says
-    /// whether all of them are gone; the record goes with them.
-    ///
-    /// # Errors
-    /// The record cannot be written, or `unmake` failed: then it stays, without users, for a repair.
-    pub fn leave(
-        self,
-        jid: u32,
-        settings: &Settings,
-        house: &dyn House,
-        unmake: impl FnOnce(&Instance<'_>, &mut Journal) -> Result<()>,
-    ) -> Result<()> {
-        self.retain(|user| *user != User::Jail(jid), settings, house, unmake)
+    /// Writes down a user, before anything is made for it.
+    fn enter(&self, user: &User) -> Result<()> {
+        let users = self.dir.join(USERS);
+        let path = users.join(user.file());
+        let write = || File::options().write(true).create(true).truncate(true).open(&path);
+        let written = match write() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => fs::create_dir(&users).and_then(|()| write()),
+            other => other,
+        };
+        written.map(drop).doing_with(|| format!("cannot write {}", path.display()))
     }
 
-    /// Keeps only users for which `stays` holds; then as [`Shared::leave`].
-    pub(crate) fn retain(
-        mut self,
-        stays: impl Fn(&User) -> bool,
+    /// Ends a use. When nobody is left `unmake` is called with the pieces, last first, and the record goes with
+    /// them.
+    ///
+    /// # Errors
+    /// The folder cannot be written to, or `unmake` failed: then it stays, without users, for a repair.
+    pub(crate) fn leave(
+        self,
+        user: &User,
         settings: &Settings,
         house: &dyn House,
         unmake: impl FnOnce(&Instance<'_>, &mut Journal) -> Result<()>,
     ) -> Result<()> {
-        self.record.users.retain(stays);
-        if !self.record.users.is_empty() {
-            return self.write();
+        self.end([user.clone()], settings, house, unmake)
+    }
+
+    /// Ends the use of all these; then as [`Shared::leave`].
+    pub(crate) fn end(
+        mut self,
+        gone: impl IntoIterator<Item = User>,
+        settings: &Settings,
+        house: &dyn House,
+        unmake: impl FnOnce(&Instance<'_>, &mut Journal) -> Result<()>,
+    ) -> Result<()> {
+        let users = self.dir.join(USERS);
+        for user in gone {
+            let path = users.join(user.file());
+            fs::remove_file(&path)
+                .or_else(missing)
+                .doing_with(|| format!("cannot remove {}", path.display()))?;
+        }
+        match fs::remove_dir(&users).or_else(missing) {
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(()),
+            other => other.doing_with(|| format!("cannot remove {}", users.display()))?,
         }
         let mut journal = self.journal()?;
         // From here on it is no longer whole, whatever happens: the next user makes it anew.
@@ -256,9 +290,20 @@ fn read(dir: &Path) -> Result<Option<Record>> {
     Ok(Some(record))
 }
 
-/// Whether the open folder is still the one at the path.
-fn still_there(open: &File, dir: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    let id = |m: fs::Metadata| (m.dev(), m.ino());
-    matches!((open.metadata().map(id), fs::metadata(dir).map(id)), (Ok(a), Ok(b)) if a == b)
+/// All users, by their numbers and names.
+fn users(dir: &Path) -> Result<Vec<User>> {
+    let dir = dir.join(USERS);
+    let entries = match fs::read_dir(&dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.doing_with(|| format!("cannot read {}", dir.display()))?,
+    };
+    let names = entries.flatten().filter_map(|e| e.file_name().into_string().ok());
+    let mut users: Vec<_> = names.map(User::of_file).collect();
+    users.sort();
+    Ok(users)
+}
+
+/// What is not there is gone already.
+fn missing(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }

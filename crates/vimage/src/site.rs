@@ -304,7 +304,7 @@ impl Site<'_> {
         let (settings, house, unmaker) = (self.settings, self.house, self.unmaker);
         self.unmake(&piece, || {
             let shared = Shared::lock(house.shelf(), &name)?;
-            shared.retain(|u| *u != user, settings, house, |of, journal| unmaker.unmake_shared(of, journal))
+            shared.leave(&user, settings, house, |of, journal| unmaker.unmake_shared(of, journal))
         })
     }
 }

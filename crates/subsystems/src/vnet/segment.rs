@@ -71,8 +71,7 @@ impl Around {
     /// # Errors
     /// It cannot be opened.
     pub fn of(parent: Option<&Instance<'_>>) -> Result<Self> {
-        let fd = stack::around(parent)?;
-        let socket = stack::socket(&fd)?;
+        let (fd, socket) = stack::around(parent)?;
         Ok(Self { fd, socket })
     }
 

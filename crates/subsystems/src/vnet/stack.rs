@@ -21,15 +21,18 @@ pub fn scope(parent: Option<&Instance<'_>>) -> u32 {
     }
 }
 
-/// The stack that a jail below this parent is connected to.
+/// The stack that a jail below this parent is connected to, with a socket inside.
 ///
 /// # Errors
 /// It cannot be opened.
-pub fn around(parent: Option<&Instance<'_>>) -> Result<Rc<OwnedFd>> {
-    match parent.map(|parent| parent.nearest("net")).transpose()?.flatten() {
-        Some(stack) => Ok(stack),
-        None => own().map(Rc::new),
+pub fn around(parent: Option<&Instance<'_>>) -> Result<(Rc<OwnedFd>, Socket<Route>)> {
+    if let Some(stack) = parent.map(|parent| parent.nearest("net")).transpose()?.flatten() {
+        let socket = socket(&stack)?;
+        return Ok((stack, socket));
     }
+    // Our own need not be entered.
+    let socket = Socket::open().doing("cannot open a netlink socket")?;
+    Ok((Rc::new(own()?), socket))
 }
 
 /// The caller's stack.

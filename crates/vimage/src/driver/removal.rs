@@ -113,7 +113,7 @@ impl<S> Driver<'_, S> {
     fn leave(&self, subsystem: &dyn Subsystem<S>, piece: &Piece, of: &Instance<'_>) -> Result<()> {
         let shared = Shared::lock(self.house.shelf(), &Shared::name(subsystem.name(), &piece.key))?;
         let user = User::of(of.jid, of.name);
-        shared.retain(|u| *u != user, of.settings, self.house, |i, j| self.unmake_shared(i, j))
+        shared.leave(&user, of.settings, self.house, |i, j| self.unmake_shared(i, j))
     }
 
     /// Undoes the pieces of a shared thing without users, last first.

@@ -52,14 +52,14 @@ lab_test!(memory_of_the_tool_is_out_of_sight for root; needs [CgroupV2, Program(
 lab_test!(the_tool_is_read_only for root; needs [CgroupV2, Program("busybox")]; |lab| {
     keeps_a_store(lab);
     let kind = Kind::all(lab).into_iter().find(|kind| !kind.maps() && !kind.is_host()).unwrap();
-    symlink("/proc/self/exe", kind.path.join("bin/jail")).unwrap();
-    lab.cmd("mkfifo").arg(kind.path.join("fifo")).run().ok();
-    // What loads it waits for the other end of the fifo; outside there is no such file.
-    let inside = kind.jail(lab).args(["command=/bin/jail", "--help"]);
-    let mut waiting = inside.env("LD_PRELOAD", "/fifo").spawn();
+    symlink("/proc/self/exe", kind.path.join("bin/jls")).unwrap();
+    // It waits for the other end of a fifo: the only record of the store that it is to list.
+    lab.cmd("mkdir").arg("-p").arg(kind.path.join("store/jails/1")).run().ok();
+    lab.cmd("mkfifo").arg(kind.path.join("store/jails/1/record")).run().ok();
+    let mut waiting = kind.jail(lab).args(["command=/bin/jls", "--root", "/store"]).spawn();
     let mut pid = String::new();
     lab.until("the tool runs inside", || {
-        let found = lab.cmd("pgrep").args(["-x", "-f", "/bin/jail --help"]).run();
+        let found = lab.cmd("pgrep").args(["-x", "-f", "/bin/jls --root /store"]).run();
         pid = found.stdout.trim().to_owned();
         !pid.is_empty()
     });
