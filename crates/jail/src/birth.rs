@@ -1,7 +1,7 @@
 //! The birth of a jail: one process is made in all its new namespaces at once, and becomes its first program.
 //!
 //! While the process takes its steps the parent makes what only it can make. The gates, in order: the process
-//! has made its cgroup namespace; its ids are mapped and its mounts prepared, so it may become the jail's root;
+//! has all its namespaces; its ids are mapped and its mounts prepared, so it may become the jail's root;
 //! its network is there, so it may become a program.
 
 use std::{
@@ -27,8 +27,8 @@ use crate::{
     record::ProcessId,
 };
 
-/// The gate that the process opens when its cgroup namespace is made.
-pub(crate) const CGROUP_MADE: usize = 2;
+/// The gate that the process opens when it has all its namespaces, and what it makes of them by itself.
+const APART: usize = 2;
 /// The gate before the process becomes the jail's root.
 const MAPPED: usize = 0;
 /// The gate before it becomes a program.
@@ -49,7 +49,7 @@ pub(crate) fn bear(
     process::hide()?;
     let plan = driver.prepare(owner)?;
     let cgroup = entry::open_cgroup(&entry::cgroup_of(&owner.instance(driver.house))?)?;
-    let mut acts = vec![Act::Step(Stage::Ids, Step::Wait(MAPPED))];
+    let mut acts = [Step::Reached(APART), Step::Wait(MAPPED)].map(|s| Act::Step(Stage::Ids, s)).into_iter().collect::<Vec<_>>();
     acts.extend(plan.birth);
     if run.is_some() {
         acts.extend(driver.enter(&owner.instance(driver.house), Entry::Born)?);
@@ -115,7 +115,7 @@ fn midwife(
     namespaces: u64,
 ) -> Result<ProcessId> {
     if owner.parent.is_some() {
-        process.reached(CGROUP_MADE);
+        process.reached(APART);
     }
     let first = process.last();
     // The others come and go with processes.
@@ -126,7 +126,7 @@ fn midwife(
     owner.fds.put("process", first.try_clone_to_owned().doing("cannot open the first process")?);
     driver.create(owner)?;
     process.open(MAPPED);
-    process.reached(CGROUP_MADE);
+    process.reached(APART);
     for (name, fd) in namespaces_of(first, u64::from(Kind::Cgroup.flag()))? {
         owner.fds.put(name, fd);
     }

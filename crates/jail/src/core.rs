@@ -22,7 +22,7 @@ use vimage::{
     Piece, Plan, Result, Settings, Site, Subsystem, When,
 };
 
-use crate::{birth, cgroup, house::Premises, process};
+use crate::{cgroup, house::Premises, process};
 
 /// The subsystem. Others come after it.
 #[derive(Debug)]
@@ -163,10 +163,7 @@ impl Subsystem<Act> for Core {
         Ok(Plan {
             // A cgroup namespace's root is where its maker is, and that is the jail's cgroup only once the
             // process is there: so it cannot be made together with the others. Linux 4.6.
-            birth: vec![
-                Act::Step(Stage::Others, Step::Unshare(Namespace::Cgroup.flag())),
-                Act::Step(Stage::Others, Step::Reached(birth::CGROUP_MADE)),
-            ],
+            birth: vec![Act::Step(Stage::Others, Step::Unshare(Namespace::Cgroup.flag()))],
             prepared: Vec::new(),
         })
     }

@@ -175,9 +175,8 @@ impl Jails<'_> {
                 owner.settings.set("persist", Value::Bool(true));
                 self.driver().update(&mut owner, &new, &mut |of, acts| entry::inside(of, acts))?;
             }
-            locked.save(&mut owner.journal)?;
             if persist || self.stays(&owner, locked.record.init.as_ref()) {
-                return Ok(());
+                return locked.save(&mut owner.journal);
             }
             let errors = self.unmake(vec![(locked, owner)], Instant::now() + DRAINED);
             errors.into_iter().next().map_or(Ok(()), Err)
@@ -197,8 +196,7 @@ impl Jails<'_> {
 
     /// Locks the jail that we made; `None` if another removed it.
     fn lock_own(&self, created: &Created, plan: &Plan) -> Result<Option<Locked>> {
-        let Some(mut locked) = self.premises.store.lock(created.jid, Wait::Yes)? else { return Ok(None) };
-        locked.record.pieces = locked.journal()?.pieces().to_vec();
+        let Some(locked) = self.premises.store.lock(created.jid, Wait::Yes)? else { return Ok(None) };
         let ours = locked.record.state == State::Alive && locked.record.maker == plan.maker;
         Ok(ours.then_some(locked))
     }

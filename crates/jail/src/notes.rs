@@ -2,8 +2,8 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read as _, Seek as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    io::{self, Write as _},
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
 };
 
 use vimage::{Context as _, Event, Result};
@@ -48,13 +48,13 @@ impl Store {
     pub fn number(&self, series: &str) -> Result<u32> {
         let path = self.root.join("numbers").join(series);
         let next = || -> io::Result<u32> {
-            let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
+            let file = File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
             file.lock()?;
-            let mut text = String::new();
-            file.read_to_string(&mut text)?;
-            let number = text.trim().parse::<u32>().unwrap_or(0).checked_add(1).unwrap_or(1);
-            file.rewind()?;
-            file.write_all(format!("{number:<10}\n").as_bytes())?;
+            let mut text = [0; 16];
+            let length = file.read_at(&mut text, 0)?;
+            let last = std::str::from_utf8(&text[..length]).unwrap_or_default();
+            let number = last.trim().parse::<u32>().unwrap_or(0).checked_add(1).unwrap_or(1);
+            file.write_all_at(format!("{number:<10}\n").as_bytes(), 0)?;
             Ok(number)
         };
         next().doing_with(|| format!("cannot write {}", path.display()))

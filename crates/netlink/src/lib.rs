@@ -20,7 +20,7 @@ pub use crate::{
     events::NsidEvents,
     family::{Af, Diag, Family, Route},
     refused::{BatchError, Refused},
-    socket::Socket,
+    socket::{Socket, encode},
 };
 
 /// One rtnetlink message and the `NLM_F_*` flags it needs beside those that the socket adds by itself

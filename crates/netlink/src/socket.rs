@@ -17,7 +17,7 @@ use rustix::{
 };
 
 use crate::{
-    BatchError, Family, Refused,
+    BatchError, Family, Refused, Request,
     datagram::{HEADER, Item, Payload, parse},
 };
 
@@ -283,16 +283,7 @@ impl<F: Family> Socket<F> {
     /// Appends a message with the next sequence number.
     fn write(&mut self, bytes: &mut Vec<u8>, message: &F::Message, flags: u16) {
         self.sequence = self.sequence.wrapping_add(1);
-        let start = bytes.len();
-        let end = start + HEADER + message.buffer_len();
-        bytes.resize(end.next_multiple_of(4), 0);
-        let mut header = NetlinkHeader::default();
-        header.length = u32::try_from(end - start).expect("a message is shorter than 4 GiB");
-        header.message_type = message.message_type();
-        header.flags = flags | NLM_F_REQUEST;
-        header.sequence_number = self.sequence;
-        header.emit(&mut bytes[start..]);
-        message.serialize(&mut bytes[start + HEADER..end]);
+        append(bytes, message, flags, self.sequence);
     }
 
     fn send(&self, bytes: &[u8]) -> Result<(), Refused> {
@@ -318,6 +309,28 @@ impl<F> AsFd for Socket<F> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// The bytes of a request with `NLM_F_ACK`, numbered 1, for whoever has a socket and nothing to encode with: a new
+/// process that has not called exec.
+#[must_use]
+pub fn encode(request: &Request) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    append(&mut bytes, &request.0, request.1 | NLM_F_ACK, 1);
+    bytes
+}
+
+fn append<M: NetlinkSerializable>(bytes: &mut Vec<u8>, message: &M, flags: u16, sequence: u32) {
+    let start = bytes.len();
+    let end = start + HEADER + message.buffer_len();
+    bytes.resize(end.next_multiple_of(4), 0);
+    let mut header = NetlinkHeader::default();
+    header.length = u32::try_from(end - start).expect("a message is shorter than 4 GiB");
+    header.message_type = message.message_type();
+    header.flags = flags | NLM_F_REQUEST;
+    header.sequence_number = sequence;
+    header.emit(&mut bytes[start..]);
+    message.serialize(&mut bytes[start + HEADER..end]);
 }
 
 fn decode<F: Family>(kind: u16, body: &[u8]) -> Result<F::Message, Refused>

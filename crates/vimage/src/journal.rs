@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     path::Path,
 };
 
@@ -41,15 +41,12 @@ impl Journal {
     /// was never made.
     pub fn open(path: &Path, recorded: Vec<Piece>) -> Result<Self> {
         let doing = || format!("cannot open {}", path.display());
-        let pieces = Self::replay(path, recorded)?;
         let mut file =
             OpenOptions::new().append(true).create(true).read(true).open(path).doing_with(doing)?;
-        let length = file.metadata().doing_with(doing)?.len();
-        let mut last = [b'\n'];
-        if length > 0 {
-            std::os::unix::fs::FileExt::read_exact_at(&file, &mut last, length - 1).doing_with(doing)?;
-        }
-        if last != [b'\n'] {
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).doing_with(doing)?;
+        let pieces = over(recorded, &text);
+        if text.last().is_some_and(|last| *last != b'\n') {
             // So that the next line does not continue a torn one.
             file.write_all(b"\n").doing_with(doing)?;
         }
@@ -61,25 +58,10 @@ impl Journal {
     /// # Errors
     /// The file cannot be read.
     pub fn replay(path: &Path, recorded: Vec<Piece>) -> Result<Vec<Piece>> {
-        let mut pieces = recorded;
-        let text = match std::fs::read(path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
-            other => other.doing_with(|| format!("cannot read {}", path.display()))?,
-        };
-        // Bytes, not text: a line can be torn within a character.
-        for line in text.split(|byte| *byte == b'\n') {
-            match serde_json::from_slice(line) {
-                Ok(Line::Make(piece)) => {
-                    pieces.retain(|p: &Piece| !p.is(&piece));
-                    pieces.push(piece);
-                }
-                Ok(Line::Gone { subsystem, kind, key }) => {
-                    pieces.retain(|p| !(p.subsystem == subsystem && p.kind == kind && p.key == key));
-                }
-                Err(_) => {}
-            }
+        match std::fs::read(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(recorded),
+            other => Ok(over(recorded, &other.doing_with(|| format!("cannot read {}", path.display()))?)),
         }
-        Ok(pieces)
     }
 
     /// The pieces there are, in the order they were made.
@@ -129,6 +111,25 @@ impl Journal {
         self.torn = written.is_err();
         written.doing("cannot write the journal")
     }
+}
+
+/// The pieces of a record with what the lines of a journal say beyond them.
+fn over(recorded: Vec<Piece>, text: &[u8]) -> Vec<Piece> {
+    let mut pieces = recorded;
+    // Bytes, not text: a line can be torn within a character.
+    for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        match serde_json::from_slice(line) {
+            Ok(Line::Make(piece)) => {
+                pieces.retain(|p: &Piece| !p.is(&piece));
+                pieces.push(piece);
+            }
+            Ok(Line::Gone { subsystem, kind, key }) => {
+                pieces.retain(|p| !(p.subsystem == subsystem && p.kind == kind && p.key == key));
+            }
+            Err(_) => {}
+        }
+    }
+    pieces
 }
 
 #[cfg(test)]

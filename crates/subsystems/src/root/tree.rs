@@ -1,6 +1,6 @@
 //! Detached copies of the host's mounts.
 
-use std::{fs, os::fd::OwnedFd, path::Path};
+use std::{fs::File, io::Read as _, os::fd::OwnedFd, path::Path};
 
 use rustix::{
     fs::CWD,
@@ -48,7 +48,10 @@ const OWN: &[&str] = &["/dev", "/proc", "/run", "/sys", "/tmp", "/var/tmp"];
 /// open_tree(2): the path is gone, or not to be reached.
 pub(super) fn clone(path: &Path) -> Result<Vec<(String, OwnedFd)>> {
     let mut trees = vec![("/".to_owned(), clone_one(path)?)];
-    let text = fs::read_to_string("/proc/self/mountinfo").doing("cannot read /proc/self/mountinfo")?;
+    // Made anew at each read of it, so in few and large ones.
+    let mut text = String::with_capacity(16 << 10);
+    let read = File::open("/proc/self/mountinfo").and_then(|mut file| file.read_to_string(&mut text));
+    read.doing("cannot read /proc/self/mountinfo")?;
     for point in below(&text, path) {
         // One that is hidden under another, or gone since, is not part of the tree.
         let Ok(tree) = clone_one(&path.join(&point)) else { continue };

@@ -1,9 +1,14 @@
 //! A new stack's links, addresses and routes, made from outside while the jail's process goes on.
 
-use std::{collections::BTreeMap, os::fd::OwnedFd, rc::Rc};
+use std::{collections::BTreeMap, ffi::CString, os::fd::OwnedFd, rc::Rc};
 
-use netlink::{Route, Socket, link};
-use vimage::{Ask, Error, ErrorKind, Mode, Result, Settings, Site};
+use kernel::{
+    act::Act,
+    namespace::Kind,
+    step::{Stage, Step},
+};
+use netlink::{Route, Socket, encode, link};
+use vimage::{Ask, Context as _, Error, ErrorKind, Mode, Result, Settings, Site};
 
 use super::{
     address::Cidr,
@@ -15,6 +20,9 @@ use super::{
     stack::{self, Batch},
     sysctl,
 };
+
+/// The index of `lo` in every stack.
+const LO: u32 = 1;
 
 /// All that the parameters ask for.
 #[derive(Debug, Default)]
@@ -121,6 +129,21 @@ pub fn check(ask: &Ask<'_>) -> Result<()> {
     Ok(())
 }
 
+/// What the jail's first process does to its new stack while we do other things.
+///
+/// Every stack is told to try once only to send the rest of a connection that nobody holds any more: such an orphan
+/// otherwise keeps a stack that has no process for minutes (`tcp_orphan_retries`, tcp(7)).
+///
+/// # Errors
+/// None that is known.
+pub fn begin() -> Result<Vec<Act>> {
+    let retries = CString::new("/proc/sys/net/ipv4/tcp_orphan_retries").doing("vnet")?;
+    let up = Step::Netlink { doing: "cannot bring up lo", message: encode(&link::set_up(LO)) };
+    let steps = [Step::Write(retries, b"1".to_vec()), up];
+    let steps = steps.into_iter().map(|step| Act::Step(Stage::Others, step));
+    Ok(std::iter::once(Act::Namespace(Kind::Net, None)).chain(steps).collect())
+}
+
 /// Makes everything that a new stack is asked to have.
 ///
 /// # Errors
@@ -151,17 +174,18 @@ pub fn furnish(site: &mut Site<'_>) -> Result<()> {
         .into_iter()
         .map(|(_, made)| (made.name, made.inner))
         .chain(cabled)
-        .chain([("lo".to_owned(), 1)])
+        .chain([("lo".to_owned(), LO)])
         .collect();
     let mut batch = Batch::default();
-    batch.must("cannot bring up lo", link::set_up(1));
     for spec in &wanted.links {
         port::configure(&mut batch, spec, indexes.get(&spec.name).copied().unwrap_or_default());
     }
     if wanted.interfaces.is_empty() {
         port::routes(&mut batch, &wanted.routes, |name| indexes.get(name).copied())?;
     }
-    batch.send(&mut stack::socket(&*jail)?)?;
+    if !batch.is_empty() {
+        batch.send(&mut stack::socket(&*jail)?)?;
+    }
     if let Some(mut around) = around.filter(|_| !wanted.interfaces.is_empty()) {
         for name in &wanted.interfaces {
             interface::take(site, &mut around, &jail, name)?;

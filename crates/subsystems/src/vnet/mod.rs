@@ -28,7 +28,7 @@ mod update;
 
 use std::time::Instant;
 
-use kernel::{act::Act, namespace::Kind};
+use kernel::act::Act;
 use vimage::{
     Ask, Context as _, Doomed, Error, House, Instance, Known, Lack, Node, Param, Piece, Plan, Result,
     Settings, Site, Subsystem, Support,
@@ -67,8 +67,7 @@ impl Subsystem<Act> for Vnet {
     }
 
     fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
-        let new = site.settings.is_new(NAME);
-        let birth = new.then_some(Act::Namespace(Kind::Net, None)).into_iter().collect();
+        let birth = if site.settings.is_new(NAME) { birth::begin()? } else { Vec::new() };
         Ok(Plan { birth, prepared: Vec::new() })
     }
 

@@ -97,6 +97,11 @@ impl Batch {
         self.notes.push((doing.into(), fine));
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
     /// Sends them. The kernel goes on after one that it refuses.
     ///
     /// # Errors

@@ -64,15 +64,13 @@ impl fmt::Display for Spec {
 /// Gives a new stack its values, before it has interfaces: `net.ipv4.conf.default` is for those that come.
 /// Returns those whose files are not there yet: an interface brings its own.
 ///
-/// Every stack is told to try once only to send the rest of a connection that nobody holds any more: such
-/// an orphan otherwise keeps a stack that has no process for minutes (`tcp_orphan_retries`, tcp(7)).
-///
 /// # Errors
 /// The stack cannot be entered, or a value is refused.
 pub fn begin(stack: impl AsFd, specs: &[Spec]) -> Result<Vec<&Spec>> {
+    if specs.is_empty() {
+        return Ok(Vec::new());
+    }
     let _inside = visit(stack)?;
-    fs::write("/proc/sys/net/ipv4/tcp_orphan_retries", "1")
-        .doing("cannot set net.ipv4.tcp_orphan_retries")?;
     let mut later = Vec::new();
     for spec in specs {
         match fs::write(spec.path(), &spec.value) {
