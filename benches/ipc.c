@@ -1,6 +1,8 @@
 /*
- * Throughput of System V ipc: prints nanoseconds for each of semop(2), msgsnd(2) with msgrcv(2), and a MiB of
- * shared memory made, attached, written, detached and removed; the median of several batches of each.
+ * Throughput of System V ipc. Prints nanoseconds for each of: a semaphore handed to another process and back, a
+ * message of 1 KiB passed to another process, a MiB of shared memory made, attached, written, detached and removed;
+ * then for the bare calls by one process alone, semop(2) and msgsnd(2) with msgrcv(2). The median of several batches
+ * of each.
  *
  * With an argument, under a filter that denies nothing: the kernel's price of any filter.
  */
@@ -8,6 +10,7 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +19,9 @@
 #include <sys/prctl.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #define BATCHES 15
 #define MIB (1 << 20)
@@ -30,11 +35,54 @@ static int check(int done, const char *doing)
 	return done;
 }
 
-static double now(void)
+/* Of one process the processor's time, which no neighbour takes; of two also what passes between them. */
+static double now(clockid_t clock)
 {
 	struct timespec t;
-	check(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t), "clock_gettime");
+	check(clock_gettime(clock, &t), "clock_gettime");
 	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+static pid_t other(void)
+{
+	return check(fork(), "fork");
+}
+
+static void join(pid_t child)
+{
+	int status;
+	check(waitpid(child, &status, 0), "waitpid");
+	if (status)
+		exit(1);
+}
+
+static void hand_over(int count)
+{
+	int set = check(semget(IPC_PRIVATE, 2, 0600), "semget");
+	pid_t child = other();
+	struct sembuf give = { .sem_num = child ? 0 : 1, .sem_op = 1 }, take = { .sem_num = child ? 1 : 0, .sem_op = -1 };
+	for (int i = 0; i < count; i++) {
+		check(child ? semop(set, &give, 1) : semop(set, &take, 1), "semop");
+		check(child ? semop(set, &take, 1) : semop(set, &give, 1), "semop");
+	}
+	if (!child)
+		_exit(0);
+	join(child);
+	check(semctl(set, 0, IPC_RMID), "semctl");
+}
+
+static void pass_on(int count)
+{
+	static struct { long type; char text[1024]; } message = { .type = 1 };
+	int queue = check(msgget(IPC_PRIVATE, 0600), "msgget");
+	pid_t child = other();
+	for (int i = 0; i < count; i++)
+		check(child ? msgsnd(queue, &message, sizeof message.text, 0)
+			    : (int)msgrcv(queue, &message, sizeof message.text, 0, 0), "a message");
+	if (!child)
+		_exit(0);
+	join(child);
+	check(msgctl(queue, IPC_RMID, NULL), "msgctl");
 }
 
 static void semaphores(int count)
@@ -76,14 +124,14 @@ static int order(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static void measure(const char *name, void (*work)(int), int count)
+static void measure(const char *name, void (*work)(int), clockid_t clock, int count)
 {
 	double took[BATCHES];
 	work(count / 4);
 	for (int i = 0; i < BATCHES; i++) {
-		double start = now();
+		double start = now(clock);
 		work(count);
-		took[i] = (now() - start) / count;
+		took[i] = (now(clock) - start) / count;
 	}
 	qsort(took, BATCHES, sizeof *took, order);
 	printf("%s %.1f\n", name, took[BATCHES / 2]);
@@ -98,8 +146,15 @@ int main(int argc, char **argv)
 		check(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "PR_SET_NO_NEW_PRIVS");
 		check(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), "PR_SET_SECCOMP");
 	}
-	measure("semop", semaphores, 20000);
-	measure("msgsnd+msgrcv", messages, 10000);
-	measure("shm", memory, 10);
+	/* On one processor: which of several a process is woken on is chance. */
+	cpu_set_t one;
+	CPU_ZERO(&one);
+	CPU_SET(check(sched_getcpu(), "sched_getcpu"), &one);
+	check(sched_setaffinity(0, sizeof one, &one), "sched_setaffinity");
+	measure("semaphore handed over", hand_over, CLOCK_MONOTONIC, 5000);
+	measure("message passed on", pass_on, CLOCK_MONOTONIC, 10000);
+	measure("shm", memory, CLOCK_THREAD_CPUTIME_ID, 10);
+	measure("semop alone", semaphores, CLOCK_THREAD_CPUTIME_ID, 20000);
+	measure("msgsnd+msgrcv alone", messages, CLOCK_THREAD_CPUTIME_ID, 10000);
 	return fflush(stdout) ? 1 : 0;
 }

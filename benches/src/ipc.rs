@@ -81,10 +81,10 @@ fn used(lab: &Lab, mut command: Command) -> Result<Vec<(String, f64)>> {
     let text = fs::read_to_string(lab.scratch())?;
     let lines: Option<Vec<_>> = text
         .lines()
-        .map(|line| line.split_once(' ').and_then(|(name, ns)| Some((name.to_owned(), ns.parse().ok()?))))
+        .map(|line| line.rsplit_once(' ').and_then(|(name, ns)| Some((name.to_owned(), ns.parse().ok()?))))
         .collect();
     match lines {
-        Some(lines) if lines.len() == 3 => Ok(lines),
+        Some(lines) if lines.len() == 5 => Ok(lines),
         _ => Err(format!("{command:?}: printed {text:?}").into()),
     }
 }
