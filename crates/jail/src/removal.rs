@@ -130,10 +130,14 @@ impl Jails<'_> {
     /// Takes up what removals, crashed commands and jails that ended by themselves left.
     ///
     /// # Errors
-    /// The store cannot be read.
+    /// The store cannot be read; there is something to be done, and the caller may not.
     pub fn sweep(&self) -> Result<Vec<Error>> {
         let mut errors = Vec::new();
-        for jid in self.premises.store.pending()? {
+        let pending = self.premises.store.pending()?;
+        if !pending.is_empty() {
+            privilege::check()?;
+        }
+        for jid in pending {
             match self.premises.store.read(jid) {
                 Ok(Some(record)) if record.other_name.is_none() && self.is_alive(&record) => {
                     // Looked at again under its lock: somebody may be removing it.

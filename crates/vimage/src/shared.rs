@@ -91,18 +91,26 @@ impl Shared {
         let dir = shelf.join(name);
         loop {
             fs::create_dir_all(&dir).doing_with(|| format!("cannot make {}", dir.display()))?;
-            let lock = match File::open(&dir) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-                other => other.doing_with(|| format!("cannot open {}", dir.display()))?,
-            };
-            lock.lock().doing_with(|| format!("cannot lock {}", dir.display()))?;
-            // The one before us may have removed the folder while we waited for its lock.
-            if !still_there(&lock, &dir) {
-                continue;
+            if let Some(shared) = Self::lock_there(shelf, name)? {
+                return Ok(shared);
             }
-            let record = read(&dir)?.unwrap_or_default();
-            return Ok(Self { dir, _lock: lock, record, name: name.to_owned() });
         }
+    }
+
+    /// Waits for the record of a name, if there is one, and locks it. `None`: there is none, or the one before us
+    /// removed it while we waited for its lock.
+    pub(crate) fn lock_there(shelf: &Path, name: &str) -> Result<Option<Self>> {
+        let dir = shelf.join(name);
+        let lock = match File::open(&dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.doing_with(|| format!("cannot open {}", dir.display()))?,
+        };
+        lock.lock().doing_with(|| format!("cannot lock {}", dir.display()))?;
+        if !still_there(&lock, &dir) {
+            return Ok(None);
+        }
+        let record = read(&dir)?.unwrap_or_default();
+        Ok(Some(Self { dir, _lock: lock, record, name: name.to_owned() }))
     }
 
     /// The names of all that there are.
