@@ -42,6 +42,7 @@ lab_test!(a_parameter_that_is_unknown_or_of_another_type for root; needs [Cgroup
         ("children.max=99999999999999999999", "children.max: non-integer value \"99999999999999999999\""),
         ("children.max+=3", "children.max: += needs a list"),
         ("shm.size=1Q", "shm.size: non-integer value \"1Q\""),
+        ("rctl.memoryuse=0", "rctl.memoryuse: value out of range \"0\"\nhint: at least 1"),
         ("rctl.pcpu=x", "rctl.pcpu: non-integer value \"x\""),
         ("vnet=old", "vnet: unknown jailsys value \"old\""),
         ("vnet=disable", "vnet: jailsys value not supported here \"disable\"\nhint: it takes new, inherit"),
