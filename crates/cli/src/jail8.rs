@@ -118,7 +118,7 @@ pub(crate) static TOOL: Tool = Tool {
     examples: &[
         ("jail -c name=web path=/srv/web host.hostname=web persist", "A jail without processes."),
         ("jail -c path=/srv/web command=/bin/sh -c id", "A jail for one command, gone with it."),
-        ("jail -m name=web children.max=5", "Allows five jails inside."),
+        ("jail -m name=web rctl.memoryuse=256M", "Allows all of the jail's processes together 256 MiB."),
         ("jail -r web db", "Removes two jails together."),
     ],
     run,

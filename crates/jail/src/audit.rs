@@ -7,6 +7,7 @@ use vimage::{Error, Fds, Finding, Instance, Known, Ledger, Piece, Result, Settin
 use crate::{
     Jails,
     record::{Record, State},
+    store::Wait,
 };
 
 impl Jails<'_> {
@@ -30,12 +31,44 @@ impl Jails<'_> {
             error: error.to_string(),
         }));
         for record in &records {
-            findings.extend(self.with_instance(record, |of| self.driver().missing(of))?);
+            if !self.with_instance(record, |of| self.driver().missing(of))?.is_empty() {
+                findings.extend(self.missing(record.jid)?);
+            }
         }
-        let jids: Vec<_> = records.iter().map(|r| r.jid).collect();
-        findings.extend(self.driver().shared_findings(&|jid| jids.contains(&jid))?);
-        findings.extend(self.driver().strays(&Known::of(&pieces)));
+        findings.extend(self.driver().shared_findings(&|jid| self.has_record(jid))?);
+        findings.extend(self.strays(&pieces)?);
         Ok(findings)
+    }
+
+    /// What a jail lacks, looked at while nobody makes, changes or removes it: in between, a record is ahead of
+    /// the kernel or behind it. What is not alive is the next sweep's.
+    fn missing(&self, jid: u32) -> Result<Vec<Finding>> {
+        let Some(mut locked) = self.premises.store.lock(jid, Wait::No)? else { return Ok(Vec::new()) };
+        locked.record.pieces = locked.journal()?.pieces().to_vec();
+        match self.is_alive(&locked.record) {
+            true => self.with_instance(&locked.record, |of| self.driver().missing(of)),
+            false => Ok(Vec::new()),
+        }
+    }
+
+    /// What carries our mark and is in no record. A piece is recorded before it is made: so what the records do
+    /// not know that are read after it was seen is nobody's, and not of a jail that was made meanwhile.
+    fn strays(&self, pieces: &[Piece]) -> Result<Vec<Finding>> {
+        let seen = self.driver().strays(&Known::of(pieces));
+        if seen.is_empty() {
+            return Ok(seen);
+        }
+        let (_, pieces, unknown) = self.all_pieces()?;
+        if !unknown.is_empty() {
+            return Ok(Vec::new());
+        }
+        let again = self.driver().strays(&Known::of(&pieces));
+        Ok(again.into_iter().filter(|finding| seen.contains(finding)).collect())
+    }
+
+    /// Whether a jail has a record, be it one that cannot be read.
+    fn has_record(&self, jid: u32) -> bool {
+        !self.premises.store.read(jid).is_ok_and(|record| record.is_none())
     }
 
     /// Mends what [`Jails::audit`] finds and can be mended: undoes what is in no record, and what is shared
@@ -45,14 +78,13 @@ impl Jails<'_> {
     /// The store cannot be read.
     pub fn repair(&self) -> Result<Vec<Error>> {
         let mut errors = self.sweep()?;
-        let (records, pieces, unknown) = self.all_pieces()?;
+        let (_, pieces, unknown) = self.all_pieces()?;
         if !unknown.is_empty() {
             // What looks like nobody's may be of a jail whose record cannot be read.
             errors.extend(unknown);
             return Ok(errors);
         }
-        let jids: Vec<_> = records.iter().map(|r| r.jid).collect();
-        errors.extend(self.driver().sweep_shared(&|jid| jids.contains(&jid)).err());
+        errors.extend(self.driver().sweep_shared(&|jid| self.has_record(jid)).err());
         let settings = Settings::default();
         let nobody = Instance {
             name: "stray",
@@ -63,7 +95,7 @@ impl Jails<'_> {
             fds: Fds::default(),
             house: &self.premises,
         };
-        for finding in self.driver().strays(&Known::of(&pieces)) {
+        for finding in self.strays(&pieces)? {
             if let Finding::Stray { piece } = finding {
                 errors.extend(self.driver().undo_stray(&piece, &nobody).err());
             }

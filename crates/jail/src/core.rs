@@ -88,7 +88,8 @@ static PARAMS: &[Param] = &[
         child: Child::Below,
         help: "how many jails may exist below this one",
         doc: "How many jails may exist in this one, those in its children counted. A child's own number is \
-              smaller than its parent's.",
+              smaller than its parent's. With user=new it can be made less in a living jail, and not more than \
+              it was created with: that many ids were set aside for children.",
         ..Param::BASE
     },
     Param {

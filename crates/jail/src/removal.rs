@@ -135,7 +135,7 @@ impl Jails<'_> {
     /// Takes up what removals, crashed commands and jails that ended by themselves left.
     ///
     /// # Errors
-    /// The store cannot be read.
+    /// The store cannot be read; there is something to be done, and the caller may not.
     pub fn sweep(&self) -> Result<Vec<Error>> {
         let mut errors = self.sweep_dead()?;
         errors.extend(self.sweep_dying()?);
@@ -157,6 +157,9 @@ impl Jails<'_> {
 
     fn sweep_these(&self, jids: Vec<u32>) -> Result<Vec<Error>> {
         let mut errors = Vec::new();
+        if !jids.is_empty() {
+            privilege::check()?;
+        }
         for jid in jids {
             match self.premises.store.read(jid) {
                 Ok(Some(record)) if record.other_name.is_none() && self.is_alive(&record) => {

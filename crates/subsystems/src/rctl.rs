@@ -91,6 +91,10 @@ impl Subsystem<Act> for Rctl {
         if given.peek().is_none() {
             return Ok(());
         }
+        if ask.settings.int("rctl.memoryuse") == Some(0) {
+            let error = Error::usage("rctl.memoryuse: value out of range \"0\"");
+            return Err(error.hint("at least 1"));
+        }
         let hierarchies = Hierarchies::read()?;
         given.try_for_each(|limit| home(&hierarchies, limit).map(drop))
     }

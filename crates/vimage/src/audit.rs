@@ -84,23 +84,31 @@ impl<S> Driver<'_, S> {
     /// The shelf cannot be read.
     pub fn shared_findings(&self, alive: &dyn Fn(u32) -> bool) -> Result<Vec<Finding>> {
         let mut findings = Vec::new();
-        let names = Shared::names(self.house.shelf())?;
-        for owner in &names {
-            if let Err(error) = self.find_shared(owner, &|user| stays(user, alive, &names), &mut findings) {
-                findings.push(Finding::Unknown { subsystem: owner.clone(), error: error.to_string() });
+        for owner in Shared::names(self.house.shelf())? {
+            match self.shared_findings_of(&owner, alive) {
+                Ok(found) => findings.extend(found),
+                Err(error) => findings.push(Finding::Unknown { subsystem: owner, error: error.to_string() }),
             }
         }
         Ok(findings)
     }
 
-    fn find_shared(
-        &self,
-        owner: &str,
-        stays: &dyn Fn(&User) -> bool,
-        findings: &mut Vec<Finding>,
-    ) -> Result<()> {
+    /// What is found is looked at again while nobody makes, joins or leaves it: in between, the record is ahead of
+    /// the kernel or behind it.
+    fn shared_findings_of(&self, owner: &str, alive: &dyn Fn(u32) -> bool) -> Result<Vec<Finding>> {
+        if self.find_shared(owner, alive)?.is_empty() {
+            return Ok(Vec::new());
+        }
+        match Shared::lock_there(self.house.shelf(), owner)? {
+            Some(_locked) => self.find_shared(owner, alive),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn find_shared(&self, owner: &str, alive: &dyn Fn(u32) -> bool) -> Result<Vec<Finding>> {
+        let mut findings = Vec::new();
         let (users, pieces) = Shared::look(self.house.shelf(), owner)?;
-        let gone: Vec<_> = users.iter().filter(|user| !stays(user)).cloned().collect();
+        let gone: Vec<_> = users.iter().filter(|user| !self.stays(user, alive)).cloned().collect();
         if !gone.is_empty() || users.is_empty() {
             findings.push(Finding::Unused { owner: owner.to_owned(), jids: User::jids(&gone) });
         }
@@ -109,7 +117,7 @@ impl<S> Driver<'_, S> {
                 findings.push(Finding::Missing { owner: owner.to_owned(), piece });
             }
         }
-        Ok(())
+        Ok(findings)
     }
 
     /// What carries our mark and is not among the known pieces.
@@ -150,7 +158,7 @@ impl<S> Driver<'_, S> {
             let names = Shared::names(self.house.shelf())?;
             let mut swept = Ok(());
             for name in &names {
-                let one = self.sweep_one(name, &|user| stays(user, alive, &names)).doing(name);
+                let one = self.sweep_one(name, &|user| self.stays(user, alive)).doing(name);
                 swept = swept.and(one);
             }
             if Shared::names(self.house.shelf())?.len() == names.len() {
@@ -164,18 +172,18 @@ impl<S> Driver<'_, S> {
         if !users.is_empty() && users.iter().all(stays) {
             return Ok(());
         }
-        let shared = Shared::lock(self.house.shelf(), name)?;
+        let Some(shared) = Shared::lock_there(self.house.shelf(), name)? else { return Ok(()) };
         // Looked at again: now nobody comes or goes.
         let (users, _) = Shared::look(self.house.shelf(), name)?;
         let gone = users.into_iter().filter(|user| !stays(user));
         shared.end(gone, &Settings::default(), self.house, |of, journal| self.unmake_shared(of, journal))
     }
-}
 
-/// Whether a user of something shared is still there.
-fn stays(user: &User, alive: &dyn Fn(u32) -> bool, things: &[String]) -> bool {
-    match user {
-        User::Jail(jid) => alive(*jid),
-        User::Thing(name) => things.contains(name),
+    /// Whether a user of something shared is still there: asked anew each time, since others come and go.
+    fn stays(&self, user: &User, alive: &dyn Fn(u32) -> bool) -> bool {
+        match user {
+            User::Jail(jid) => alive(*jid),
+            User::Thing(name) => Shared::names(self.house.shelf()).map_or(true, |names| names.contains(name)),
+        }
     }
 }

@@ -105,23 +105,29 @@ impl Shared {
     /// # Errors
     /// The file system refuses, or the record is of a version that this program does not know.
     pub fn lock(shelf: &Path, name: &str) -> Result<Self> {
-        let dir = shelf.join(name);
         loop {
-            let lock = match File::open(&dir) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                    fs::create_dir_all(&dir).doing_with(|| format!("cannot make {}", dir.display()))?;
-                    continue;
-                }
-                other => other.doing_with(|| format!("cannot open {}", dir.display()))?,
-            };
-            lock.lock().doing_with(|| format!("cannot lock {}", dir.display()))?;
-            // The one before us may have removed the folder while we waited for its lock.
-            if lock.metadata().doing_with(|| format!("cannot look at {}", dir.display()))?.nlink() == 0 {
-                continue;
+            if let Some(shared) = Self::lock_there(shelf, name)? {
+                return Ok(shared);
             }
-            let record = read(&dir)?.unwrap_or_default();
-            return Ok(Self { dir, _lock: lock, record, name: name.to_owned() });
+            let dir = shelf.join(name);
+            fs::create_dir_all(&dir).doing_with(|| format!("cannot make {}", dir.display()))?;
         }
+    }
+
+    /// Waits for the record of a name, if there is one, and locks it. `None`: there is none, or the one before us
+    /// removed it while we waited for its lock.
+    pub(crate) fn lock_there(shelf: &Path, name: &str) -> Result<Option<Self>> {
+        let dir = shelf.join(name);
+        let lock = match File::open(&dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.doing_with(|| format!("cannot open {}", dir.display()))?,
+        };
+        lock.lock().doing_with(|| format!("cannot lock {}", dir.display()))?;
+        if lock.metadata().doing_with(|| format!("cannot look at {}", dir.display()))?.nlink() == 0 {
+            return Ok(None);
+        }
+        let record = read(&dir)?.unwrap_or_default();
+        Ok(Some(Self { dir, _lock: lock, record, name: name.to_owned() }))
     }
 
     /// The names of all that there are.

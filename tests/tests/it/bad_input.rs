@@ -42,6 +42,7 @@ lab_test!(a_parameter_that_is_unknown_or_of_another_type for root; needs [Cgroup
         ("children.max=99999999999999999999", "children.max: non-integer value \"99999999999999999999\""),
         ("children.max+=3", "children.max: += needs a list"),
         ("shm.size=1Q", "shm.size: non-integer value \"1Q\""),
+        ("rctl.memoryuse=0", "rctl.memoryuse: value out of range \"0\"\nhint: at least 1"),
         ("rctl.pcpu=x", "rctl.pcpu: non-integer value \"x\""),
         ("vnet=old", "vnet: unknown jailsys value \"old\""),
         ("vnet=disable", "vnet: jailsys value not supported here \"disable\"\nhint: it takes new, inherit"),
@@ -96,6 +97,7 @@ lab_test!(a_path_that_cannot_be_a_root for root; needs [CgroupV2]; |lab| {
         ("mount=x", "mount: \"x\": missing information\nhint: SOURCE MOUNTPOINT TYPE [OPTIONS]"),
         ("mount='/nosuch /mnt none'", "mount: /nosuch: No such file or directory"),
         ("mount='/tmp /mnt nosuchfs'", "a: mount: cannot mount /tmp for /mnt: No such device"),
+        ("mount='/usr /nosuch/at none'", "mount: /nosuch/at: No such file or directory"),
         ("mount.fstab=/nosuch", "mount.fstab: /nosuch: No such file or directory"),
     ]);
     // The hint helps.
@@ -153,6 +155,8 @@ lab_test!(a_missing_privilege_is_named for root; needs [CgroupV2, Program("setpr
     let hint = "hint: this needs CAP_SETGID, CAP_SETUID, CAP_SYS_PTRACE, CAP_SYS_ADMIN, which root has\n";
     unchanged(lab, &format!("{user} jail -c name=a persist"), &format!("jail: cannot make /run/jail/jails: Permission denied\n{hint}"));
     quiet(lab, "jail -c name=web persist");
+    // Whether it still lives is looked at by every command.
+    quiet(lab, "jail -c name=busy command=sh -c 'sleep 1000 >/dev/null &'");
     let denied = format!("Operation not permitted\n{hint}");
     for line in ["-c name=a persist", "-c name=a command=true", "-c name=a user=inherit persist", "-r web", "-m name=web host.hostname=x"] {
         unchanged(lab, &format!("{user} jail {line}"), &format!("jail: {denied}"));
@@ -164,7 +168,7 @@ lab_test!(a_missing_privilege_is_named for root; needs [CgroupV2, Program("setpr
     }
     unchanged(lab, "setpriv --bounding-set -net_admin jail -c name=a persist vnet.link='eth0 lan'",
         "jail: a: cannot make segment lan: Operation not permitted\nhint: this needs CAP_NET_ADMIN over the network stack\n");
-    quiet(lab, "jail -r web");
+    quiet(lab, "jail -q -r web busy");
 });
 
 lab_test!(a_missing_feature_of_the_kernel_is_done_without for root; needs [CgroupV2]; with timeout(120); |lab| {

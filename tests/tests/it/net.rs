@@ -94,8 +94,18 @@ lab_test!(a_borrowed_interface_comes_home_as_it_was for root; needs [CgroupV2]; 
     assert_eq!(state(), before);
     assert!(!lab.sh("ip -o address show card0").contains("10.0.0.1"));
 
-    // Also when the jail ends by itself, at the latest with the next command.
-    lab.sh("jail -c name=nic vnet vnet.interface=card0 command=true; jdb audit --all");
+    // Also when the jail ends by itself: the kernel destroys a virtual interface with its stack.
+    for _ in 0..5 {
+        lab.sh("jail -c name=nic vnet vnet.interface=card0 command=true; sleep 0.1");
+        assert_eq!(state(), before);
+    }
+    // Nobody waits for this one's end, so it is the next command that looks.
+    lab.sh("jail -c name=nic vnet vnet.interface=card0 command=sh -c 'sleep 0.1 >/dev/null 2>&1 &'; sleep 0.5; jdb audit --all");
+    assert_eq!(state(), before);
+    // Nor is it lost when it was taken later.
+    lab.sh("jail -c name=nic vnet command=sh -c 'sleep 0.5 >/dev/null 2>&1 &'; jail -m name=nic vnet.interface=card0; sleep 0.8; jdb audit --all");
+    assert_eq!(state(), before);
+    lab.sh("jail -c name=nic vnet command=sh -c 'sleep 0.5 >/dev/null 2>&1 &'; jail -m name=nic vnet.interface=card0; jail -m name=nic vnet.interface=; sleep 0.8; jdb audit --all");
     assert_eq!(state(), before);
 
     // Its name was given to another meanwhile.

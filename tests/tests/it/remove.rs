@@ -135,3 +135,21 @@ lab_test!(a_renaming_that_was_killed_is_finished for root; needs [CgroupV2]; |la
         quiet(lab, "jail -q -r 5");
     }
 });
+
+lab_test!(an_audit_and_a_repair_leave_alone_what_is_being_made for root; needs [CgroupV2]; |lab| {
+    // What was read before a jail was made knows nothing of it, and nothing of the segment made with it.
+    let other = |command| {
+        lab.sh(&format!(
+            r#"i=0; while [ $i -lt 25 ]; do i=$((i + 1))
+                jail -c name=a vnet vnet.link="eth0 lan 10.9.0.11/24" vnet.host="lan 10.9.0.1/24" persist
+                jexec a true; ip link show lan >/dev/null; jail -r a
+            done & pid=$!
+            while kill -0 $pid 2>/dev/null; do {command}; done
+            wait $pid"#
+        ))
+    };
+    assert_eq!(other("jdb audit"), "");
+    let mended = other("jdb repair");
+    assert!(!mended.contains("is in no record"), "{mended}");
+    all_gone(lab);
+});

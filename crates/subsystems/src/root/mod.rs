@@ -118,7 +118,8 @@ impl Subsystem<Act> for Root {
             return Err(Error::usage(format!("path {path}: Not a directory")));
         }
         identity::check(ask)?;
-        fstab::lines(&ask.settings).map(drop)
+        let lines = fstab::lines(&ask.settings)?;
+        if path == "/" { places(&lines) } else { Ok(()) }
     }
 
     fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
@@ -233,6 +234,19 @@ impl Subsystem<Act> for Root {
         acts.extend(steps.into_iter().map(|step| Act::Step(Stage::Mounts, step)));
         Ok(acts)
     }
+}
+
+/// Checks that mount points in the host's own tree are there. They are not made: by a jail with ids of its own
+/// they cannot be, and another would leave them behind.
+fn places(lines: &[fstab::Line]) -> Result<()> {
+    let made = |at: &Path| {
+        let given = lines.iter().map(|line| Path::new(&line.at)).filter(|given| *given != at);
+        tree::OWN.iter().map(Path::new).chain(given).any(|above| at.starts_with(above))
+    };
+    for at in lines.iter().map(|line| Path::new(&line.at)).filter(|at| !made(at)) {
+        std::fs::metadata(at).doing_with(|| format!("mount: {}", at.display()))?;
+    }
+    Ok(())
 }
 
 /// The steps that attach a prepared mount.

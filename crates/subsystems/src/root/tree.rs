@@ -39,7 +39,7 @@ const KERNELS: &[&str] = &[
 ];
 
 /// Places of the host's own tree that a jail has of its own.
-const OWN: &[&str] = &["/dev", "/proc", "/run", "/sys", "/tmp", "/var/tmp"];
+pub(super) const OWN: &[&str] = &["/dev", "/proc", "/run", "/sys", "/tmp", "/var/tmp"];
 
 /// A copy of the mount that a directory is on, from that directory, and of each real file system below it,
 /// each by itself under its place.

@@ -8,11 +8,13 @@ use netlink::{
 };
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use vimage::{Context as _, Error, ErrorKind, House, Piece, Result, Site};
 
 use super::{
+    NAME,
     address::NAME_MAX,
-    segment::{Around, is_ours},
+    segment::{Around, HELD, is_ours},
     stack::{self, Batch},
 };
 
@@ -79,12 +81,41 @@ pub fn take(site: &mut Site<'_>, around: &mut Around, jail: &OwnedFd, name: &str
         master: link.master,
     };
     let piece = Piece::new(KIND, format!("{name}@{}", was.home)).with(&was);
+    keep(site, jail, &was.jail)?;
     site.make(piece, || {
         let mut batch = Batch::default();
         let request = link::set_netns(link.index, jail.as_fd(), Some(name));
         batch.must(format!("vnet.interface: cannot move \"{name}\""), request);
         batch.send(&mut around.socket)
     })
+}
+
+/// Holds the jail's stack until its interfaces are home again: a virtual one is destroyed together with the
+/// stack it is in, and a jail that does not persist may end at any time.
+fn keep(site: &mut Site<'_>, jail: &OwnedFd, anchor: &str) -> Result<()> {
+    if kept(site).is_some() {
+        return Ok(());
+    }
+    // No other stack ever has this name, so that what a dying jail holds is in nobody's way.
+    let owner = anchor.replace(':', "-");
+    let house = site.house;
+    site.make(Piece::new(HELD, &owner).with(json!({ "anchor": anchor })), || {
+        house.hold(&owner, "net", jail.as_fd())
+    })
+}
+
+/// Stops holding the jail's stack, which has no borrowed interface any more.
+///
+/// # Errors
+/// The kernel refused.
+pub fn let_go(site: &mut Site<'_>) -> Result<()> {
+    let Some(piece) = kept(site) else { return Ok(()) };
+    let house = site.house;
+    site.unmake(&piece, || house.release(&piece.key))
+}
+
+fn kept(site: &Site<'_>) -> Option<Piece> {
+    site.instance().pieces_of(NAME, HELD).next().cloned()
 }
 
 /// Brings an interface home, as it was before.

@@ -124,7 +124,7 @@ fn undo(of: &Instance<'_>, piece: &Piece) -> Result<()> {
         cable::END => cable::undo_end(of, piece),
         pair::KIND => mend::undo(of.house, piece),
         segment::BRIDGE => segment::undo_bridge(of.house, piece),
-        segment::HELD => of.house.release(segment::SWITCH),
+        segment::HELD => of.house.release(&piece.key),
         _ => Ok(()),
     }
     .doing_with(|| format!("cannot unmake {piece}"))

@@ -164,6 +164,9 @@ fn interfaces(site: &mut Site<'_>, around: &mut Around, wanted: &Wanted) -> Resu
             site.unmake(&piece, || interface::give_back(house, &piece))?;
         }
     }
+    if wanted.interfaces.is_empty() {
+        return interface::let_go(site);
+    }
     let jail = birth::own_stack(site)?;
     let new = wanted.interfaces.iter().filter(|name| !there.contains(name));
     new.into_iter().try_for_each(|name| interface::take(site, around, &jail, name))
