@@ -79,6 +79,8 @@ pub enum Step {
     Propagate(MountPropagationFlags),
     /// Makes a place read-only by a mount of itself; one that does not exist is as good.
     ReadOnly(CString),
+    /// Makes a place below a read-only one writable by a mount of itself.
+    Writable(CString),
     /// Mounts a detached tree over `/` and goes to live in it. The old root lies hidden below; who lacks
     /// CAP_SYS_ADMIN cannot take the cover off.
     Root(Rc<OwnedFd>),
@@ -340,17 +342,8 @@ impl Step {
                 let flags = flags.bits() as usize;
                 call(sys::__NR_mount, [at(kind), at(path), at(kind), flags, at(data), 0])
             }
-            Self::ReadOnly(path) => {
-                let bind = (MountFlags::BIND | MountFlags::REC).bits() as usize;
-                // The flags of the file system itself stay; those of this mount are replaced.
-                let kept = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-                let flags =
-                    (MountFlags::BIND | MountFlags::RDONLY | kept).bits() as usize | sys::MS_REMOUNT as usize;
-                match call(sys::__NR_mount, [at(path), at(path), 0, bind, 0, 0]) {
-                    0 => call(sys::__NR_mount, [0, at(path), 0, flags, 0, 0]),
-                    failed => unless(sys_errno::ENOENT, failed),
-                }
-            }
+            Self::ReadOnly(path) => unless(sys_errno::ENOENT, cover(at(path), MountFlags::RDONLY)),
+            Self::Writable(path) => cover(at(path), MountFlags::empty()),
             Self::Propagate(flags) => {
                 let (root, flags) = (c"/".as_ptr() as usize, flags.bits() as usize);
                 call(sys::__NR_mount, [0, root, 0, flags, 0, 0])
@@ -451,6 +444,7 @@ impl fmt::Display for Step {
                 write!(f, "cannot mount {} on {}", kind.to_string_lossy(), quoted(at))
             }
             Self::ReadOnly(path) => write!(f, "cannot make {} read-only", quoted(path)),
+            Self::Writable(path) => write!(f, "cannot make {} writable", quoted(path)),
             Self::Propagate(_) => f.write_str("cannot set mount propagation"),
             Self::Root(_) => f.write_str("cannot enter the root directory"),
             Self::Pivot => f.write_str("cannot change the root mount"),
@@ -495,6 +489,18 @@ fn attach(tree: &Rc<OwnedFd>, path: usize) -> isize {
     let (empty, cwd) = (c"".as_ptr() as usize, sys::AT_FDCWD as usize);
     let flags = sys::MOVE_MOUNT_F_EMPTY_PATH as usize;
     call(sys::__NR_move_mount, [fd(tree), empty, cwd, path, flags, 0])
+}
+
+/// Mounts a place on itself, with flags of its own.
+fn cover(path: usize, flags: MountFlags) -> isize {
+    let bind = (MountFlags::BIND | MountFlags::REC).bits() as usize;
+    // The flags of the file system itself stay; those of this mount are replaced.
+    let kept = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let flags = (MountFlags::BIND | flags | kept).bits() as usize | sys::MS_REMOUNT as usize;
+    match call(sys::__NR_mount, [path, path, 0, bind, 0, 0]) {
+        0 => call(sys::__NR_mount, [0, path, 0, flags, 0, 0]),
+        failed => failed,
+    }
 }
 
 /// One error number counts as success.

@@ -50,8 +50,9 @@ lab_test!(a_killed_tool_leaves_nothing_after_a_sweep for root; needs [CgroupV2];
         "command=true",
         "persist vnet.link='eth0 lan 10.9.0.1/24'",
         "exec.start=true command=true",
+        "user=inherit vnet.link='eth0 lan 10.9.0.1/24' command=true",
     ];
-    for (round, define) in (0..60).zip(ways.into_iter().cycle()) {
+    for (round, define) in (0..75).zip(ways.into_iter().cycle()) {
         let mut maker = lab.spawn(&format!("exec jail -c name=a {define}"));
         // From before its start to after its end, in steps that meet no rhythm of its own.
         sleep(Duration::from_micros(round * 7919 % 30_000));
