@@ -2,7 +2,7 @@
 //!
 //! While the process takes its steps the parent makes what only it can make. The gates, in order: the process
 //! has made its cgroup namespace; its ids are mapped and its mounts prepared, so it may become the jail's root;
-//! its network is there, so it may become a program.
+//! it is that, in all namespaces of the jail; its network is there, so it may become a program.
 
 use std::{
     fs::File,
@@ -33,6 +33,8 @@ pub(crate) const CGROUP_MADE: usize = 2;
 const MAPPED: usize = 0;
 /// The gate before it becomes a program.
 const FURNISHED: usize = 1;
+/// The gate that it opens when it is in all its namespaces, if some are made late.
+const SETTLED: usize = 3;
 
 /// What was born.
 #[derive(Debug, Default)]
@@ -59,6 +61,7 @@ pub(crate) fn bear(
     let cgroup = entry::open_cgroup(&entry::cgroup_of(&owner.instance(driver.house))?)?;
     let mut acts = vec![Act::Step(Stage::Ids, Step::Wait(MAPPED))];
     acts.extend(plan.birth);
+    acts.push(Act::Step(Stage::Ids, Step::Reached(SETTLED)));
     if run.is_some() {
         acts.extend(driver.enter(&owner.instance(driver.house), Entry::Born)?);
     }
@@ -88,7 +91,7 @@ pub(crate) fn bear(
             spawn(Program::new(steps, End::Exit), into).doing("cannot make the first process")
         }
     })?;
-    let first = match midwife(driver, owner, &process, folded.namespaces) {
+    let first = match midwife(driver, owner, &process, folded.namespaces, folded.below) {
         Ok(first) => first,
         // What failed inside is the cause of what failed out here.
         Err(_) if process.has_failed() => {
@@ -122,6 +125,7 @@ fn midwife(
     owner: &mut Owner<'_>,
     process: &spawn::Running,
     namespaces: u64,
+    below: u64,
 ) -> Result<ProcessId> {
     if owner.parent.is_some() {
         process.reached(CGROUP_MADE);
@@ -135,8 +139,8 @@ fn midwife(
     owner.fds.put("process", first.try_clone_to_owned().doing("cannot open the first process")?);
     driver.create(owner)?;
     process.open(MAPPED);
-    process.reached(CGROUP_MADE);
-    for (name, fd) in namespaces_of(first, u64::from(Kind::Cgroup.flag()))? {
+    process.reached(if below == 0 { CGROUP_MADE } else { SETTLED });
+    for (name, fd) in namespaces_of(first, u64::from(Kind::Cgroup.flag()) | below)? {
         owner.fds.put(name, fd);
     }
     driver.furnish(owner)?;

@@ -81,7 +81,7 @@ struct Job {
 }
 
 /// How many gates there are.
-const GATES: usize = 3;
+const GATES: usize = 4;
 
 /// What a new process is given to find its work.
 struct Entry<'a> {
@@ -250,8 +250,8 @@ impl Running {
             wait_a_while(&self.job.gates[gate], 0, 10_000_000);
             self.job.program.walk(&mut |program| {
                 let control = &program.control;
-                failed |= control.errno.load(SeqCst) != 0
-                    || (control.pidfd.load(SeqCst) >= 0 && control.running.load(SeqCst) == 0);
+                let ended = control.pidfd.load(SeqCst) >= 0 && control.running.load(SeqCst) == 0;
+                failed |= control.errno.load(SeqCst) != 0 || (ended && !program.passing);
             });
         }
     }

@@ -15,7 +15,7 @@ use std::{
 use linux_raw_sys::{errno as sys_errno, general as sys};
 use rustix::mount::{MountFlags, MountPropagationFlags};
 
-use crate::{raw, seccomp::SockFilter, spawn};
+use crate::{below::Below, raw, seccomp::SockFilter, spawn};
 
 /// When a step is taken, relative to those of other subsystems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +49,10 @@ pub enum Step {
     Join(Rc<OwnedFd>, u32),
     /// unshare(2).
     Unshare(u32),
+    /// A new namespace that a new user namespace below ours owns, and joining it.
+    Below(Box<Below>),
+    /// open(2) of a file for reading; its number is left in the cell.
+    Open(CString, Rc<AtomicI32>),
     /// setresgid(2), setgroups(2), setresuid(2) of the calling process.
     Ids {
         /// The user.
@@ -158,6 +162,8 @@ pub struct Program {
     end: End,
     /// Whether to die with the process that spawned it, until exec.
     mortal: bool,
+    /// Whether it ends before its maker goes on, and is then no failure.
+    pub(crate) passing: bool,
     pub(crate) control: Control,
 }
 
@@ -189,13 +195,19 @@ impl Program {
             failed: AtomicU32::new(0),
             stack: Box::new(UnsafeCell::new([0; STACK])),
         };
-        Self { steps, end, mortal: true, control }
+        Self { steps, end, mortal: true, passing: false, control }
     }
 
     /// A program that outlives its parent.
     #[must_use]
     pub fn immortal(mut self) -> Self {
         self.mortal = false;
+        self
+    }
+
+    /// A program that ends before its maker goes on.
+    pub(crate) fn passing(mut self) -> Self {
+        self.passing = true;
         self
     }
 
@@ -216,8 +228,10 @@ impl Program {
     pub(crate) fn walk<'p>(&'p self, visit: &mut dyn FnMut(&'p Self)) {
         visit(self);
         for step in &self.steps {
-            if let Step::Spawn(program, _) = step {
-                program.walk(visit);
+            match step {
+                Step::Spawn(program, _) => program.walk(visit),
+                Step::Below(below) => below.maker.walk(visit),
+                _ => {}
             }
         }
     }
@@ -319,6 +333,14 @@ impl Step {
             },
             Self::Join(ns, flags) => call(sys::__NR_setns, [fd(ns), *flags as usize, 0, 0, 0, 0]),
             Self::Unshare(flags) => call(sys::__NR_unshare, [*flags as usize, 0, 0, 0, 0, 0]),
+            // SAFETY: what it starts is part of this program, so what was promised of this holds of it.
+            Self::Below(below) => unsafe { below.take(gates, parent) },
+            Self::Open(path, number) => {
+                let flags = (sys::O_RDONLY | sys::O_CLOEXEC) as usize;
+                let file = call(sys::__NR_openat, [cwd, at(path), flags, 0, 0, 0]);
+                number.store(file as i32, std::sync::atomic::Ordering::SeqCst);
+                file
+            }
             Self::Ids { uid, gid, groups } => {
                 let (uid, gid) = (*uid as usize, *gid as usize);
                 let list = groups.as_ptr() as usize;
@@ -434,7 +456,8 @@ impl fmt::Display for Step {
         match self {
             Self::Wait(_) => f.write_str("cannot wait"),
             Self::Join(..) => f.write_str("cannot enter a namespace"),
-            Self::Unshare(_) => f.write_str("cannot make a namespace"),
+            Self::Unshare(_) | Self::Below(_) => f.write_str("cannot make a namespace"),
+            Self::Open(path, _) => write!(f, "cannot open {}", quoted(path)),
             Self::Ids { uid, gid, .. } => write!(f, "cannot become user {uid} group {gid}"),
             Self::Mkdir(path) | Self::Touch(path) => {
                 write!(f, "cannot make the mount point {}", quoted(path))
@@ -529,8 +552,8 @@ fn exit(status: usize) -> ! {
 }
 
 /// A system call whose arguments come from a program that its parent keeps alive.
-fn call(number: u32, arguments: [usize; 6]) -> isize {
-    // SAFETY: every pointer passed in this module is into the running program's own data or the caller's
+pub(crate) fn call(number: u32, arguments: [usize; 6]) -> isize {
+    // SAFETY: every pointer passed by steps is into the running program's own data or the caller's
     // frame, both alive during the call.
     unsafe { raw::syscall(number, arguments) }
 }

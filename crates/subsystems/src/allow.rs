@@ -13,7 +13,7 @@ use kernel::{
     step::{Stage, Step},
 };
 use rustix::io::Errno;
-use vimage::{Ask, Entry, Error, Instance, Param, Plan, Result, Settings, Site, Subsystem};
+use vimage::{Ask, Entry, Error, Instance, Param, Plan, Result, Settings, Site, Subsystem, Value};
 
 use crate::user;
 use table::{Can, ROWS, Row};
@@ -64,8 +64,10 @@ const NEW_USER: Option<ArgEq> = Some(ArgEq { index: 0, value: 0x1000_0000, mask:
 /// the same reason the answer is ENOSYS, which the filter has at hand for unknown instruction sets: one
 /// answer less.
 const ALWAYS: [Rule<'static>; 2] = [
-    // A process keeps the session keyring of whoever started the jail.
-    Rule { syscalls: &["add_key", "request_key", "keyctl"], condition: None, errno: Errno::NOSYS },
+    // A process keeps the session keyring of whoever started the jail. And one that owns a user namespace could
+    // enter it, and would have all capabilities there: the jail's root owns that of its host name, and where it is
+    // the host's root in the host's user namespace, those of all other jails.
+    Rule { syscalls: &["add_key", "request_key", "keyctl", "setns"], condition: None, errno: Errno::NOSYS },
     // TIOCSTI: typing into the terminal of whoever entered the jail.
     command(0x5412),
 ];
@@ -106,6 +108,16 @@ impl Subsystem<Act> for Allow {
         &table::PARAMS
     }
 
+    fn resolve(&self, ask: &mut Ask<'_>) {
+        for (row, param) in ROWS.iter().zip(&table::PARAMS) {
+            if ask.settings.get(row.name).is_none() {
+                let own = Value::Bool(row.default && grantable(row, &ask.settings).is_ok());
+                let parents = ask.parent.and_then(|p| p.settings.get(row.name));
+                ask.settings.set(row.name, param.narrowed(&own, parents).unwrap_or(own));
+            }
+        }
+    }
+
     fn check(&self, ask: &Ask<'_>) -> Result<()> {
         let mut granted = ROWS.iter().filter(|row| ask.settings.bool(row.name));
         granted.try_for_each(|row| grantable(row, &ask.settings))
@@ -113,8 +125,10 @@ impl Subsystem<Act> for Allow {
 
     fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
         let own = user::has_namespace(site.settings);
-        // Each child jail has one. Those of jails that were removed count until the kernel has freed them.
-        let most = (16 * site.settings.int("children.max").unwrap_or(0)).to_string();
+        // Each child jail has two at most. Those of jails that were removed count until the kernel has freed them.
+        // That of the jail's host name lives as long as the jail.
+        let children = 32 * site.settings.int("children.max").unwrap_or(0);
+        let most = (children + i64::from(sets_hostname(site.settings))).to_string();
         // As the jail's root, and while the host's /proc is still in sight: the jail may have none.
         let limit = |file: &std::ffi::CStr| {
             Act::Step(Stage::Ids, Step::Write(file.to_owned(), most.clone().into_bytes()))
@@ -144,6 +158,11 @@ fn grantable(row: &Row, settings: &Settings) -> Result<()> {
             Err(refused(reason).hint("with user=inherit it can be granted"))
         }
         Can::OwnStack(reason) if !own_stack => Err(refused(reason).hint("with vnet=new it can be granted")),
+        Can::OwnHost if !settings.is_new("host") => {
+            Err(refused("the host name is the parent's").hint("with host=new it can be granted"))
+        }
+        Can::OwnHost if !own_user => Err(refused("a jail in the host's user namespace makes none for it")
+            .hint("with user=new or vnet=new it can be granted")),
         Can::OwnStackOrSharedUser(reason) if own_user && !own_stack => {
             Err(refused(reason).hint("with vnet=new or user=inherit it can be granted"))
         }
@@ -153,6 +172,12 @@ fn grantable(row: &Row, settings: &Settings) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether the root of a jail with these settings, which has a host name of its own, may change it.
+#[must_use]
+pub fn sets_hostname(settings: &Settings) -> bool {
+    settings.bool("allow.set_hostname") && settings.bool("allow.suser")
 }
 
 /// The capabilities that a jail's processes lose.
@@ -234,7 +259,7 @@ mod tests {
         let lengths = [&[][..], &["user=inherit"], &["allow.unprivileged_proc_debug=false"]]
             .map(|words| (words, filter(words).len()));
         println!("instructions: {lengths:?}");
-        assert!(lengths[0].1 <= 32, "{lengths:?}");
+        assert!(lengths[0].1 <= 34, "{lengths:?}");
         assert!(lengths[1].1 <= 101, "{lengths:?}");
     }
 
@@ -297,6 +322,10 @@ mod tests {
             let error = check(&["user=inherit", "vnet=new", &format!("{}=true", row.name)]).unwrap_err();
             assert!(error.starts_with(&format!("{}: ", row.name)), "{error}");
         }
+        assert!(check(&["allow.set_hostname=true"]).is_err());
+        assert_eq!(check(&["allow.set_hostname=true", "host=new"]), Ok(()));
+        assert!(check(&["allow.set_hostname=true", "host=new", "user=inherit"]).is_err());
+        assert_eq!(check(&["allow.set_hostname=true", "host=new", "user=inherit", "vnet=new"]), Ok(()));
         assert!(check(&["allow.settime=true"]).is_err());
         assert_eq!(check(&["allow.settime=true", "user=inherit"]), Ok(()));
         assert!(check(&["allow.settime=true", "user=inherit", "vnet=new"]).is_err());

@@ -39,7 +39,9 @@ pub enum Can {
     SharedIds(&'static str),
     /// With `vnet=new`.
     OwnStack(&'static str),
-    /// With either.
+    /// With `host=new` and a user namespace of the jail's own.
+    OwnHost,
+    /// With `vnet=new` or in the host's user namespace.
     OwnStackOrSharedUser(&'static str),
     /// Together with another privilege, which includes it.
     With(&'static str, &'static str),
@@ -96,13 +98,13 @@ const SHARED_CAP: &str = "the kernel wants the capability for it over the host's
 pub static ROWS: [Row; 31] = [
     Row {
         name: "allow.set_hostname",
-        can: Can::Never(
-            "sethostname(2) takes CAP_SYS_ADMIN, and with it far more",
-            "set host.hostname from outside, jail -m",
-        ),
+        default: true,
+        can: Can::OwnHost,
         help: "root in the jail may set its host name",
-        doc: "Not supported, and false by default where FreeBSD has true: sethostname(2) takes CAP_SYS_ADMIN. \
-              The host name is changed from outside by host.hostname.",
+        doc: "sethostname(2) and setdomainname(2) in the jail. They take CAP_SYS_ADMIN over the user namespace that \
+              the host name belongs to, which is one for the host name alone: its owner is the jail's root, and that \
+              cannot enter it. Only with host=new, and with user=new or vnet=new; true by default where it can be, \
+              as on FreeBSD.",
         ..Row::BASE
     },
     Row {
@@ -303,7 +305,11 @@ pub static PARAMS: [Param; ROWS.len()] = {
             name: row.name,
             kind: Kind::Bool,
             when: if ignored { When::Modify } else { When::Create },
-            default: Some(if row.default { "true" } else { "false" }),
+            // What depends on other values is filled in when they are known.
+            default: match row.can {
+                Can::OwnHost => None,
+                _ => Some(if row.default { "true" } else { "false" }),
+            },
             child: if ignored { Child::Free } else { Child::AndParent },
             help: row.help,
             doc: row.doc,
