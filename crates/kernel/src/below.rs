@@ -34,7 +34,7 @@ impl Below {
         // No name of a kind has a null byte.
         let path = CString::new(format!("/proc/self/ns/{}", kind.name())).unwrap_or_default();
         let steps = vec![Step::Open(path, opened.clone())];
-        Self { kind, maker: Program::new(steps, End::Exit).immortal().passing(), opened }
+        Self { kind, maker: Program::new(steps, End::Exit).immortal(), opened }
     }
 
     /// Makes the namespace and joins it: 0, or the negative error number.

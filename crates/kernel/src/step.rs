@@ -162,8 +162,6 @@ pub struct Program {
     end: End,
     /// Whether to die with the process that spawned it, until exec.
     mortal: bool,
-    /// Whether it ends before its maker goes on, and is then no failure.
-    pub(crate) passing: bool,
     pub(crate) control: Control,
 }
 
@@ -195,19 +193,13 @@ impl Program {
             failed: AtomicU32::new(0),
             stack: Box::new(UnsafeCell::new([0; STACK])),
         };
-        Self { steps, end, mortal: true, passing: false, control }
+        Self { steps, end, mortal: true, control }
     }
 
     /// A program that outlives its parent.
     #[must_use]
     pub fn immortal(mut self) -> Self {
         self.mortal = false;
-        self
-    }
-
-    /// A program that ends before its maker goes on.
-    pub(crate) fn passing(mut self) -> Self {
-        self.passing = true;
         self
     }
 

@@ -9,7 +9,12 @@
 
 mod map;
 
-use std::{ffi::CString, fs, io, os::fd::AsFd as _, path::PathBuf};
+use std::{
+    ffi::CString,
+    fs, io,
+    os::{fd::AsFd as _, unix::fs::symlink},
+    path::{Path, PathBuf},
+};
 
 use kernel::{
     act::Act,
@@ -181,7 +186,7 @@ impl Subsystem<Act> for User {
                 for slot in slots(ids.base, ids.count) {
                     let path = claim(d.of.house, slot, ids.base - ids.lower);
                     // Of two that wanted it at once, one has it: the other's piece is not to take it away.
-                    let owner = fs::read_to_string(&path).unwrap_or_default();
+                    let owner = owner(&path).unwrap_or_default();
                     if d.of.jid != 0 && owner.split(' ').nth(1) != Some(&d.of.jid.to_string()) {
                         continue;
                     }
@@ -199,13 +204,13 @@ impl Subsystem<Act> for User {
 
     fn exists(&self, piece: &Piece, house: &dyn House) -> Result<bool> {
         let Some(ids) = read(piece).filter(|_| piece.kind == "range") else { return Ok(true) };
-        Ok(slots(ids.base, ids.count).all(|slot| claim(house, slot, ids.base - ids.lower).exists()))
+        Ok(slots(ids.base, ids.count).all(|slot| owner(&claim(house, slot, ids.base - ids.lower)).is_some()))
     }
 
     fn strays(&self, known: &Known, house: &dyn House) -> Result<Vec<Piece>> {
         let mut strays = Vec::new();
         for entry in fs::read_dir(claim(house, 0, 0).with_file_name("")).into_iter().flatten().flatten() {
-            let text = fs::read_to_string(entry.path()).unwrap_or_default();
+            let text = owner(&entry.path()).unwrap_or_default();
             let name = entry.file_name();
             let name = name.to_str().unwrap_or_default();
             let (slot, parent) = name.split_once('@').unwrap_or((name, "0"));
@@ -270,11 +275,16 @@ fn slots(base: u32, count: u32) -> impl Iterator<Item = u32> {
     (base..base + count).step_by(RANGE as usize)
 }
 
-/// The file that says that a slot is taken. Child jails take theirs inside their parent's range, where each
+/// The link that says that a slot is taken, and by whom: made whole, or not at all. Child jails take theirs inside their parent's range, where each
 /// parent has a count of its own.
 fn claim(house: &dyn House, slot: u32, parent: u32) -> PathBuf {
     let name = if parent == 0 { slot.to_string() } else { format!("{slot}@{parent}") };
     house.shelf().with_file_name("ranges").join(name)
+}
+
+/// Whose a slot is: the first id of its range and the jail's number.
+fn owner(claim: &Path) -> Option<String> {
+    fs::read_link(claim).ok().map(|owner| owner.to_string_lossy().into_owned())
 }
 
 /// Takes the first range of which all slots are free and below an end.
@@ -291,24 +301,23 @@ fn take(
     let dir = claim(house, 0, 0).with_file_name("");
     fs::create_dir_all(&dir).doing_with(|| format!("cannot make {}", dir.display()))?;
     for base in bases.filter(|base| base.checked_add(count).is_some_and(|last| last <= end)) {
-        if slots(base, count).any(|slot| claim(house, slot, parent).exists()) {
+        if slots(base, count).any(|slot| owner(&claim(house, slot, parent)).is_some()) {
             continue;
         }
         let ids = Ids { base, lower: base - parent, count, identity: false, children };
         let piece = Piece::new("range", base.to_string()).with(ids);
-        let owner = format!("{base} {}", site.jid);
+        let ours = format!("{base} {}", site.jid);
         let mut lost = false;
         site.make(piece.clone(), || {
             for slot in slots(base, count) {
                 let path = claim(house, slot, parent);
-                let made = fs::File::options().write(true).create_new(true).open(&path);
-                match made.and_then(|mut f| io::Write::write_all(&mut f, owner.as_bytes())) {
+                match symlink(&ours, &path) {
                     // Another took it between our look and now.
                     Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                         lost = true;
                         return Ok(());
                     }
-                    other => other.doing_with(|| format!("cannot write {}", path.display()))?,
+                    other => other.doing_with(|| format!("cannot make {}", path.display()))?,
                 }
             }
             Ok(())
@@ -316,7 +325,13 @@ fn take(
         if !lost {
             return Ok(());
         }
-        site.unmake(&Piece { subsystem: "user".to_owned(), ..piece }, || Ok(()))?;
+        site.unmake(&Piece { subsystem: "user".to_owned(), ..piece }, || {
+            // Those before the one that was lost.
+            let paths = slots(base, count).map(|slot| claim(house, slot, parent));
+            paths.filter(|path| owner(path).as_deref() == Some(&*ours)).try_for_each(|path| {
+                fs::remove_file(&path).doing_with(|| format!("cannot remove {}", path.display()))
+            })
+        })?;
     }
     Err(too_many(i64::from(children)))
 }
