@@ -187,13 +187,15 @@ fn after_a_create_that_is_killed_the_name_can_be_had_again() {
 #[test]
 fn what_a_create_that_is_killed_left_is_swept_by_any_command() {
     let Some(house) = House::new("what_a_create_that_is_killed_left_is_swept_by_any_command") else { return };
-    at_every_point("kill", |fault| {
-        let output = house.faulty(fault, CREATE);
-        // Where it fails the jail was not made, or it was and nobody was told.
-        let _gone = house.run("-r w");
-        house.assert_clean(fault);
-        output
-    });
+    for create in [CREATE, "-c name=w user=inherit vnet persist"] {
+        at_every_point("kill", |fault| {
+            let output = house.faulty(fault, create);
+            // Where it fails the jail was not made, or it was and nobody was told.
+            let _gone = house.run("-r w");
+            house.assert_clean(fault);
+            output
+        });
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The birth of a jail: one process is made in all its new namespaces at once, and becomes its first program.
 //!
 //! While the process takes its steps the parent makes what only it can make. The gates, in order: the process
-//! has all its namespaces; its ids are mapped and its mounts prepared, so it may become the jail's root;
-//! its network is there, so it may become a program.
+//! has its namespaces; its ids are mapped and its mounts prepared, so it may become the jail's root; it is that, in
+//! all namespaces of the jail; its network is there, so it may become a program.
 
 use std::{
     fs::File,
@@ -33,6 +33,8 @@ const APART: usize = 2;
 const MAPPED: usize = 0;
 /// The gate before it becomes a program.
 const FURNISHED: usize = 1;
+/// The gate that it opens when it is in all its namespaces, if some are made late.
+const SETTLED: usize = 3;
 
 /// Makes the instances of a jail and, with `run`, its first process in the same clone. `ready` is called before
 /// that becomes the command, and `meanwhile`, with the process that is to be the init, while it does.
@@ -51,6 +53,7 @@ pub(crate) fn bear(
     let cgroup = entry::open_cgroup(&entry::cgroup_of(&owner.instance(driver.house))?)?;
     let mut acts = [Step::Reached(APART), Step::Wait(MAPPED)].map(|s| Act::Step(Stage::Ids, s)).into_iter().collect::<Vec<_>>();
     acts.extend(plan.birth);
+    acts.push(Act::Step(Stage::Ids, Step::Reached(SETTLED)));
     if run.is_some() {
         acts.extend(driver.enter(&owner.instance(driver.house), Entry::Born)?);
     }
@@ -79,7 +82,7 @@ pub(crate) fn bear(
             spawn(Program::new(steps, End::Exit), into).doing("cannot make the first process")
         }
     })?;
-    let first = match midwife(driver, owner, &process, folded.namespaces) {
+    let first = match midwife(driver, owner, &process, folded.namespaces, folded.below) {
         Ok(first) => first,
         // What failed inside is the cause of what failed out here.
         Err(_) if process.has_failed() => {
@@ -113,6 +116,7 @@ fn midwife(
     owner: &mut Owner<'_>,
     process: &spawn::Running,
     namespaces: u64,
+    below: u64,
 ) -> Result<ProcessId> {
     if owner.parent.is_some() {
         process.reached(APART);
@@ -126,8 +130,8 @@ fn midwife(
     owner.fds.put("process", first.try_clone_to_owned().doing("cannot open the first process")?);
     driver.create(owner)?;
     process.open(MAPPED);
-    process.reached(APART);
-    for (name, fd) in namespaces_of(first, u64::from(Kind::Cgroup.flag()))? {
+    process.reached(if below == 0 { APART } else { SETTLED });
+    for (name, fd) in namespaces_of(first, u64::from(Kind::Cgroup.flag()) | below)? {
         owner.fds.put(name, fd);
     }
     driver.furnish(owner)?;

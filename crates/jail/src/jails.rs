@@ -148,10 +148,13 @@ impl<'r> Jails<'r> {
         let (name, jid) = (locked.record.name.clone(), locked.record.jid);
         self.with_lineage(&lineage[1..], |parent| {
             let mut owner = self.owner(locked, parent)?;
-            let new = {
+            let (new, live) = {
                 let instance = owner.instance(&self.premises);
-                self.driver().ask(&name, jid, given, parent, Some(&instance))?.settings
+                let new = self.driver().ask(&name, jid, given, parent, Some(&instance))?.settings;
+                (new, self.driver().live(&instance, &given.settings)?)
             };
+            // What was changed inside is changed back by the value that is recorded.
+            owner.settings.merge(&live);
             let done = self
                 .driver()
                 .update(&mut owner, &new, &mut |of, acts| entry::inside(of, acts))

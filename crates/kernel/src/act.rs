@@ -3,6 +3,7 @@
 use std::{os::fd::OwnedFd, rc::Rc};
 
 use crate::{
+    below::Below,
     capability::CapSet,
     namespace::Kind,
     seccomp::{self, BadRule, Rule},
@@ -14,6 +15,9 @@ use crate::{
 pub enum Act {
     /// A namespace to be born in, or, with its descriptor, one to enter.
     Namespace(Kind, Option<Rc<OwnedFd>>),
+    /// A namespace to be in from when the process is the jail's root, which a user namespace below the jail's
+    /// owns: so the jail's root rules it, whatever capabilities it loses.
+    Below(Kind),
     /// A step, and when it is taken.
     Step(Stage, Step),
     /// A system call to deny.
@@ -27,6 +31,8 @@ pub enum Act {
 pub struct Folded {
     /// CLONE_NEW* of the namespaces to be born in.
     pub namespaces: u64,
+    /// CLONE_NEW* of those that are joined when the process is the jail's root.
+    pub below: u64,
     /// The steps in order, the joint filter and the joint capabilities among them.
     pub steps: Vec<(Stage, Step)>,
 }
@@ -37,7 +43,7 @@ pub struct Folded {
 /// # Errors
 /// A rule names a system call that is not known.
 pub fn fold(acts: Vec<Act>) -> Result<Folded, BadRule> {
-    let mut namespaces = 0;
+    let (mut namespaces, mut below) = (0, 0);
     let mut staged: Vec<(Stage, Step)> = Vec::new();
     let mut rules = Vec::new();
     let mut dropped = CapSet::EMPTY;
@@ -48,6 +54,10 @@ pub fn fold(acts: Vec<Act>) -> Result<Folded, BadRule> {
                 // The user namespace first: it gives the right to enter those that it owns.
                 let stage = if kind == Kind::User { Stage::User } else { Stage::Others };
                 staged.push((stage, Step::Join(ns, kind.flag())));
+            }
+            Act::Below(kind) => {
+                below |= u64::from(kind.flag());
+                staged.push((Stage::Ids, Step::Below(Box::new(Below::new(kind)))));
             }
             Act::Step(stage, step) => staged.push((stage, step)),
             Act::Deny(rule) => rules.push(rule),
@@ -62,5 +72,5 @@ pub fn fold(acts: Vec<Act>) -> Result<Folded, BadRule> {
         staged.push((Stage::Capabilities, Step::Bound(dropped.0)));
     }
     staged.sort_by_key(|(stage, _)| *stage);
-    Ok(Folded { namespaces, steps: staged })
+    Ok(Folded { namespaces, below, steps: staged })
 }

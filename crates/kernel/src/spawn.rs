@@ -81,7 +81,7 @@ struct Job {
 }
 
 /// How many gates there are.
-const GATES: usize = 3;
+const GATES: usize = 4;
 
 /// What a new process is given to find its work.
 struct Entry<'a> {
@@ -245,17 +245,21 @@ impl Running {
         wake(&self.job.gates[gate]);
     }
 
-    /// Waits until the child has reached a gate ([`crate::step::Step::Reached`]), or failed on its way.
+    /// Waits until the child, or a process below it, has reached a gate ([`crate::step::Step::Reached`]), or one has
+    /// failed on its way, or all have ended.
     pub fn reached(&self, gate: usize) {
-        let mut failed = false;
-        while self.job.gates[gate].load(SeqCst) == 0 && !failed {
-            // The child's end wakes nobody at the gate, so look now and then.
+        let mut on_the_way = true;
+        while self.job.gates[gate].load(SeqCst) == 0 && on_the_way {
+            // An end wakes nobody at the gate, so look now and then.
             wait_a_while(&self.job.gates[gate], 0, 10_000_000);
+            let (mut failed, mut runs) = (false, false);
             self.job.program.walk(&mut |program| {
                 let control = &program.control;
-                failed |= control.errno.load(SeqCst) != 0
-                    || (control.pidfd.load(SeqCst) >= 0 && control.running.load(SeqCst) == 0);
+                failed |= control.errno.load(SeqCst) != 0;
+                // Whoever has ended without a failure has left it to one below.
+                runs |= control.pidfd.load(SeqCst) >= 0 && control.running.load(SeqCst) != 0;
             });
+            on_the_way = runs && !failed;
         }
     }
 

@@ -18,7 +18,7 @@ use std::{
 use linux_raw_sys::{errno as sys_errno, general as sys};
 use rustix::mount::{MountFlags, MountPropagationFlags};
 
-use crate::{raw, seccomp::SockFilter, spawn};
+use crate::{below::Below, raw, seccomp::SockFilter, spawn};
 
 /// When a step is taken, relative to those of other subsystems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +52,10 @@ pub enum Step {
     Join(Rc<OwnedFd>, u32),
     /// unshare(2).
     Unshare(u32),
+    /// A new namespace that a new user namespace below ours owns, and joining it.
+    Below(Box<Below>),
+    /// open(2) of a file for reading; its number is left in the cell.
+    Open(CString, Rc<AtomicI32>),
     /// setresgid(2), setgroups(2), setresuid(2) of the calling process.
     Ids {
         /// The user.
@@ -82,6 +86,8 @@ pub enum Step {
     Propagate(MountPropagationFlags),
     /// Makes a place read-only by a mount of itself; one that does not exist is as good.
     ReadOnly(CString),
+    /// Makes a place below a read-only one writable by a mount of itself.
+    Writable(CString),
     /// Mounts a detached tree over `/` and goes to live in it. The old root lies hidden below; who lacks
     /// CAP_SYS_ADMIN cannot take the cover off.
     Root(Rc<OwnedFd>),
@@ -227,8 +233,10 @@ impl Program {
     pub(crate) fn walk<'p>(&'p self, visit: &mut dyn FnMut(&'p Self)) {
         visit(self);
         for step in &self.steps {
-            if let Step::Spawn(program, _) = step {
-                program.walk(visit);
+            match step {
+                Step::Spawn(program, _) => program.walk(visit),
+                Step::Below(below) => below.maker.walk(visit),
+                _ => {}
             }
         }
     }
@@ -341,6 +349,14 @@ impl Step {
             }
             Self::Join(ns, flags) => call(sys::__NR_setns, [fd(ns), *flags as usize, 0, 0, 0, 0]),
             Self::Unshare(flags) => call(sys::__NR_unshare, [*flags as usize, 0, 0, 0, 0, 0]),
+            // SAFETY: what it starts is part of this program, so what was promised of this holds of it.
+            Self::Below(below) => unsafe { below.take(gates, parent) },
+            Self::Open(path, number) => {
+                let flags = (sys::O_RDONLY | sys::O_CLOEXEC) as usize;
+                let file = call(sys::__NR_openat, [cwd, at(path), flags, 0, 0, 0]);
+                number.store(file as i32, std::sync::atomic::Ordering::SeqCst);
+                file
+            }
             Self::Ids { uid, gid, groups } => {
                 let (uid, gid) = (*uid as usize, *gid as usize);
                 let list = groups.as_ptr() as usize;
@@ -364,17 +380,8 @@ impl Step {
                 let flags = flags.bits() as usize;
                 call(sys::__NR_mount, [at(kind), at(path), at(kind), flags, at(data), 0])
             }
-            Self::ReadOnly(path) => {
-                let bind = (MountFlags::BIND | MountFlags::REC).bits() as usize;
-                // The flags of the file system itself stay; those of this mount are replaced.
-                let kept = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-                let flags =
-                    (MountFlags::BIND | MountFlags::RDONLY | kept).bits() as usize | sys::MS_REMOUNT as usize;
-                match call(sys::__NR_mount, [at(path), at(path), 0, bind, 0, 0]) {
-                    0 => call(sys::__NR_mount, [0, at(path), 0, flags, 0, 0]),
-                    failed => unless(sys_errno::ENOENT, failed),
-                }
-            }
+            Self::ReadOnly(path) => unless(sys_errno::ENOENT, cover(at(path), MountFlags::RDONLY)),
+            Self::Writable(path) => cover(at(path), MountFlags::empty()),
             Self::Propagate(flags) => {
                 let (root, flags) = (c"/".as_ptr() as usize, flags.bits() as usize);
                 call(sys::__NR_mount, [0, root, 0, flags, 0, 0])
@@ -466,7 +473,8 @@ impl fmt::Display for Step {
         match self {
             Self::Wait(_) => f.write_str("cannot wait"),
             Self::Join(..) => f.write_str("cannot enter a namespace"),
-            Self::Unshare(_) => f.write_str("cannot make a namespace"),
+            Self::Unshare(_) | Self::Below(_) => f.write_str("cannot make a namespace"),
+            Self::Open(path, _) => write!(f, "cannot open {}", quoted(path)),
             Self::Ids { uid, gid, .. } => write!(f, "cannot become user {uid} group {gid}"),
             Self::Mkdir(path) | Self::Touch(path) => {
                 write!(f, "cannot make the mount point {}", quoted(path))
@@ -476,6 +484,7 @@ impl fmt::Display for Step {
                 write!(f, "cannot mount {} on {}", kind.to_string_lossy(), quoted(at))
             }
             Self::ReadOnly(path) => write!(f, "cannot make {} read-only", quoted(path)),
+            Self::Writable(path) => write!(f, "cannot make {} writable", quoted(path)),
             Self::Propagate(_) => f.write_str("cannot set mount propagation"),
             Self::Root(_) => f.write_str("cannot enter the root directory"),
             Self::Pivot => f.write_str("cannot change the root mount"),
@@ -523,6 +532,18 @@ fn attach(tree: &Rc<OwnedFd>, path: usize) -> isize {
     call(sys::__NR_move_mount, [fd(tree), empty, cwd, path, flags, 0])
 }
 
+/// Mounts a place on itself, with flags of its own.
+fn cover(path: usize, flags: MountFlags) -> isize {
+    let bind = (MountFlags::BIND | MountFlags::REC).bits() as usize;
+    // The flags of the file system itself stay; those of this mount are replaced.
+    let kept = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let flags = (MountFlags::BIND | flags | kept).bits() as usize | sys::MS_REMOUNT as usize;
+    match call(sys::__NR_mount, [path, path, 0, bind, 0, 0]) {
+        0 => call(sys::__NR_mount, [0, path, 0, flags, 0, 0]),
+        failed => failed,
+    }
+}
+
 /// One error number counts as success.
 fn unless(errno: u32, result: isize) -> isize {
     if result == -(errno as isize) { 0 } else { result }
@@ -554,8 +575,8 @@ fn exit(status: usize) -> ! {
 }
 
 /// A system call whose arguments come from a program that its parent keeps alive.
-fn call(number: u32, arguments: [usize; 6]) -> isize {
-    // SAFETY: every pointer passed in this module is into the running program's own data or the caller's
+pub(crate) fn call(number: u32, arguments: [usize; 6]) -> isize {
+    // SAFETY: every pointer passed by steps is into the running program's own data or the caller's
     // frame, both alive during the call.
     unsafe { raw::syscall(number, arguments) }
 }

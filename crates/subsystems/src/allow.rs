@@ -1,8 +1,8 @@
 //! `allow.*`: what root in the jail may do, by capabilities(7) and one seccomp(2) filter.
 //!
 //! A jail with a user namespace of its own has capabilities over its own namespaces only, so dropping some
-//! keeps it from making namespaces and mounts, and a short filter does for what no capability governs. With
-//! `user=inherit` the jail's root is the host's, and both carry the whole load.
+//! keeps it from making namespaces and mounts, and a short filter does for what no capability governs. Without,
+//! with `user=inherit` and `vnet=inherit`, its root has the host's capabilities, and both carry the whole load.
 
 pub mod table;
 
@@ -13,8 +13,9 @@ use kernel::{
     step::{Stage, Step},
 };
 use rustix::io::Errno;
-use vimage::{Ask, Entry, Error, Instance, Param, Plan, Result, Settings, Site, Subsystem};
+use vimage::{Ask, Entry, Error, Instance, Param, Plan, Result, Settings, Site, Subsystem, Value};
 
+use crate::user;
 use table::{Can, ROWS, Row};
 
 /// The subsystem.
@@ -55,9 +56,6 @@ const HOSTS: CapSet = CapSet::of(&[
 /// is the host's root. Without the capability a jail's root still debugs processes of its own user.
 const SHARED_USER: CapSet = CapSet::of(&[cap::DAC_READ_SEARCH, cap::SYS_NICE, cap::SYS_PTRACE]);
 
-/// What rules a network stack.
-const STACK: CapSet = CapSet::of(&[cap::NET_ADMIN, cap::NET_BROADCAST]);
-
 /// CLONE_NEWUSER of clone(2). All other namespaces need CAP_SYS_ADMIN.
 const NEW_USER: Option<ArgEq> = Some(ArgEq { index: 0, value: 0x1000_0000, mask: 0x1000_0000 });
 
@@ -66,8 +64,10 @@ const NEW_USER: Option<ArgEq> = Some(ArgEq { index: 0, value: 0x1000_0000, mask:
 /// the same reason the answer is ENOSYS, which the filter has at hand for unknown instruction sets: one
 /// answer less.
 const ALWAYS: [Rule<'static>; 2] = [
-    // A process keeps the session keyring of whoever started the jail.
-    Rule { syscalls: &["add_key", "request_key", "keyctl"], condition: None, errno: Errno::NOSYS },
+    // A process keeps the session keyring of whoever started the jail. And one that owns a user namespace could
+    // enter it, and would have all capabilities there: the jail's root owns that of its host name, and where it is
+    // the host's root in the host's user namespace, those of all other jails.
+    Rule { syscalls: &["add_key", "request_key", "keyctl", "setns"], condition: None, errno: Errno::NOSYS },
     // TIOCSTI: typing into the terminal of whoever entered the jail.
     command(0x5412),
 ];
@@ -108,15 +108,27 @@ impl Subsystem<Act> for Allow {
         &table::PARAMS
     }
 
+    fn resolve(&self, ask: &mut Ask<'_>) {
+        for (row, param) in ROWS.iter().zip(&table::PARAMS) {
+            if ask.settings.get(row.name).is_none() {
+                let own = Value::Bool(row.default && grantable(row, &ask.settings).is_ok());
+                let parents = ask.parent.and_then(|p| p.settings.get(row.name));
+                ask.settings.set(row.name, param.narrowed(&own, parents).unwrap_or(own));
+            }
+        }
+    }
+
     fn check(&self, ask: &Ask<'_>) -> Result<()> {
         let mut granted = ROWS.iter().filter(|row| ask.settings.bool(row.name));
         granted.try_for_each(|row| grantable(row, &ask.settings))
     }
 
     fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
-        let own = site.settings.is_new("user");
-        // Each child jail has one. Those of jails that were removed count until the kernel has freed them.
-        let most = (16 * site.settings.int("children.max").unwrap_or(0)).to_string();
+        let own = user::has_namespace(site.settings);
+        // Each child jail has two at most. Those of jails that were removed count until the kernel has freed them.
+        // That of the jail's host name lives as long as the jail.
+        let children = 32 * site.settings.int("children.max").unwrap_or(0);
+        let most = (children + i64::from(sets_hostname(site.settings))).to_string();
         // As the jail's root, and while the host's /proc is still in sight: the jail may have none.
         let limit = |file: &std::ffi::CStr| {
             Act::Step(Stage::Ids, Step::Write(file.to_owned(), most.clone().into_bytes()))
@@ -133,15 +145,24 @@ impl Subsystem<Act> for Allow {
 
 /// Whether a privilege can be given to a jail with these settings.
 fn grantable(row: &Row, settings: &Settings) -> Result<()> {
-    let own_user = settings.is_new("user");
+    let own_user = user::has_namespace(settings);
     let own_stack = settings.is_new("vnet");
     let refused = |reason: &str| Error::unsupported(format!("{}: {reason}", row.name));
     match row.can {
         Can::Always | Can::Ignored => Ok(()),
         Can::SharedUser(reason) if own_user => {
+            // One that rules a stack of its own does so in a user namespace of its own.
+            Err(refused(reason).hint("with user=inherit and vnet=inherit it can be granted"))
+        }
+        Can::SharedIds(reason) if settings.is_new("user") => {
             Err(refused(reason).hint("with user=inherit it can be granted"))
         }
         Can::OwnStack(reason) if !own_stack => Err(refused(reason).hint("with vnet=new it can be granted")),
+        Can::OwnHost if !settings.is_new("host") => {
+            Err(refused("the host name is the parent's").hint("with host=new it can be granted"))
+        }
+        Can::OwnHost if !own_user => Err(refused("a jail in the host's user namespace makes none for it")
+            .hint("with user=new or vnet=new it can be granted")),
         Can::OwnStackOrSharedUser(reason) if own_user && !own_stack => {
             Err(refused(reason).hint("with vnet=new or user=inherit it can be granted"))
         }
@@ -151,6 +172,12 @@ fn grantable(row: &Row, settings: &Settings) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether the root of a jail with these settings, which has a host name of its own, may change it.
+#[must_use]
+pub fn sets_hostname(settings: &Settings) -> bool {
+    settings.bool("allow.set_hostname") && settings.bool("allow.suser")
 }
 
 /// The capabilities that a jail's processes lose.
@@ -163,18 +190,16 @@ pub fn dropped(settings: &Settings) -> CapSet {
     for row in &ROWS {
         lost = if settings.bool(row.name) { lost.without(row.caps) } else { lost.with(row.caps) };
     }
-    if !settings.is_new("user") {
+    if !user::has_namespace(settings) {
         lost.0 |= SHARED_USER.0;
     }
+    // A stack of its own belongs to its own user namespace: a capability over it is none over the host's, nor
+    // over that of a link's other end, which a request can name (IFLA_TARGET_NETNSID, Linux 4.20).
     if settings.is_new("vnet") {
-        lost = lost.without(&[cap::NET_RAW]);
+        lost.without(&[cap::NET_RAW])
+    } else {
+        lost.with(&[cap::NET_ADMIN, cap::NET_BROADCAST])
     }
-    // With the host's user namespace the capability over the jail's own stack is one over every stack: a
-    // request can name that of a link's other end (IFLA_TARGET_NETNSID, Linux 4.20).
-    if !(settings.is_new("vnet") && settings.is_new("user")) {
-        lost.0 |= STACK.0;
-    }
-    lost
 }
 
 /// The system calls that a jail's processes are denied.
@@ -184,14 +209,14 @@ pub fn rules(settings: &Settings) -> Vec<Rule<'static>> {
     for row in ROWS.iter().filter(|row| !settings.bool(row.name)) {
         rules.extend(row.calls);
     }
-    if settings.is_new("user") {
+    if user::has_namespace(settings) {
         return rules;
     }
     rules.extend(SHARED);
     if !settings.bool("allow.socket_af") {
         rules.extend(table::OLD_FAMILIES);
     }
-    if settings.bool("allow.raw_sockets") && !settings.is_new("vnet") {
+    if settings.bool("allow.raw_sockets") {
         rules.extend([table::PACKET, table::URING]);
     }
     rules
@@ -234,7 +259,7 @@ mod tests {
         let lengths = [&[][..], &["user=inherit"], &["allow.unprivileged_proc_debug=false"]]
             .map(|words| (words, filter(words).len()));
         println!("instructions: {lengths:?}");
-        assert!(lengths[0].1 <= 32, "{lengths:?}");
+        assert!(lengths[0].1 <= 34, "{lengths:?}");
         assert!(lengths[1].1 <= 101, "{lengths:?}");
     }
 
@@ -265,7 +290,9 @@ mod tests {
         assert!(!has(&["allow.reserved_ports=false"], cap::NET_BIND_SERVICE));
         assert!(!has(&["user=inherit"], cap::NET_RAW) && !has(&["user=inherit"], cap::NET_ADMIN));
         assert!(has(&["user=inherit", "allow.raw_sockets=true"], cap::NET_RAW));
-        assert!(!has(&["user=inherit", "vnet=new"], cap::NET_ADMIN) && has(&["vnet=new"], cap::NET_ADMIN));
+        assert!(has(&["user=inherit", "vnet=new"], cap::NET_ADMIN) && has(&["vnet=new"], cap::NET_ADMIN));
+        // Its root has no more than that of a jail with ids of its own.
+        assert_eq!(lost(&["user=inherit", "vnet=new"]), lost(&["vnet=new"]));
         assert!(has(&["user=inherit", "allow.settime=true"], cap::SYS_TIME));
         assert!(has(&["user=inherit", "allow.mlock=true"], cap::IPC_LOCK));
         assert!(!has(&["user=inherit"], cap::SYS_PTRACE) && has(&[], cap::SYS_PTRACE));
@@ -295,8 +322,15 @@ mod tests {
             let error = check(&["user=inherit", "vnet=new", &format!("{}=true", row.name)]).unwrap_err();
             assert!(error.starts_with(&format!("{}: ", row.name)), "{error}");
         }
+        assert!(check(&["allow.set_hostname=true"]).is_err());
+        assert_eq!(check(&["allow.set_hostname=true", "host=new"]), Ok(()));
+        assert!(check(&["allow.set_hostname=true", "host=new", "user=inherit"]).is_err());
+        assert_eq!(check(&["allow.set_hostname=true", "host=new", "user=inherit", "vnet=new"]), Ok(()));
         assert!(check(&["allow.settime=true"]).is_err());
         assert_eq!(check(&["allow.settime=true", "user=inherit"]), Ok(()));
+        assert!(check(&["allow.settime=true", "user=inherit", "vnet=new"]).is_err());
+        assert!(check(&["allow.unprivileged_parent_tampering=true"]).is_err());
+        assert_eq!(check(&["allow.unprivileged_parent_tampering=true", "user=inherit", "vnet=new"]), Ok(()));
         assert!(check(&["allow.adjtime=true", "user=inherit"]).is_err());
         assert_eq!(check(&["allow.adjtime=true", "allow.settime=true", "user=inherit"]), Ok(()));
         assert!(check(&["allow.routing=true", "user=inherit"]).is_err());

@@ -13,6 +13,8 @@ use vimage::{
     Subsystem, Value, When,
 };
 
+use crate::allow;
+
 /// The longest name in bytes: `__NEW_UTS_LEN` of <linux/utsname.h>.
 const LONGEST: usize = 64;
 
@@ -39,7 +41,8 @@ static PARAMS: [Param; 5] = [
         kind: Kind::Text { max: 256 },
         help: "the jail's host name",
         doc: "At most 64 bytes, which is Linux's limit (FreeBSD takes 256). The default is the last part of \
-              the jail's name and not, as on FreeBSD, empty: many Linux programs fail without a host name.",
+              the jail's name and not, as on FreeBSD, empty: many Linux programs fail without a host name. With \
+              allow.set_hostname the jail's root changes it, too; jls(8) shows what it is.",
         ..Param::BASE
     },
     Param {
@@ -85,6 +88,10 @@ impl Subsystem<Act> for Host {
         &PARAMS
     }
 
+    fn after(&self) -> &'static [&'static str] {
+        &["user"]
+    }
+
     fn resolve(&self, ask: &mut Ask<'_>) {
         if ask.settings.is_new("host") && ask.settings.text("host.hostname").is_none() {
             ask.settings.set("host.hostname", Value::Text(default_name(ask.name).to_owned()));
@@ -118,8 +125,9 @@ impl Subsystem<Act> for Host {
                 .map_err(|_| Error::usage(format!("{name}: value with a null byte")))
         };
         // A new uts namespace starts as a copy of its maker's: both are always set.
+        let below = allow::sets_hostname(site.settings);
         let birth = vec![
-            Act::Namespace(Ns::Uts, None),
+            if below { Act::Below(Ns::Uts) } else { Act::Namespace(Ns::Uts, None) },
             Act::Step(Stage::Identity, Step::Hostname(text("host.hostname")?)),
             Act::Step(Stage::Identity, Step::Domainname(text("host.domainname")?)),
         ];
@@ -127,22 +135,35 @@ impl Subsystem<Act> for Host {
     }
 
     fn create(&self, site: &mut Site<'_>) -> Result<()> {
-        if site.settings.is_new("host") { site.adopt("uts") } else { Ok(()) }
+        let at_birth = site.settings.is_new("host") && !allow::sets_hostname(site.settings);
+        if at_birth { site.adopt("uts") } else { Ok(()) }
     }
 
-    fn update(&self, site: &mut Site<'_>, _old: &Settings) -> Result<Vec<Act>> {
+    fn furnish(&self, site: &mut Site<'_>) -> Result<()> {
+        let late = site.settings.is_new("host") && allow::sets_hostname(site.settings);
+        if late { site.adopt("uts") } else { Ok(()) }
+    }
+
+    fn update(&self, site: &mut Site<'_>, old: &Settings) -> Result<Vec<Act>> {
         if !site.settings.is_new("host") {
             return Ok(Vec::new());
         }
         let Some(uts) = site.instance().fd("uts")? else {
             return Err(Error::new(vimage::ErrorKind::NotFound, "host: the uts namespace is gone"));
         };
-        let text = |name: &str| site.settings.text(name).unwrap_or_default();
-        let (host, domain) = (text("host.hostname"), text("host.domainname"));
         let _inside = Visit::enter(&*uts, Ns::Uts).doing("host: cannot enter the uts namespace")?;
-        sethostname(host.as_bytes()).doing_with(|| format!("host.hostname: cannot set \"{host}\""))?;
-        setdomainname(domain.as_bytes())
-            .doing_with(|| format!("host.domainname: cannot set \"{domain}\""))?;
+        // What is not to change may have been changed inside.
+        let changed = |name: &str| {
+            let text = site.settings.text(name).unwrap_or_default();
+            (text != old.text(name).unwrap_or_default()).then_some(text)
+        };
+        if let Some(name) = changed("host.hostname") {
+            sethostname(name.as_bytes()).doing_with(|| format!("host.hostname: cannot set \"{name}\""))?;
+        }
+        if let Some(name) = changed("host.domainname") {
+            setdomainname(name.as_bytes())
+                .doing_with(|| format!("host.domainname: cannot set \"{name}\""))?;
+        }
         Ok(Vec::new())
     }
 

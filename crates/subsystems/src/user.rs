@@ -2,8 +2,19 @@
 //!
 //! A range of 65,536 ids is allocated for the jail, and as many more for each child it may have. Where we
 //! are ourselves in a user namespace, which has no ids to spare, the jail's are ours.
+//!
+//! With `user=inherit` its ids are its parent's. To have a network stack of its own it is in a user namespace
+//! all the same, of which the map changes nothing: capabilities over a stack that belongs to the host's user
+//! namespace would be capabilities over every stack.
 
-use std::{ffi::CString, fs, io, os::fd::AsFd as _, path::PathBuf};
+mod map;
+
+use std::{
+    ffi::CString,
+    fs, io,
+    os::{fd::AsFd as _, unix::fs::symlink},
+    path::{Path, PathBuf},
+};
 
 use kernel::{
     act::Act,
@@ -13,8 +24,8 @@ use kernel::{
 };
 use serde::{Deserialize, Serialize};
 use vimage::{
-    Ask, Context as _, Doomed, Error, ErrorKind, House, Instance, Kind, Known, Mode, Param, Piece, Plan,
-    Result, Site, Subsystem, When,
+    Ask, Context as _, Doomed, Error, ErrorKind, House, Instance, Kind, Known, Mode, Node, Param, Piece,
+    Plan, Result, Settings, Site, Subsystem, When,
 };
 
 /// The subsystem.
@@ -26,20 +37,25 @@ const RANGE: u32 = 65_536;
 /// The first id that we allocate. Below lie the ids of users, of /etc/subuid, and of systemd's containers,
 /// which end at 0x6fff_ffff (systemd's UIDS-GIDS).
 const FIRST: u32 = 0x7000_0000;
-/// How many ranges there are: the last ids stand for "nobody" and "no change".
-const RANGES: u32 = (0xfffe_0000 - FIRST) / RANGE;
+/// The first id above: the last ones stand for "nobody" and "no change".
+const END: u32 = 0xfffe_0000;
+/// How many ranges there are.
+const RANGES: u32 = (END - FIRST) / RANGE;
 
 /// Which ids a jail has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ids {
-    /// The jail's root, as the initial user namespace or, with `identity`, our own sees it.
+    /// The jail's root, as our user namespace sees it.
     pub base: u32,
     /// The same, as the parent jail's user namespace sees it.
     pub lower: u32,
     /// How many ids.
     pub count: u32,
-    /// Whether ids are the same inside and outside, so that files need no mapping.
+    /// Whether ids are the same inside and in the parent's user namespace, so that files need no mapping.
     pub identity: bool,
+    /// How many children the jail has room for at most, since it was made.
+    #[serde(default)]
+    pub children: u32,
 }
 
 static PARAMS: &[Param] = &[Param {
@@ -50,9 +66,10 @@ static PARAMS: &[Param] = &[Param {
     help: "whether the jail's ids are its own",
     doc: "With new, the jail has a user namespace of its own and a range of ids: its root is nobody on the host, \
           and the files of its tree keep their owners by an id-mapped mount. With inherit, an id inside is the \
-          same id outside, as in FreeBSD; capabilities and a filter of system calls are then all that keeps the \
-          jail's root from the host, and it cannot change a network stack of the jail's own: give it addresses \
-          and routes by vnet's parameters.",
+          same id outside, as in FreeBSD: the jail's root is the host's for files, wherever it reaches them. With \
+          vnet=new, too, it is in a user namespace that maps each id to itself, which makes it root of its own \
+          network stack and of nothing else; with vnet=inherit it is in the host's user namespace, and a filter of \
+          system calls is part of what keeps it from the host.",
     ..Param::BASE
 }];
 
@@ -74,43 +91,37 @@ impl Subsystem<Act> for User {
     }
 
     fn check(&self, ask: &Ask<'_>) -> Result<()> {
-        let Some(ids) = ask.living.and_then(ids).filter(|ids| !ids.identity) else { return Ok(()) };
-        let (wanted, most) = (ask.settings.int("children.max").unwrap_or(0), ids.count / RANGE - 1);
+        let Some(Ids { children: most, .. }) = ask.living.and_then(ids) else { return Ok(()) };
+        let wanted = ask.settings.int("children.max").unwrap_or(0);
         if wanted <= i64::from(most) {
             return Ok(());
         }
+        // Of ids, and of user namespaces below it.
         let error = Error::unsupported(format!(
-            "children.max: a living jail has ids for {most} children, not {wanted}"
+            "children.max: a living jail has room for {most} children, not {wanted}"
         ));
         Err(error.hint("give it when the jail is created"))
     }
 
     fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
-        if !site.settings.is_new("user") {
+        if !has_namespace(site.settings) {
             return Ok(Plan::default());
         }
         let children = site.settings.int("children.max").unwrap_or(0);
-        let wanted = u32::try_from(children).ok().and_then(|c| c.checked_add(1)?.checked_mul(RANGE));
-        let wanted = wanted.ok_or_else(|| too_many(children))?;
-        match (site.parent.map(ids).and_then(|i| i.filter(|i| !i.identity)), own_ids()?) {
+        let children = u32::try_from(children).map_err(|_| too_many(children))?;
+        let above = site.parent.and_then(range_around);
+        match (above, map::own_ids()?) {
+            _ if !site.settings.is_new("user") => same(site, "parents", children)?,
+            (None, Some(_)) => same(site, "own", children)?,
             (Some(parents), _) => {
-                let inside = (parents.base..parents.base + parents.count).step_by(RANGE as usize).skip(1);
-                let fits = inside.filter(|b| b + wanted <= parents.base + parents.count);
-                take(site, fits, wanted, parents.base)?;
-            }
-            (None, Some(own)) => {
-                let piece = Piece::new("ids", "own").with(own);
-                site.make(piece, || Ok(()))?;
+                let end = parents.base + parents.count;
+                let slots = (parents.base..end).step_by(RANGE as usize).skip(1);
+                take(site, slots, end, children, parents.base)?;
             }
             (None, None) => {
                 let start = site.house.number("range")?;
                 let slots = (0..RANGES).map(|n| FIRST + (start.wrapping_add(n) % RANGES) * RANGE);
-                take(
-                    site,
-                    slots.filter(|b| b.checked_add(wanted).is_some_and(|end| end <= 0xfffe_0000)),
-                    wanted,
-                    0,
-                )?;
+                take(site, slots, END, children, 0)?;
             }
         }
         let root = Step::Ids { uid: 0, gid: 0, groups: Vec::new() };
@@ -124,17 +135,25 @@ impl Subsystem<Act> for User {
         let process =
             site.fds.get("process").ok_or_else(|| Error::new(ErrorKind::Failed, "no process was born"))?;
         let pid = kernel::pidfd::pid(&process).doing("the first process has died")?.as_raw_nonzero();
-        let map = format!("0 {} {}\n", ids.lower, ids.count);
-        let paths = ["uid_map", "gid_map"].map(|file| format!("/proc/{pid}/{file}"));
-        let doing = || format!("user: cannot write the map \"{}\"", map.trim());
+        let files = ["uid_map", "gid_map"];
+        let maps = files.map(|file| match site.parent.and_then(range_around) {
+            _ if !ids.identity => Ok(format!("0 {} {}\n", ids.lower, ids.count)),
+            Some(parents) => Ok(format!("0 0 {}\n", parents.count)),
+            None => map::same(file),
+        });
+        let [uids, gids] = maps;
+        let maps = [uids?, gids?];
+        let paths = files.map(|file| format!("/proc/{pid}/{file}"));
+        let doing = || format!("user: cannot write the map \"{}\"", maps[0].trim().replace('\n', ", "));
         let above = site.parent.map(|parent| parent.nearest(Namespace::User.name())).transpose()?.flatten();
         let Some(above) = above else {
-            return paths.iter().try_for_each(|path| fs::write(path, &map)).doing_with(doing);
+            let mut both = paths.iter().zip(&maps);
+            return both.try_for_each(|(path, map)| fs::write(path, map)).doing_with(doing);
         };
         // The kernel takes a map from a process in the namespace above alone, not from one further up. It
         // keeps our ids there: the file is ours, as the new process still shares our memory.
         let mut steps = vec![Step::Join(above, Namespace::User.flag())];
-        for path in paths {
+        for (path, map) in paths.into_iter().zip(&maps) {
             steps.push(Step::Write(CString::new(path).doing("user")?, map.clone().into_bytes()));
         }
         let writer = spawn(Program::new(steps, End::Exit), How::default()).doing_with(doing)?;
@@ -142,6 +161,21 @@ impl Subsystem<Act> for User {
             let _status = reap(pidfd.as_fd());
         }
         Ok(())
+    }
+
+    fn show(&self, of: &Instance<'_>) -> Result<Node> {
+        let mut node = Node::map();
+        let namespace = match ids(of) {
+            None => "the parent's",
+            Some(ids) if ids.identity => "its own, with the parent's ids",
+            Some(_) => "its own, with ids of its own",
+        };
+        node.put("namespace", Node::leaf(namespace));
+        if let Some(ids) = nearest_ids(of) {
+            node.put("root", Node::leaf(ids.base));
+            node.put("ids", Node::leaf(ids.count));
+        }
+        Ok(node)
     }
 
     fn undo(&self, doomed: &[Doomed<'_>]) -> Vec<Result<()>> {
@@ -152,7 +186,7 @@ impl Subsystem<Act> for User {
                 for slot in slots(ids.base, ids.count) {
                     let path = claim(d.of.house, slot, ids.base - ids.lower);
                     // Of two that wanted it at once, one has it: the other's piece is not to take it away.
-                    let owner = fs::read_to_string(&path).unwrap_or_default();
+                    let owner = owner(&path).unwrap_or_default();
                     if d.of.jid != 0 && owner.split(' ').nth(1) != Some(&d.of.jid.to_string()) {
                         continue;
                     }
@@ -170,26 +204,33 @@ impl Subsystem<Act> for User {
 
     fn exists(&self, piece: &Piece, house: &dyn House) -> Result<bool> {
         let Some(ids) = read(piece).filter(|_| piece.kind == "range") else { return Ok(true) };
-        Ok(slots(ids.base, ids.count).all(|slot| claim(house, slot, ids.base - ids.lower).exists()))
+        Ok(slots(ids.base, ids.count).all(|slot| owner(&claim(house, slot, ids.base - ids.lower)).is_some()))
     }
 
     fn strays(&self, known: &Known, house: &dyn House) -> Result<Vec<Piece>> {
         let mut strays = Vec::new();
         for entry in fs::read_dir(claim(house, 0, 0).with_file_name("")).into_iter().flatten().flatten() {
-            let text = fs::read_to_string(entry.path()).unwrap_or_default();
+            let text = owner(&entry.path()).unwrap_or_default();
             let name = entry.file_name();
             let name = name.to_str().unwrap_or_default();
             let (slot, parent) = name.split_once('@').unwrap_or((name, "0"));
             let (Ok(slot), Ok(parent)) = (slot.parse::<u32>(), parent.parse::<u32>()) else { continue };
             // A slot says which range it is part of.
             if !known.has("user", "range", text.split(' ').next().unwrap_or_default()) {
-                let ids =
-                    Ids { base: slot, lower: slot.saturating_sub(parent), count: RANGE, identity: false };
+                let lower = slot.saturating_sub(parent);
+                let ids = Ids { base: slot, lower, count: RANGE, identity: false, children: 0 };
                 strays.push(Piece::new("range", name).with(ids));
             }
         }
         Ok(strays)
     }
+}
+
+/// Whether a jail with these settings has a user namespace of its own: for ids of its own, or to rule a network
+/// stack of its own.
+#[must_use]
+pub fn has_namespace(settings: &Settings) -> bool {
+    settings.is_new("user") || settings.is_new("vnet")
 }
 
 /// The ids of a jail that has a user namespace of its own.
@@ -202,6 +243,22 @@ pub fn ids(of: &Instance<'_>) -> Option<Ids> {
 #[must_use]
 pub fn nearest_ids(of: &Instance<'_>) -> Option<Ids> {
     ids(of).or_else(|| nearest_ids(of.parent?))
+}
+
+/// The range that a jail's ids are of, its own or the nearest ancestor's; `None`: they are the host's, or ours.
+fn range_around(of: &Instance<'_>) -> Option<Ids> {
+    ids(of).filter(|ids| !ids.identity).or_else(|| range_around(of.parent?))
+}
+
+/// Gives a jail the ids of its parent, or of ourselves.
+fn same(site: &mut Site<'_>, whose: &str, children: u32) -> Result<()> {
+    let around = site.parent.and_then(range_around);
+    let whole = Ids { base: 0, lower: 0, count: u32::MAX, identity: true, children };
+    let ids = match around {
+        Some(parents) => Ids { lower: 0, identity: true, children, ..parents },
+        None => map::own_ids()?.map_or(whole, |own| Ids { children, ..own }),
+    };
+    site.make(Piece::new("ids", whose).with(ids), || Ok(()))
 }
 
 fn read(piece: &Piece) -> Option<Ids> {
@@ -218,37 +275,49 @@ fn slots(base: u32, count: u32) -> impl Iterator<Item = u32> {
     (base..base + count).step_by(RANGE as usize)
 }
 
-/// The file that says that a slot is taken. Child jails take theirs inside their parent's range, where each
+/// The link that says that a slot is taken, and by whom: made whole, or not at all. Child jails take theirs inside their parent's range, where each
 /// parent has a count of its own.
 fn claim(house: &dyn House, slot: u32, parent: u32) -> PathBuf {
     let name = if parent == 0 { slot.to_string() } else { format!("{slot}@{parent}") };
     house.shelf().with_file_name("ranges").join(name)
 }
 
-/// Takes the first range of which all slots are free.
-fn take(site: &mut Site<'_>, bases: impl Iterator<Item = u32>, count: u32, parent: u32) -> Result<()> {
+/// Whose a slot is: the first id of its range and the jail's number.
+fn owner(claim: &Path) -> Option<String> {
+    fs::read_link(claim).ok().map(|owner| owner.to_string_lossy().into_owned())
+}
+
+/// Takes the first range of which all slots are free and below an end.
+fn take(
+    site: &mut Site<'_>,
+    bases: impl Iterator<Item = u32>,
+    end: u32,
+    children: u32,
+    parent: u32,
+) -> Result<()> {
+    let count = children.checked_add(1).and_then(|jails| jails.checked_mul(RANGE));
+    let count = count.ok_or_else(|| too_many(i64::from(children)))?;
     let house = site.house;
     let dir = claim(house, 0, 0).with_file_name("");
     fs::create_dir_all(&dir).doing_with(|| format!("cannot make {}", dir.display()))?;
-    for base in bases {
-        if slots(base, count).any(|slot| claim(house, slot, parent).exists()) {
+    for base in bases.filter(|base| base.checked_add(count).is_some_and(|last| last <= end)) {
+        if slots(base, count).any(|slot| owner(&claim(house, slot, parent)).is_some()) {
             continue;
         }
-        let ids = Ids { base, lower: base - parent, count, identity: false };
+        let ids = Ids { base, lower: base - parent, count, identity: false, children };
         let piece = Piece::new("range", base.to_string()).with(ids);
-        let owner = format!("{base} {}", site.jid);
+        let ours = format!("{base} {}", site.jid);
         let mut lost = false;
         site.make(piece.clone(), || {
             for slot in slots(base, count) {
                 let path = claim(house, slot, parent);
-                let made = fs::File::options().write(true).create_new(true).open(&path);
-                match made.and_then(|mut f| io::Write::write_all(&mut f, owner.as_bytes())) {
+                match symlink(&ours, &path) {
                     // Another took it between our look and now.
                     Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                         lost = true;
                         return Ok(());
                     }
-                    other => other.doing_with(|| format!("cannot write {}", path.display()))?,
+                    other => other.doing_with(|| format!("cannot make {}", path.display()))?,
                 }
             }
             Ok(())
@@ -256,19 +325,13 @@ fn take(site: &mut Site<'_>, bases: impl Iterator<Item = u32>, count: u32, paren
         if !lost {
             return Ok(());
         }
-        site.unmake(&Piece { subsystem: "user".to_owned(), ..piece }, || Ok(()))?;
+        site.unmake(&Piece { subsystem: "user".to_owned(), ..piece }, || {
+            // Those before the one that was lost.
+            let paths = slots(base, count).map(|slot| claim(house, slot, parent));
+            paths.filter(|path| owner(path).as_deref() == Some(&*ours)).try_for_each(|path| {
+                fs::remove_file(&path).doing_with(|| format!("cannot remove {}", path.display()))
+            })
+        })?;
     }
-    Err(too_many(i64::from(count / RANGE) - 1))
-}
-
-/// The ids of our own user namespace, if it is not the initial one.
-fn own_ids() -> Result<Option<Ids>> {
-    let text = fs::read_to_string("/proc/self/uid_map").doing("cannot read /proc/self/uid_map")?;
-    let mut fields = text.lines().next().unwrap_or_default().split_whitespace().map(str::parse::<u32>);
-    let (Some(Ok(inside)), Some(Ok(_)), Some(Ok(count))) = (fields.next(), fields.next(), fields.next())
-    else {
-        return Err(Error::new(ErrorKind::Failed, "user: cannot understand /proc/self/uid_map"));
-    };
-    let whole = count == u32::MAX;
-    Ok((!whole).then_some(Ids { base: inside, lower: inside, count, identity: true }))
+    Err(too_many(i64::from(children)))
 }

@@ -203,6 +203,24 @@ impl<'a, S> Driver<'a, S> {
         Ok(settings)
     }
 
+    /// The live values of these parameters alone, where subsystems have them.
+    ///
+    /// # Errors
+    /// A subsystem's.
+    pub fn live(&self, of: &Instance<'_>, wanted: &Settings) -> Result<Settings> {
+        let mut live = Settings::default();
+        for subsystem in self.registry.iter() {
+            if subsystem.params().iter().any(|p| wanted.get(p.name).is_some()) {
+                live.merge(&subsystem.inspect(of).doing(subsystem.name())?);
+            }
+        }
+        Ok(live
+            .iter()
+            .filter(|(n, _)| wanted.get(n).is_some())
+            .map(|(n, v)| (n.to_owned(), v.clone()))
+            .collect())
+    }
+
     fn site<'s>(
         &'s self,
         owner: &'s mut Owner<'_>,

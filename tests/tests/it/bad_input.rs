@@ -101,8 +101,10 @@ lab_test!(a_path_that_cannot_be_a_root for root; needs [CgroupV2]; |lab| {
         ("mount.fstab=/nosuch", "mount.fstab: /nosuch: No such file or directory"),
     ]);
     // The hint helps.
-    quiet(lab, "jail -c name=a persist path=/tmp/o/m user=inherit");
-    quiet(lab, "jail -r a; umount /tmp/o/m");
+    for vnet in ["vnet=inherit", "vnet=new"] {
+        quiet(lab, &format!("jail -c name=a persist path=/tmp/o/m user=inherit {vnet}; jail -r a"));
+    }
+    quiet(lab, "umount /tmp/o/m");
 });
 
 lab_test!(a_network_that_cannot_be for root; needs [CgroupV2]; |lab| {

@@ -4,7 +4,7 @@ use std::{fs, thread::sleep, time::Duration};
 
 use vimage_tests::{Lab, lab_test};
 
-use crate::shell::{all_gone, gives, names, prints, quiet, run};
+use crate::shell::{all_gone, gives, names, prints, quiet, refused, run};
 
 lab_test!(a_shared_root_with_a_peer_and_a_slave_holds_nothing for root; needs [CgroupV2]; |lab| {
     lab.sh("mount --make-rshared /");
@@ -50,8 +50,9 @@ lab_test!(a_killed_tool_leaves_nothing_after_a_sweep for root; needs [CgroupV2];
         "command=true",
         "persist vnet.link='eth0 lan 10.9.0.1/24'",
         "exec.start=true command=true",
+        "user=inherit vnet.link='eth0 lan 10.9.0.1/24' command=true",
     ];
-    for (round, define) in (0..60).zip(ways.into_iter().cycle()) {
+    for (round, define) in (0..75).zip(ways.into_iter().cycle()) {
         let mut maker = lab.spawn(&format!("exec jail -c name=a {define}"));
         // From before its start to after its end, in steps that meet no rhythm of its own.
         sleep(Duration::from_micros(round * 7919 % 30_000));
@@ -146,8 +147,8 @@ lab_test!(a_command_that_joins_is_left_to_the_jails_init for root; needs [Cgroup
     quiet(lab, "jail -c name=a persist");
     let other = lab.spawn("exec jexec a sleep 1000");
     lab.until("it runs", || !lab.sh("jexec a pgrep -x sleep || true").is_empty());
-    // The process that made it may end a moment later than it starts.
-    prints(lab, "jexec a sh -c 'sleep 0.3; cut -d\" \" -f4 /proc/$$/stat'", "1\n");
+    // Its maker may take a moment to go.
+    quiet(lab, "jexec a sh -c 'until grep -q \"^PPid:[^0-9]*1$\" /proc/$$/status; do :; done'");
     drop(other);
     quiet(lab, "jail -r a");
 });
@@ -167,12 +168,89 @@ lab_test!(pids_of_the_host_are_shown_where_they_are_inherited for root; needs [C
 
 lab_test!(the_inside_is_denied_what_is_the_hosts for root; needs [CgroupV2]; |lab| {
     quiet(lab, "jail -c name=a persist");
-    for line in ["unshare -Urm true", "unshare -m true", "hostname x", "mount -o remount,rw /sys", "mount -t tmpfs x /mnt",
+    for line in ["unshare -Urm true", "unshare -m true", "mount -o remount,rw /sys", "mount -t tmpfs x /mnt",
         "umount /tmp", "mknod /tmp/null c 1 3", "dmesg", "sh -c 'echo 1 > /proc/sys/kernel/panic'", "nsenter -t 1 -m true",
         "chroot /proc/1/root/.. sh -c 'test -e /run/jail'"] {
         let output = run(lab, &format!("jexec a {line}"));
         assert!(!output.status.success(), "{output}");
     }
     prints(lab, "jexec a hostname", "a\n");
+    quiet(lab, "jail -r a");
+});
+
+/// The host name as the jail has it, as jls(8) says, and the host's.
+fn host_names(lab: &Lab, jail: &str) -> [String; 3] {
+    [format!("jexec {jail} hostname"), format!("jls -j {jail} host.hostname"), "hostname".to_owned()]
+        .map(|line| lab.sh(&line).trim().to_owned())
+}
+
+lab_test!(a_jail_sets_its_own_host_name for root; needs [CgroupV2]; |lab| {
+    let ours = lab.sh("hostname").trim().to_owned();
+    let given = |name: &str| [name.to_owned(), name.to_owned(), ours.clone()];
+    for kind in ["", "user=inherit vnet", "proc=inherit", "vnet.link='eth0 lan 10.9.0.1/24'"] {
+        quiet(lab, &format!("jail -c name=a persist {kind}"));
+        prints(lab, "jls -j a allow.set_hostname", "true\n");
+        assert_eq!(host_names(lab, "a"), given("a"));
+        quiet(lab, "jexec a hostname inside");
+        // It stays without processes, and when something else changes.
+        assert_eq!(host_names(lab, "a"), given("inside"));
+        quiet(lab, "jail -m name=a host.domainname=example.org");
+        prints(lab, "jexec a domainname; jls -j a host.domainname; domainname", "example.org\nexample.org\n(none)\n");
+        assert_eq!(host_names(lab, "a"), given("inside"));
+        // From outside it can be changed as ever, and back to what it was made with.
+        for name in ["outside", "a"] {
+            quiet(lab, &format!("jail -m name=a host.hostname={name}"));
+            assert_eq!(host_names(lab, "a"), given(name));
+        }
+        quiet(lab, "jexec a hostname inside; jail -m name=a host.hostname=a");
+        assert_eq!(host_names(lab, "a"), given("a"));
+        // Only its root does.
+        let user = run(lab, "jexec -U nobody a hostname x").fails(1);
+        assert!(user.contains("hostname: "), "{user}");
+        quiet(lab, "jail -r a");
+    }
+    prints(lab, "jail -c name=a command=sh -c 'hostname here; hostname'", "here\n");
+    assert_eq!(lab.sh("hostname").trim(), ours);
+});
+
+lab_test!(a_host_name_that_is_not_the_jails_to_set for root; needs [CgroupV2]; |lab| {
+    for (kind, said) in [
+        ("allow.noset_hostname", "false"),
+        ("allow.nosuser", "true"),
+        ("user=inherit", "false"),
+        ("host=inherit", "false"),
+    ] {
+        quiet(lab, &format!("jail -c name=a persist {kind}"));
+        prints(lab, "jls -j a allow.set_hostname", &format!("{said}\n"));
+        let before = host_names(lab, "a");
+        assert!(!run(lab, "jexec a hostname x").status.success(), "{kind}");
+        assert_eq!(host_names(lab, "a"), before, "{kind}");
+        quiet(lab, "jail -r a");
+    }
+    refused(lab, "jail -c name=a persist user=inherit allow.set_hostname",
+        "jail: allow.set_hostname: a jail in the host's user namespace makes none for it\n\
+         hint: with user=new or vnet=new it can be granted\n");
+    refused(lab, "jail -c name=a persist host=inherit allow.set_hostname",
+        "jail: allow.set_hostname: the host name is the parent's\nhint: with host=new it can be granted\n");
+    // A child has it if its parent does, and a name of its own.
+    quiet(lab, "jail -c name=a children.max=2 persist; jail -c name=a.b persist; jail -c name=a.c host=inherit persist");
+    quiet(lab, "jexec a.b hostname x; jexec a hostname y");
+    prints(lab, "jexec a.b hostname; jexec a hostname; jexec a.c hostname; jls -j a.c host.hostname", "x\ny\ny\ny\n");
+    assert!(!run(lab, "jexec a.c hostname z").status.success());
+    quiet(lab, "jail -r a; jail -c name=a allow.noset_hostname children.max=1 persist; jail -c name=a.b persist");
+    prints(lab, "jls -j a.b allow.set_hostname", "false\n");
+    refused(lab, "jail -c name=a.c persist allow.set_hostname", "jail: prison limit exceeded\nhint: jail a has 1 of at most 1 below it, its children.max\n");
+    quiet(lab, "jail -r a.b");
+    refused(lab, "jail -c name=a.c persist allow.set_hostname",
+        "jail: allow.set_hostname: Operation not permitted\nhint: its parent's allows a child at most false\n");
+    quiet(lab, "jail -r a");
+});
+
+lab_test!(room_for_children_is_room_for_all_of_them for root; needs [CgroupV2]; with timeout(120); |lab| {
+    // Each takes two user namespaces, and those of the removed go when the kernel gets round to it.
+    quiet(lab, "jail -c name=a children.max=2 persist");
+    for _ in 0..20 {
+        quiet(lab, "jail -c name=a.b persist; jail -c name=a.c persist; jail -q -r a.b a.c");
+    }
     quiet(lab, "jail -r a");
 });

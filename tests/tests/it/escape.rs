@@ -1,7 +1,8 @@
 //! A jail's root tries to get out, or at the host, by every way that is known; and to do what it may.
 //!
-//! The tries are made in four kinds of jail: with the host's tree and with one of its own, each with a user
-//! namespace of its own and with the host's. Each has a network stack of its own.
+//! The tries are made in four kinds of jail: with the host's tree and with one of its own, each with ids of its
+//! own and with the host's. Each has a network stack of its own. Without one, a jail with the host's ids is in the
+//! host's user namespace: two kinds more, for the calls.
 
 use std::{
     fs,
@@ -17,6 +18,8 @@ mod calls;
 mod entry;
 /// What must work, the host's network stack, and what is known to lead out.
 mod rights;
+/// A network stack of its own, which the jail's root rules, and the others, which it does not.
+mod stack;
 /// Other tries than by a single call.
 mod tries;
 
@@ -28,6 +31,8 @@ const ATTEMPT: &str = "/media/examples/attempt";
 struct Kind {
     /// `new` or `inherit`.
     user: &'static str,
+    /// `new` or `inherit`.
+    vnet: &'static str,
     /// The jail's root.
     path: PathBuf,
 }
@@ -37,8 +42,15 @@ impl Kind {
     fn all(lab: &Lab) -> Vec<Self> {
         let tree = tree(lab);
         let paths = [PathBuf::from("/"), tree];
-        let of_path = |path: &PathBuf| ["new", "inherit"].map(|user| Self { user, path: path.clone() });
+        let of_path =
+            |path: &PathBuf| ["new", "inherit"].map(|user| Self { user, vnet: "new", path: path.clone() });
         paths.iter().flat_map(of_path).collect()
+    }
+
+    /// The two in the host's user namespace.
+    fn shared(lab: &Lab) -> Vec<Self> {
+        let kinds = Self::all(lab).into_iter().filter(|kind| !kind.maps());
+        kinds.map(|kind| Self { vnet: "inherit", ..kind }).collect()
     }
 
     fn maps(&self) -> bool {
@@ -52,7 +64,7 @@ impl Kind {
     /// jail(8) up to the command.
     fn jail(&self, lab: &Lab) -> Cmd {
         let cmd = lab.cmd("jail").arg("-c").arg(format!("path={}", self.path.display()));
-        let cmd = cmd.arg(format!("user={}", self.user)).arg("vnet=new");
+        let cmd = cmd.arg(format!("user={}", self.user)).arg(format!("vnet={}", self.vnet));
         // The tree has what is linked with the host's libraries at the same place.
         if self.is_host() {
             cmd
@@ -108,11 +120,15 @@ lab_test!(no_call_leads_out for root; needs [CgroupV2, Program("busybox")]; |lab
     keeps_a_store(lab);
     let lines: Vec<_> = calls::CALLS.iter().map(|call| call.calls).collect();
     let mut wrong = Vec::new();
-    for kind in Kind::all(lab) {
+    for kind in Kind::all(lab).into_iter().chain(Kind::shared(lab)) {
         let answers = kind.attempt(lab, &(lines.join("\n") + "\n"));
         assert_eq!(answers.len(), lines.len(), "{answers:#?}");
         for (call, answer) in calls::CALLS.iter().zip(answers) {
-            let wanted = if kind.maps() { call.new } else { call.inherit };
+            let wanted = match (kind.user, kind.vnet) {
+                ("new", _) => call.new,
+                (_, "new") => call.inherit,
+                _ => call.shared,
+            };
             if !wanted.split('|').any(|wanted| wanted == answer) {
                 wrong.push(format!("{kind:?}: {}: {answer}, not {wanted}", call.what));
             }

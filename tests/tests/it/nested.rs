@@ -106,7 +106,7 @@ lab_test!(a_living_jail_gets_room_for_children_where_it_can for root; needs [Cgr
     // Its ids were given out when it was made.
     quiet(lab, "jail -c name=a persist");
     refused(lab, "jail -m name=a children.max=2",
-        "jail: children.max: a living jail has ids for 0 children, not 2\nhint: give it when the jail is created\n");
+        "jail: children.max: a living jail has room for 0 children, not 2\nhint: give it when the jail is created\n");
     quiet(lab, "jail -r a; jail -c name=a user=inherit persist exec.start='sleep 1000 & exit 0'");
     quiet(lab, "jail -m name=a children.max=1");
     prints(lab, "jexec a pgrep -c sleep", "1\n");
@@ -122,4 +122,30 @@ lab_test!(only_the_removed_branch_goes for root; needs [CgroupV2]; |lab| {
     prints(lab, "jexec a.c echo in", "in\n");
     quiet(lab, "jail -c name=a.b persist; jail -r a");
     all_gone(lab);
+});
+
+lab_test!(ids_of_a_parent_may_be_a_childs for root; needs [CgroupV2, Program("ip")]; |lab| {
+    for (parent, child) in [("new", "inherit"), ("inherit", "inherit"), ("inherit", "new")] {
+        quiet(lab, &format!("jail -c name=a user={parent} vnet children.max=2 persist"));
+        quiet(lab, &format!("jail -c name=a.b user={child} vnet children.max=1 persist"));
+        quiet(lab, &format!("jail -c name=a.b.c user={child} vnet persist"));
+        let (a, b, c) = (ids(lab, "a"), ids(lab, "a.b"), ids(lab, "a.b.c"));
+        assert_eq!((a == b, b == c), (child == "inherit", child == "inherit"), "{a:?} {b:?} {c:?}");
+        for name in ["a", "a.b", "a.b.c"] {
+            quiet(lab, &format!("jexec {name} ip link add dum type veth peer name mud"));
+            quiet(lab, &format!("jexec {name} ip link del dum"));
+        }
+        // Room is given when a jail is made.
+        refused(lab, "jail -m name=a.b.c children.max=1",
+            "jail: children.max: Operation not permitted\nhint: its parent's allows a child at most 0\n");
+        refused(lab, "jail -m name=a children.max=3",
+            "jail: children.max: a living jail has room for 2 children, not 3\nhint: give it when the jail is created\n");
+        quiet(lab, "jail -r a");
+        all_gone(lab);
+    }
+    // With the parent's ids and in its user namespace, a child's children have ranges of its parent's.
+    quiet(lab, "jail -c name=a children.max=2 persist; jail -c name=a.b user=inherit children.max=1 persist; jail -c name=a.b.c persist");
+    let (a, c) = (ids(lab, "a"), ids(lab, "a.b.c"));
+    assert!(a.0 < c.0 && c.1 <= a.1, "{a:?} {c:?}");
+    quiet(lab, "jail -r a");
 });

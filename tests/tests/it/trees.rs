@@ -20,8 +20,8 @@ const USR: &str = "mount='/usr /usr none ro'";
 
 lab_test!(files_keep_their_owners for root; needs [CgroupV2]; |lab| {
     tree(lab);
-    for user in ["new", "inherit"] {
-        quiet(lab, &format!("jail -c name=a path=/tmp/tree user={user} {USR} persist"));
+    for (user, more) in [("new", ""), ("inherit", ""), ("inherit", "vnet")] {
+        quiet(lab, &format!("jail -c name=a path=/tmp/tree user={user} {more} {USR} persist"));
         prints(lab, "jexec a stat -c '%u %g %n' /root/file /home/ann /bin/sh", "0 0 /root/file\n1000 1000 /home/ann\n0 0 /bin/sh\n");
         quiet(lab, &format!("jexec -U ann a sh -c 'echo mine > ~/{user}'"));
         quiet(lab, &format!("jexec a sh -c 'echo ours > /root/{user}; chown 1000 /root/{user}'"));

@@ -1,5 +1,6 @@
 //! The kernel's own answers, to right and to wrong calls.
 
+mod below;
 mod init;
 mod lab;
 mod mount;

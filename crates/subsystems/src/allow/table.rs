@@ -33,11 +33,15 @@ pub enum Can {
     Always,
     /// It means nothing any more, and can be given at any time.
     Ignored,
-    /// With `user=inherit`: the kernel asks for a capability over the host's user namespace.
+    /// With `user=inherit` and `vnet=inherit`: the kernel asks for a capability over the host's user namespace.
     SharedUser(&'static str),
+    /// With `user=inherit`.
+    SharedIds(&'static str),
     /// With `vnet=new`.
     OwnStack(&'static str),
-    /// With either.
+    /// With `host=new` and a user namespace of the jail's own.
+    OwnHost,
+    /// With `vnet=new` or in the host's user namespace.
     OwnStackOrSharedUser(&'static str),
     /// Together with another privilege, which includes it.
     With(&'static str, &'static str),
@@ -94,13 +98,13 @@ const SHARED_CAP: &str = "the kernel wants the capability for it over the host's
 pub static ROWS: [Row; 31] = [
     Row {
         name: "allow.set_hostname",
-        can: Can::Never(
-            "sethostname(2) takes CAP_SYS_ADMIN, and with it far more",
-            "set host.hostname from outside, jail -m",
-        ),
+        default: true,
+        can: Can::OwnHost,
         help: "root in the jail may set its host name",
-        doc: "Not supported, and false by default where FreeBSD has true: sethostname(2) takes CAP_SYS_ADMIN. \
-              The host name is changed from outside by host.hostname.",
+        doc: "sethostname(2) and setdomainname(2) in the jail. They take CAP_SYS_ADMIN over the user namespace that \
+              the host name belongs to, which is one for the host name alone: its owner is the jail's root, and that \
+              cannot enter it. Only with host=new, and with user=new or vnet=new; true by default where it can be, \
+              as on FreeBSD.",
         ..Row::BASE
     },
     Row {
@@ -125,7 +129,7 @@ pub static ROWS: [Row; 31] = [
         can: Can::SharedUser(SHARED_CAP),
         caps: &[cap::LINUX_IMMUTABLE],
         help: "root in the jail may change system file flags",
-        doc: "The file attributes a and i of chattr(1): CAP_LINUX_IMMUTABLE. Only with user=inherit.",
+        doc: "The file attributes a and i of chattr(1): CAP_LINUX_IMMUTABLE. Only with user=inherit and vnet=inherit.",
         ..Row::BASE
     },
     Row::mount("allow.mount", "root in the jail may mount file systems"),
@@ -150,7 +154,7 @@ pub static ROWS: [Row; 31] = [
         calls: &NEW_FAMILIES,
         help: "the jail may use address families other than unix, inet, inet6 and netlink",
         doc: "Without it socket(2) fails with ENOSYS for address families from 32 on, such as vsock and alg, and \
-              with user=inherit for all but unix, inet, inet6, netlink and packet; and so does io_uring_setup(2), \
+              with user=inherit and vnet=inherit for all but unix, inet, inet6, netlink and packet; and so does io_uring_setup(2), \
               since io_uring makes sockets of any family. 32-bit x86 programs that use \
               socketcall(2) get no socket at all, because the family cannot be seen there.",
         ..Row::BASE
@@ -160,8 +164,8 @@ pub static ROWS: [Row; 31] = [
         can: Can::SharedUser(SHARED_CAP),
         caps: &[cap::IPC_LOCK],
         help: "root in the jail may lock memory without limit",
-        doc: "CAP_IPC_LOCK. Only with user=inherit. Without it memory can be locked up to the resource limit, \
-              RLIMIT_MEMLOCK.",
+        doc: "CAP_IPC_LOCK. Only with user=inherit and vnet=inherit. Without it memory can be locked up to the \
+              resource limit, RLIMIT_MEMLOCK.",
         ..Row::BASE
     },
     Row {
@@ -180,7 +184,7 @@ pub static ROWS: [Row; 31] = [
         caps: &[cap::SYSLOG],
         calls: &[Rule { syscalls: &["syslog"], condition: None, errno: Errno::NOSYS }],
         help: "the jail may read the kernel's messages",
-        doc: "syslog(2) and CAP_SYSLOG, for dmesg(1). Only with user=inherit.",
+        doc: "syslog(2) and CAP_SYSLOG, for dmesg(1). Only with user=inherit and vnet=inherit.",
         ..Row::BASE
     },
     Row {
@@ -207,7 +211,7 @@ pub static ROWS: [Row; 31] = [
         can: Can::SharedUser(SHARED_CAP),
         caps: &[cap::SYS_TIME],
         help: "root in the jail may set and adjust the host's time",
-        doc: "CAP_SYS_TIME: the time is the host's. Only with user=inherit.",
+        doc: "CAP_SYS_TIME: the time is the host's. Only with user=inherit and vnet=inherit.",
         ..Row::BASE
     },
     Row {
@@ -247,8 +251,8 @@ pub static ROWS: [Row; 31] = [
         }],
         help: "processes in the jail may debug others",
         doc: "Without it ptrace(2), process_vm_readv(2), process_vm_writev(2), kcmp(2) and pidfd_getfd(2) fail \
-              with EPERM, for the jail's root, too. With user=inherit the jail's root debugs processes of its own \
-              user alone in any case.",
+              with EPERM, for the jail's root, too. With user=inherit and vnet=inherit the jail's root debugs \
+              processes of its own user alone in any case.",
         ..Row::BASE
     },
     Row {
@@ -260,7 +264,7 @@ pub static ROWS: [Row; 31] = [
     },
     Row {
         name: "allow.unprivileged_parent_tampering",
-        can: Can::SharedUser("with a user namespace of its own the jail's users are no users of the host"),
+        can: Can::SharedIds("with ids of its own the jail's users are no users of the host"),
         help: "unprivileged users of the host may signal the jail's processes of the same user",
         doc: "With user=new never; with user=inherit always, since Linux compares user ids alone: true is accepted \
               there, and the default, false, changes nothing.",
@@ -301,7 +305,11 @@ pub static PARAMS: [Param; ROWS.len()] = {
             name: row.name,
             kind: Kind::Bool,
             when: if ignored { When::Modify } else { When::Create },
-            default: Some(if row.default { "true" } else { "false" }),
+            // What depends on other values is filled in when they are known.
+            default: match row.can {
+                Can::OwnHost => None,
+                _ => Some(if row.default { "true" } else { "false" }),
+            },
             child: if ignored { Child::Free } else { Child::AndParent },
             help: row.help,
             doc: row.doc,

@@ -134,7 +134,7 @@ impl Subsystem<Act> for Root {
         }
         prepared.extend(dev::make(user::nearest_ids(&instance))?);
         let inherits = |name| !site.settings.is_new(name);
-        if site.settings.is_new("user") {
+        if user::has_namespace(site.settings) {
             // Neither can be mounted by the root of a user namespace that does not own what they show.
             for (at, shared) in [("/proc", inherits("proc")), ("/sys", inherits("vnet"))] {
                 if shared {
@@ -200,7 +200,7 @@ impl Subsystem<Act> for Root {
         if how == Entry::Joining {
             return Ok(Vec::new());
         }
-        let user_is_new = of.settings.is_new("user");
+        let own_user = user::has_namespace(of.settings);
         let mut steps = vec![Step::Propagate(MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM)];
         let trees = trees(of);
         let has = |at: &str| trees.iter().any(|(t, _)| t == at);
@@ -218,7 +218,7 @@ impl Subsystem<Act> for Root {
         if shows("/sys") {
             steps.extend([Step::Mkdir(c"/sys".into()), mount("sysfs", "/sys", flags | MountFlags::RDONLY)?]);
         }
-        if of.settings.is_new("mqueue") || !user_is_new {
+        if of.settings.is_new("mqueue") || !own_user {
             steps.push(mount("mqueue", "/dev/mqueue", flags)?);
         }
         if shows("/proc") {
@@ -227,8 +227,12 @@ impl Subsystem<Act> for Root {
         for (at, tree) in last {
             steps.extend(attach(at, tree)?);
         }
-        if !user_is_new {
+        if !of.settings.is_new("user") {
             steps.extend(OF_ROOT.iter().map(|at| Step::ReadOnly((*at).into())));
+            // What is in here is the stack's: the kernel shows the rest to processes in the first stack alone.
+            if of.settings.is_new("vnet") {
+                steps.push(Step::Writable(c"/proc/sys/net".into()));
+            }
         }
         let mut acts = vec![Act::Namespace(Namespace::Mnt, None)];
         acts.extend(steps.into_iter().map(|step| Act::Step(Stage::Mounts, step)));

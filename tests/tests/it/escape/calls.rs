@@ -11,16 +11,23 @@ pub(super) struct Call {
     pub new: &'static str,
     /// The same with `user=inherit`.
     pub inherit: &'static str,
+    /// The same with `user=inherit` and `vnet=inherit`.
+    pub shared: &'static str,
 }
 
 /// The same in every kind of jail.
 const fn all(what: &'static str, calls: &'static str, answer: &'static str) -> Call {
-    Call { what, calls, new: answer, inherit: answer }
+    Call { what, calls, new: answer, inherit: answer, shared: answer }
 }
 
-/// Another answer with the host's user namespace.
-const fn by_user(what: &'static str, calls: &'static str, new: &'static str, inherit: &'static str) -> Call {
-    Call { what, calls, new, inherit }
+/// Another answer where ids are the host's.
+const fn by_ids(what: &'static str, calls: &'static str, new: &'static str, inherit: &'static str) -> Call {
+    Call { what, calls, new, inherit, shared: inherit }
+}
+
+/// Another answer in the host's user namespace.
+const fn by_user(what: &'static str, calls: &'static str, own: &'static str, shared: &'static str) -> Call {
+    Call { what, calls, new: own, inherit: own, shared }
 }
 
 /// All tries.
@@ -62,11 +69,16 @@ pub(super) const CALLS: &[Call] = &[
     all("an ipc namespace", "unshare 0x8000000", "EPERM"),
     all("a cgroup namespace", "unshare 0x2000000", "EPERM"),
     all("a time namespace", "unshare 0x80", "EPERM"),
-    all("enter the init's mounts", "openat -100 /proc/1/ns/mnt 0; setns $0 0x20000", "EPERM"),
-    all("enter the init's users", "openat -100 /proc/1/ns/user 0; setns $0 0x10000000", "EINVAL"),
-    all("enter the init's network", "openat -100 /proc/1/ns/net 0; setns $0 0x40000000", "EPERM"),
-    all("enter the init's pids", "openat -100 /proc/1/ns/pid 0; setns $0 0x20000000", "EPERM"),
-    all("enter all of the init's mounts and network by pidfd", "pidfd_open 1 0; setns $0 0x40020000", "EPERM"),
+    all("enter the init's mounts", "openat -100 /proc/1/ns/mnt 0; setns $0 0x20000", "ENOSYS"),
+    all("enter the init's users", "openat -100 /proc/1/ns/user 0; setns $0 0x10000000", "ENOSYS"),
+    // Its owner is the jail's root, who would have all capabilities there.
+    all("enter the host name's users", "openat -100 /proc/self/ns/uts 0; ioctl $0 0xb701; setns $1 0", "ENOSYS"),
+    all("enter the host name's users by the 32-bit setns", "openat -100 /proc/self/ns/uts 0; ioctl $0 0xb701; int80:346 $1 0x10000000", "ENOSYS"),
+    all("enter the host name's users by the x32 setns", "openat -100 /proc/self/ns/uts 0; ioctl $0 0xb701; 0x40000134 $1 0x10000000", "ENOSYS"),
+    by_user("a second user namespace for a host name", "clone 0x14000011 0 0 0 0", "ENOSPC", "EPERM"),
+    all("enter the init's network", "openat -100 /proc/1/ns/net 0; setns $0 0x40000000", "ENOSYS"),
+    all("enter the init's pids", "openat -100 /proc/1/ns/pid 0; setns $0 0x20000000", "ENOSYS"),
+    all("enter all of the init's mounts and network by pidfd", "pidfd_open 1 0; setns $0 0x40020000", "ENOSYS"),
     all("the parent of the user namespace", "openat -100 /proc/self/ns/user 0; ioctl $0 0xb702", "EPERM"),
     all("the parent of the pid namespace", "openat -100 /proc/self/ns/pid 0; ioctl $0 0xb702", "EPERM"),
     all("the next mount namespace", "openat -100 /proc/self/ns/mnt 0; ioctl $0 0x8010b70b %i:16", "EPERM|ENOTTY"),
@@ -87,8 +99,8 @@ pub(super) const CALLS: &[Call] = &[
     all("set the time zone of the kernel", "settimeofday 0 [0]", "EPERM"),
     all("set the time, to what it is", "clock_gettime 0 %t:16; clock_settime 0 %t", "EPERM"),
     all("adjust the time, not at all", "adjtimex {0x10,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0}", "EPERM"),
-    all("set the host name", "sethostname evil 4", "EPERM"),
-    all("set the domain name", "setdomainname evil 4", "EPERM"),
+    by_user("set the host name", "sethostname evil 4", "ok", "EPERM"),
+    by_user("set the domain name", "setdomainname evil 4", "ok", "EPERM"),
     all("account for processes", "acct /tmp/acct", "EPERM|ENOSYS"),
     all("stop accounting", "acct 0", "EPERM|ENOSYS"),
     all("switch quotas on", "quotactl_fd 0 0x800002 0 0", "EPERM|ENOSYS"),
@@ -106,18 +118,18 @@ pub(super) const CALLS: &[Call] = &[
     all("type into the terminal, by the 32-bit ioctl", "int80:54 0 0x5412 0", "ENOSYS"),
     by_user("paste on the console", "ioctl 0 0x541c x", "ENOTTY|EPERM", "ENOSYS"),
     // Files of the kernel.
-    by_user("kernel.panic", "openat -100 /proc/sys/kernel/panic 1", "EACCES", "EROFS"),
-    by_user("kernel.core_pattern", "openat -100 /proc/sys/kernel/core_pattern 1", "EACCES", "EROFS"),
-    by_user("kernel.hostname", "openat -100 /proc/sys/kernel/hostname 1", "EACCES", "EROFS"),
-    by_user("vm.drop_caches", "openat -100 /proc/sys/vm/drop_caches 1", "EACCES", "EROFS"),
-    by_user("vm.overcommit_memory", "openat -100 /proc/sys/vm/overcommit_memory 1", "EACCES", "EROFS"),
-    by_user("fs.file-max", "openat -100 /proc/sys/fs/file-max 1", "EACCES", "EROFS"),
-    by_user("fs.protected_symlinks", "openat -100 /proc/sys/fs/protected_symlinks 1", "EACCES", "EROFS"),
-    by_user("the limit of user namespaces", "openat -100 /proc/sys/user/max_user_namespaces 1", "EACCES", "EACCES|EROFS"),
-    by_user("the kernel's memory", "openat -100 /proc/kcore 0", "EACCES|ENOENT", "EPERM|ENOENT"),
-    by_user("the kernel's log", "openat -100 /proc/kmsg 0", "EACCES|ENOENT", "EPERM|ENOENT"),
-    by_user("the emergency keys", "openat -100 /proc/sysrq-trigger 1", "EACCES|ENOENT", "EROFS|ENOENT"),
-    by_user("where interrupts go", "openat -100 /proc/irq/default_smp_affinity 1", "EACCES", "EROFS"),
+    by_ids("kernel.panic", "openat -100 /proc/sys/kernel/panic 1", "EACCES", "EROFS"),
+    by_ids("kernel.core_pattern", "openat -100 /proc/sys/kernel/core_pattern 1", "EACCES", "EROFS"),
+    by_ids("kernel.hostname", "openat -100 /proc/sys/kernel/hostname 1", "EACCES", "EROFS"),
+    by_ids("vm.drop_caches", "openat -100 /proc/sys/vm/drop_caches 1", "EACCES", "EROFS"),
+    by_ids("vm.overcommit_memory", "openat -100 /proc/sys/vm/overcommit_memory 1", "EACCES", "EROFS"),
+    by_ids("fs.file-max", "openat -100 /proc/sys/fs/file-max 1", "EACCES", "EROFS"),
+    by_ids("fs.protected_symlinks", "openat -100 /proc/sys/fs/protected_symlinks 1", "EACCES", "EROFS"),
+    by_ids("the limit of user namespaces", "openat -100 /proc/sys/user/max_user_namespaces 1", "EACCES", "EACCES|EROFS"),
+    by_ids("the kernel's memory", "openat -100 /proc/kcore 0", "EACCES|ENOENT", "EPERM|ENOENT"),
+    by_ids("the kernel's log", "openat -100 /proc/kmsg 0", "EACCES|ENOENT", "EPERM|ENOENT"),
+    by_ids("the emergency keys", "openat -100 /proc/sysrq-trigger 1", "EACCES|ENOENT", "EROFS|ENOENT"),
+    by_ids("where interrupts go", "openat -100 /proc/irq/default_smp_affinity 1", "EACCES", "EROFS"),
     all("sleep states", "openat -100 /sys/power/state 1", "EROFS|ENOENT"),
     all("huge pages", "openat -100 /sys/kernel/mm/transparent_hugepage/enabled 1", "EROFS|ENOENT"),
     all("the program for hotplug", "openat -100 /sys/kernel/uevent_helper 1", "EROFS|ENOENT"),
@@ -168,7 +180,7 @@ pub(super) const CALLS: &[Call] = &[
     all("faults of its own memory", "userfaultfd 1", "ok|EPERM|ENOSYS"),
     all("chown", "openat -100 /tmp/own 0x41 0x1a4; fchownat -100 /tmp/own 1000 1000 0; unlinkat -100 /tmp/own 0", "ok"),
     all("become another user", "setresuid 1000 1000 1000", "ok"),
-    all("a raw socket of its own stack", "socket 2 3 1", "ok"),
-    all("a packet socket of its own stack", "socket 17 3 0x300", "ok"),
+    by_user("a raw socket", "socket 2 3 1", "ok", "EPERM"),
+    by_user("a packet socket", "socket 17 3 0x300", "ok", "EPERM"),
     all("a port below 1024", "socket 2 1 0; bind $0 ~02000050000000000000000000000000 16", "ok"),
 ];
