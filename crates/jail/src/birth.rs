@@ -51,7 +51,8 @@ pub(crate) fn bear(
     process::hide()?;
     let plan = driver.prepare(owner)?;
     let cgroup = entry::open_cgroup(&entry::cgroup_of(&owner.instance(driver.house))?)?;
-    let mut acts = [Step::Reached(APART), Step::Wait(MAPPED)].map(|s| Act::Step(Stage::Ids, s)).into_iter().collect::<Vec<_>>();
+    let mut acts: Vec<_> =
+        [Step::Reached(APART), Step::Wait(MAPPED)].map(|s| Act::Step(Stage::Ids, s)).into();
     acts.extend(plan.birth);
     acts.push(Act::Step(Stage::Ids, Step::Reached(SETTLED)));
     if run.is_some() {
