@@ -131,11 +131,15 @@ fn midwife(
     owner.fds.put("process", first.try_clone_to_owned().doing("cannot open the first process")?);
     driver.create(owner)?;
     process.open(MAPPED);
-    process.reached(if below == 0 { APART } else { SETTLED });
+    process.reached(APART);
+    driver.furnish(owner)?;
+    if below != 0 {
+        process.reached(SETTLED);
+    }
     for (name, fd) in namespaces_of(first, u64::from(Kind::Cgroup.flag()) | below)? {
         owner.fds.put(name, fd);
     }
-    driver.furnish(owner)?;
+    driver.complete(owner)?;
     process::identify(first)
 }
 

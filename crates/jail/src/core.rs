@@ -175,7 +175,7 @@ impl Subsystem<Act> for Core {
         site.make(Piece::new(MOUNTS, "all").with(mounts), || Ok(()))
     }
 
-    fn furnish(&self, site: &mut Site<'_>) -> Result<()> {
+    fn complete(&self, site: &mut Site<'_>) -> Result<()> {
         site.adopt(Namespace::Cgroup.name())?;
         if site.settings.bool("persist") { hold(site) } else { Ok(()) }
     }

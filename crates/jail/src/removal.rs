@@ -77,10 +77,14 @@ impl Jails<'_> {
         let mut errors = Vec::new();
         let (mut locked, mut owners): (Vec<_>, Vec<_>) = owners.into_iter().unzip();
         for (locked, owner) in locked.iter_mut().zip(&mut owners) {
+            // A jail that ended by itself is dead to everybody as it is.
+            let lived = self.is_alive(&locked.record);
             locked.record.state = State::Dying;
             // Whatever happens now, the name is free. A full file system does not stop a removal: that the jail
             // has no name says as much as the record.
-            let _said_again_at_the_end = locked.save(&mut owner.journal);
+            if lived {
+                let _said_again_at_the_end = locked.save(&mut owner.journal);
+            }
             errors.extend(self.premises.store.set_pending(owner.jid, true).err());
             errors.extend(self.premises.store.unname(&owner.name, owner.jid).err());
             if let Some(other) = &locked.record.other_name {

@@ -139,7 +139,7 @@ impl Subsystem<Act> for Host {
         if at_birth { site.adopt("uts") } else { Ok(()) }
     }
 
-    fn furnish(&self, site: &mut Site<'_>) -> Result<()> {
+    fn complete(&self, site: &mut Site<'_>) -> Result<()> {
         let late = site.settings.is_new("host") && allow::sets_hostname(site.settings);
         if late { site.adopt("uts") } else { Ok(()) }
     }

@@ -81,14 +81,19 @@ impl<'a, S> Driver<'a, S> {
         for subsystem in self.registry.iter() {
             subsystem.resolve(&mut ask);
         }
-        for subsystem in self.registry.iter() {
-            self.recorder.timed(name, "check", subsystem.name(), || subsystem.check(&ask))?;
-        }
-        Ok(ask)
+        let mut verbs = self.recorder.verbs("check");
+        let done = self.registry.iter().try_for_each(|subsystem| {
+            let start = Instant::now();
+            let done = subsystem.check(&ask);
+            verbs.note(name, subsystem.name(), start, done.as_ref().err());
+            done
+        });
+        verbs.end(name);
+        done.map(|()| ask)
     }
 
     /// Prepares all instances of a jail, and returns the joint plan of its birth. On failure, here and in the
-    /// next two, the caller undoes ([`Driver::unmake`]).
+    /// next three, the caller undoes ([`Driver::unmake`]).
     ///
     /// # Errors
     /// A subsystem's.
@@ -119,20 +124,32 @@ impl<'a, S> Driver<'a, S> {
         self.each(owner, "furnish", |subsystem, site| subsystem.furnish(site))
     }
 
+    /// Takes over what the jail's process has made by itself.
+    ///
+    /// # Errors
+    /// A subsystem's.
+    pub fn complete(&self, owner: &mut Owner<'_>) -> Result<()> {
+        self.each(owner, "complete", |subsystem, site| subsystem.complete(site))
+    }
+
     fn each(
         &self,
         owner: &mut Owner<'_>,
         phase: &str,
         mut verb: impl FnMut(&dyn Subsystem<S>, &mut Site<'_>) -> Result<()>,
     ) -> Result<()> {
-        let settings = owner.settings.clone();
-        for subsystem in self.registry.iter() {
+        // Lent to the sites, which have the rest of the owner besides.
+        let settings = std::mem::take(&mut owner.settings);
+        let mut verbs = self.recorder.verbs(phase);
+        let done = self.registry.iter().try_for_each(|subsystem| {
             let start = Instant::now();
             let done = verb(subsystem, &mut self.site(owner, &settings, subsystem.name()));
-            self.recorder.note(&owner.name, phase, subsystem.name(), start, done.as_ref().err());
-            done?;
-        }
-        Ok(())
+            verbs.note(&owner.name, subsystem.name(), start, done.as_ref().err());
+            done
+        });
+        verbs.end(&owner.name);
+        owner.settings = settings;
+        done
     }
 
     /// The steps of a process that enters.

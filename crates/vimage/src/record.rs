@@ -148,6 +148,11 @@ impl Recorder {
         });
     }
 
+    /// The verbs of a phase, one a subsystem.
+    pub(crate) fn verbs<'r>(&'r self, phase: &'r str) -> Verbs<'r> {
+        Verbs { recorder: self, phase, start: Instant::now(), quick: Vec::new() }
+    }
+
     /// Counts a piece that is gone, for the ledger.
     pub fn freed(&self, piece: &Piece) {
         *self.freed.borrow_mut().entry(format!("{}/{}", piece.subsystem, piece.kind)).or_default() += 1;
@@ -161,6 +166,42 @@ impl Recorder {
     /// Takes what was recorded.
     pub fn take(&self) -> Vec<Event> {
         self.events.take()
+    }
+}
+
+/// Records the verbs of one phase. Most subsystems have nothing to do in most phases: those that took no microsecond
+/// have one event together.
+#[derive(Debug)]
+pub(crate) struct Verbs<'r> {
+    recorder: &'r Recorder,
+    phase: &'r str,
+    start: Instant,
+    quick: Vec<&'static str>,
+}
+
+impl Verbs<'_> {
+    /// Records what a subsystem began at `start` and ends now.
+    pub(crate) fn note(
+        &mut self,
+        jail: &str,
+        subsystem: &'static str,
+        start: Instant,
+        error: Option<&Error>,
+    ) {
+        if error.is_none() && micros(start.elapsed()) == 0 {
+            self.quick.push(subsystem);
+        } else {
+            self.recorder.note(jail, self.phase, subsystem, start, error);
+        }
+    }
+
+    /// Records those that took no time.
+    pub(crate) fn end(self, jail: &str) {
+        if !self.quick.is_empty() {
+            let at = micros(self.start.saturating_duration_since(self.recorder.began));
+            let (jail, phase, what) = (jail.to_owned(), self.phase.to_owned(), self.quick.join(" "));
+            self.recorder.events.borrow_mut().push(Event { jail, phase, what, at, took: 0, error: None });
+        }
     }
 }
 

@@ -66,6 +66,14 @@ pub trait Subsystem<S>: Sync {
         Ok(())
     }
 
+    /// Takes over what the process has made by itself on its way, before it becomes a program.
+    ///
+    /// # Errors
+    /// The kernel refused something; the framework undoes what was made.
+    fn complete(&self, _site: &mut Site<'_>) -> Result<()> {
+        Ok(())
+    }
+
     /// The steps of a process that enters the instance.
     ///
     /// # Errors

@@ -13,15 +13,18 @@ impl<S> Driver<'_, S> {
     pub fn quiesce(&self, of: &[Instance<'_>], deadline: Instant) -> Vec<Error> {
         let mut errors = Vec::new();
         let all = of.iter().map(|i| i.name).collect::<Vec<_>>().join(" ");
-        for subsystem in self.registry.iter().rev() {
-            let start = Instant::now();
-            errors.extend(subsystem.quiesce(of));
-            self.recorder.note(&all, "quiesce", subsystem.name(), start, None);
-        }
-        for subsystem in self.registry.iter().rev() {
-            let start = Instant::now();
-            errors.extend(subsystem.drain(of, deadline));
-            self.recorder.note(&all, "drain", subsystem.name(), start, None);
+        for phase in ["quiesce", "drain"] {
+            let mut verbs = self.recorder.verbs(phase);
+            for subsystem in self.registry.iter().rev() {
+                let start = Instant::now();
+                errors.extend(if phase == "quiesce" {
+                    subsystem.quiesce(of)
+                } else {
+                    subsystem.drain(of, deadline)
+                });
+                verbs.note(&all, subsystem.name(), start, None);
+            }
+            verbs.end(&all);
         }
         errors
     }

@@ -116,7 +116,8 @@ impl Lab {
         let made = driver
             .prepare(&mut owner)
             .and_then(|_plan| driver.create(&mut owner))
-            .and_then(|()| driver.furnish(&mut owner));
+            .and_then(|()| driver.furnish(&mut owner))
+            .and_then(|()| driver.complete(&mut owner));
         if made.is_err() {
             assert_eq!(self.unmake(recorder, owner), [], "after {made:?}");
             return made;
