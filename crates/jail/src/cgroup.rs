@@ -3,10 +3,10 @@
 use std::{
     fs::{self, File},
     io,
-    os::fd::AsFd as _,
+    os::{fd::AsFd as _, unix::fs::FileExt as _},
     path::{Path, PathBuf},
     sync::OnceLock,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use kernel::probe::{Feature, has};
@@ -112,7 +112,14 @@ pub fn move_all(from: &Path, to: &Path) -> Result<()> {
 /// Whether a cgroup or one below it has processes; zombies do not count. A cgroup that is gone has none.
 #[must_use]
 pub fn populated(dir: &Path) -> bool {
-    fs::read_to_string(dir.join("cgroup.events")).is_ok_and(|events| events.contains("populated 1"))
+    File::open(dir.join("cgroup.events")).is_ok_and(|events| says_populated(&events))
+}
+
+/// Whether an open cgroup.events has processes; that of a cgroup that is gone has none.
+fn says_populated(events: &File) -> bool {
+    let mut text = [0; 128];
+    let length = events.read_at(&mut text, 0).unwrap_or(0);
+    text[..length].windows(11).any(|word| word == b"populated 1")
 }
 
 /// Kills all processes in a cgroup and below, without waiting for their end. One that is gone is success.
@@ -147,13 +154,13 @@ pub fn kill(dir: &Path) -> Result<()> {
 pub fn wait_empty(dir: &Path, deadline: Instant) -> Result<bool> {
     let doing = || format!("cannot watch {}", dir.display());
     let Ok(events) = File::open(dir.join("cgroup.events")) else { return Ok(true) };
-    while populated(dir) {
+    // Read by the descriptor that is polled: a change is one since its last read.
+    while says_populated(&events) {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(false);
         }
-        // The short limit is for a change between the look and the poll.
-        let limit = left.min(Duration::from_millis(20)).try_into().ok();
+        let limit = left.try_into().ok();
         let mut fds = [PollFd::from_borrowed_fd(events.as_fd(), PollFlags::PRI)];
         match poll(&mut fds, limit.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}

@@ -26,6 +26,17 @@ lab_test!(daemons_are_killed for root; needs [CgroupV2]; |lab| {
     assert_eq!(lab.sh("pgrep -fc 'sleep 31415.6$' || true").trim(), "0");
 });
 
+lab_test!(the_end_of_many_processes_is_waited_for_asleep for root; needs [CgroupV2, Program("strace")]; |lab| {
+    quiet(lab, "jail -c name=a persist");
+    let many = lab.spawn("exec jexec a sh -c 'for i in $(seq 800); do sleep 1000 & done; wait'");
+    lab.until("they run", || lab.sh("pgrep -xc sleep || true").trim() == "800");
+    lab.sh("strace -f -e trace=ppoll -o /tmp/calls jail -r a");
+    // One for each change of the cgroup, of which there is one, and some of other waits.
+    let polls = lab.sh("grep -c ppoll /tmp/calls || true");
+    assert!(polls.trim().parse::<u32>().unwrap() < 8, "{polls}");
+    drop(many);
+});
+
 lab_test!(a_name_and_a_number_are_free_at_once for root; needs [CgroupV2]; |lab| {
     for _ in 0..20 {
         prints(lab, "jail -i -c name=a jid=7 persist command=true", "7\n");
