@@ -425,10 +425,16 @@ fn read_record(dir: &Path) -> Result<Option<(Record, Vec<u8>)>> {
     struct Version {
         version: u32,
     }
-    let understood = serde_json::from_slice::<Version>(&text)
-        .and_then(|v| if v.version == Record::VERSION { serde_json::from_slice(&text) } else { Ok(None) })
-        .doing_with(|| format!("cannot understand {}", path.display()))
-        .map_err(|e| {
+    let understood = match serde_json::from_slice::<Record>(&text) {
+        Ok(record) => Ok((record.version == Record::VERSION).then_some(record)),
+        // Another version's may look like anything.
+        Err(e) => match serde_json::from_slice(&text) {
+            Ok(Version { version }) if version != Record::VERSION => Ok(None),
+            _ => Err(e),
+        },
+    };
+    let understood =
+        understood.doing_with(|| format!("cannot understand {}", path.display())).map_err(|e| {
             let dir = dir.display();
             e.hint(format!("rm -r {dir}; what the jail had is then in no record, and jdb repair removes it"))
         })?;
