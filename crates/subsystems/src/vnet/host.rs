@@ -12,7 +12,7 @@ use vimage::{Cause as _, Error, ErrorKind, Piece, Result, Site};
 
 use super::{
     address::{Cidr, bad_name},
-    claim,
+    bridge, claim,
     port::{KIND, Made},
     segment::{self, Around, GROUP, INDEX, Place},
     stack::{self, Batch},
@@ -128,12 +128,11 @@ fn make(site: &mut Site<'_>, around: &mut Around, place: &Place, spec: &Spec) ->
     };
     let name = format!("p{number}");
     let alias = |end: &str| format!("jail {end} {} {mark}", spec.segment);
-    site.make(Piece::new(KIND, name.clone()).with(&made), || {
+    let on = site.make(Piece::new(KIND, name.clone()).with(&made), || {
         let veth = Veth {
             name: &name,
             index: Some(made.index),
             group: Some(GROUP),
-            master: Some(place.bridge),
             up: true,
             peer: Peer {
                 name: &spec.segment,
@@ -148,9 +147,15 @@ fn make(site: &mut Site<'_>, around: &mut Around, place: &Place, spec: &Spec) ->
             format!("vnet.host: \"{spec}\": cannot mark it"),
             link::set_alias(made.index, &alias("parent")),
         );
-        batch.send(&mut stack::socket(&place.stack)?)?;
-        dress(around, spec, &alias(END))
+        if let Some(bridge) = place.bridges.last() {
+            let doing = format!("vnet.host: \"{spec}\": cannot plug it in");
+            batch.may(doing, &[Errno::XFULL], link::set_master(made.index, *bridge));
+        }
+        let answers = batch.answers(&mut stack::socket(&place.stack)?)?;
+        dress(around, spec, &alias(END))?;
+        Ok(answers.last() == Some(&true))
     })?;
+    bridge::seat(site, &spec.segment, place, &[(made.index, on)])?;
     Ok(json!(spec.addresses))
 }
 

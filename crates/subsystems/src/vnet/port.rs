@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use vimage::{House, Piece, Result, Site};
 
 use super::{
+    bridge,
     link::Spec,
     mac,
     route::Spec as RouteSpec,
@@ -112,15 +113,20 @@ pub fn plug(
         });
     }
     let pieces = ports.iter().map(|p| Piece::new(KIND, p.name.clone()).with(&p.made)).collect();
+    let mut seats: BTreeMap<&str, Vec<bridge::Port>> = BTreeMap::new();
     site.make_all(pieces, || {
         while let Some(stack) = ports.first().map(|p| p.place.anchor.clone()) {
             let (here, elsewhere): (Vec<_>, Vec<_>) =
                 ports.into_iter().partition(|p| p.place.anchor == stack);
             ports = elsewhere;
-            make(&here, jail.as_fd())?;
+            let on = make(&here, jail.as_fd())?;
+            for (port, on) in here.iter().zip(on) {
+                seats.entry(&port.spec.segment).or_default().push((port.made.index, on));
+            }
         }
         Ok(())
-    })
+    })?;
+    seats.into_iter().try_for_each(|(segment, ports)| bridge::seat(site, segment, &places[segment], &ports))
 }
 
 /// The MTU that a link is to have, in bytes.
@@ -129,9 +135,9 @@ pub fn mtu(spec: &Spec, place: &Place) -> u32 {
     spec.mtu.or(place.foreign).unwrap_or(MTU)
 }
 
-/// Makes ports that are in one stack.
-fn make(ports: &[Port<'_>], jail: std::os::fd::BorrowedFd<'_>) -> Result<()> {
-    let Some(first) = ports.first() else { return Ok(()) };
+/// Makes ports that are in one stack; says of each whether it is on the last bridge of its place, or that is full.
+fn make(ports: &[Port<'_>], jail: std::os::fd::BorrowedFd<'_>) -> Result<Vec<bool>> {
+    let Some(first) = ports.first() else { return Ok(Vec::new()) };
     let mut batch = Batch::default();
     for port in ports {
         let (index, item) = (port.made.index, port.spec);
@@ -142,7 +148,7 @@ fn make(ports: &[Port<'_>], jail: std::os::fd::BorrowedFd<'_>) -> Result<()> {
             mac: Some(mac::of_port(port.mac)),
             mtu: Some(port.mtu),
             group: Some(GROUP),
-            master: Some(port.place.bridge),
+            master: port.place.bridges.last().copied().filter(|_| foreign),
             up: !foreign,
             netns: None,
             peer: Peer {
@@ -162,7 +168,15 @@ fn make(ports: &[Port<'_>], jail: std::os::fd::BorrowedFd<'_>) -> Result<()> {
             batch.must(format!("vnet.link: \"{item}\": cannot bring it up"), link::set_up(index));
         }
     }
-    batch.send(&mut stack::socket(&first.place.stack)?)
+    // By messages of their own: a pair that is born on a bridge without room for it costs the 17 ms of a deletion.
+    let ours = |port: &&Port<'_>| port.place.foreign.is_none();
+    for (port, bridge) in ports.iter().filter(ours).filter_map(|p| Some((p, p.place.bridges.last()?))) {
+        let doing = format!("vnet.link: \"{}\": cannot plug it in", port.spec);
+        batch.may(doing, &[Errno::XFULL], link::set_master(port.made.index, *bridge));
+    }
+    let others = batch.len() - ports.iter().filter(ours).count();
+    let mut on = batch.answers(&mut stack::socket(&first.place.stack)?)?.split_off(others).into_iter();
+    Ok(ports.iter().map(|port| port.place.foreign.is_some() || on.next() == Some(true)).collect())
 }
 
 /// Adds to a batch what makes a new link of a jail's ready: quiet unless it asks for IPv6's own ways,

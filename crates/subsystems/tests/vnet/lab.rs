@@ -27,6 +27,11 @@ use vimage::{
 
 /// Runs `body`, the body of the test called `name`, as root of new user, network and mount namespaces.
 pub fn alone(name: &str, body: impl FnOnce(&Lab)) {
+    alone_without("", name, body);
+}
+
+/// As `alone`, on a kernel that lacks some features.
+pub fn alone_without(features: &str, name: &str, body: impl FnOnce(&Lab)) {
     if env::var_os("VNET_ALONE").is_some() {
         return body(&Lab::new());
     }
@@ -35,6 +40,7 @@ pub fn alone(name: &str, body: impl FnOnce(&Lab)) {
         .arg(env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture"])
         .env("VNET_ALONE", "1")
+        .env("JAIL_MASK", features)
         .output()
         .expect("unshare is needed");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -2,6 +2,7 @@
 
 mod cable;
 mod lab;
+mod segment;
 
 use std::{
     os::fd::AsRawFd as _,
