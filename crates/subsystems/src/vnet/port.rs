@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, os::fd::AsFd};
 
 use netlink::{
-    Route, Socket, address,
+    Route, Socket,
     link::{self, Link, Mac, Peer, Veth},
     route,
 };
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use vimage::{House, Piece, Result, Site};
 
 use super::{
+    address::{self, Cidr},
     bridge,
     link::Spec,
     mac,
@@ -100,7 +101,7 @@ pub fn plug(
             inner,
             autoconf: spec.autoconf,
         };
-        let mac = spec.mac.map_or_else(|| mac::stable(site.house, site.name, &spec.name), Ok)?;
+        let mac = mac(site.house, site.name, spec)?;
         ports.push(Port {
             spec,
             place,
@@ -179,22 +180,51 @@ fn make(ports: &[Port<'_>], jail: std::os::fd::BorrowedFd<'_>) -> Result<Vec<boo
     Ok(ports.iter().map(|port| port.place.foreign.is_some() || on.next() == Some(true)).collect())
 }
 
-/// Adds to a batch what makes a new link of a jail's ready: quiet unless it asks for IPv6's own ways,
-/// addressed, up.
-pub fn configure(batch: &mut Batch, spec: &Spec, index: u32) {
+/// The ethernet address that a new link of a jail's is to have.
+///
+/// # Errors
+/// [`mac::stable`]'s.
+pub fn mac(house: &dyn House, jail: &str, spec: &Spec) -> Result<Mac> {
+    spec.mac.map_or_else(|| mac::stable(house, jail, &spec.name), Ok)
+}
+
+/// Whether a link has a link-local address from us.
+///
+/// IPv6 wants one wherever it is used: a router's neighbours know it by that, and it asks for them from that.
+/// Where none is given, and the kernel makes none since that would not be quiet, it is ours to add.
+#[must_use]
+pub fn is_given_link_local(spec: &Spec) -> bool {
+    !spec.autoconf && address::lacks_link_local(&spec.addresses)
+}
+
+/// The addresses that a new link of a jail's is to have.
+///
+/// # Errors
+/// [`mac::stable`]'s.
+pub fn all_addresses(house: &dyn House, jail: &str, spec: &Spec) -> Result<Vec<Cidr>> {
+    let mut all = spec.addresses.clone();
+    if is_given_link_local(spec) {
+        all.push(Cidr::link_local(mac(house, jail, spec)?));
+    }
+    Ok(all)
+}
+
+/// Adds to a batch what makes a new link of a jail's ready: quiet unless it asks for IPv6's own ways, with
+/// [`all_addresses`], up.
+pub fn configure(batch: &mut Batch, spec: &Spec, addresses: &[Cidr], index: u32) {
     if !spec.autoconf {
         let quiet = link::set_addr_gen_mode_none(index);
         batch.may("", &[Errno::AFNOSUPPORT, Errno::OPNOTSUPP, Errno::INVAL], quiet);
     }
-    addresses(batch, spec, index);
+    add(batch, spec, addresses, index);
     batch.must(format!("vnet.link: \"{spec}\": cannot bring it up"), link::set_up(index));
 }
 
 /// Adds to a batch what gives a link its addresses; one that it has is as good.
-pub fn addresses(batch: &mut Batch, spec: &Spec, index: u32) {
-    for address in &spec.addresses {
+pub fn add(batch: &mut Batch, spec: &Spec, addresses: &[Cidr], index: u32) {
+    for address in addresses {
         let doing = format!("vnet.link: \"{spec}\": cannot add {address}");
-        batch.may(doing, &[Errno::EXIST], address::add(index, address.ip, address.len));
+        batch.may(doing, &[Errno::EXIST], netlink::address::add(index, address.ip, address.len));
     }
 }
 
