@@ -57,6 +57,7 @@ fn veth_has_what_was_asked_for() {
                 running: left.running,
                 kind: Some("veth".into()),
                 master: Some(100),
+                port: Some(1),
                 alias: Some("jail:web".into()),
                 group: 9,
                 link: Some(102),
@@ -103,7 +104,7 @@ fn links_change() {
         assert_eq!((link.mac, link.mtu, link.master, link.up), (Some(MAC), 9000, Some(12), true));
         socket.batch(&[link::set_down(10), link::no_master(10), link::set_alias(10, "")]).unwrap();
         let link = socket.link_by_index(10).unwrap().unwrap();
-        assert_eq!((link.up, link.master, link.alias), (false, None, None));
+        assert_eq!((link.up, link.master, link.port, link.alias), (false, None, None, None));
         socket.batch(&[link::delete(11)]).unwrap();
         assert_eq!(socket.link_by_name("renamed").unwrap(), None);
     });

@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Context as _, Fds, House, Instance, Journal, Piece, Result, Settings, Site};
+use crate::{Context as _, Error, ErrorKind, Fds, House, Instance, Journal, Piece, Result, Settings, Site};
 
 /// The folder of users' files.
 const USERS: &str = "users";
@@ -168,29 +168,16 @@ impl Shared {
         act: impl FnOnce(&mut Site<'_>) -> Result<serde_json::Value>,
     ) -> Result<serde_json::Value> {
         self.enter(&User::of(site.jid, site.name))?;
-        if !self.record.whole {
+        let unmaker = site.unmaker;
+        let unmake = |of: &Instance<'_>, journal: &mut Journal| unmaker.unmake_shared(of, journal);
+        if self.record.whole {
+            self.cut(site.settings, site.house, unmake)?;
+        } else {
             let mut journal = self.journal()?;
-            let unmaker = site.unmaker;
-            self.clear(&mut journal, site.settings, site.house, |of, journal| {
-                unmaker.unmake_shared(of, journal)
-            })?;
-            let mut inner = Site {
-                name: &self.name,
-                jid: 0,
-                settings: site.settings,
-                parent: site.parent,
-                fds: Fds::default(),
-                house: site.house,
-                subsystem: site.subsystem,
-                journal: &mut journal,
-                recorder: site.recorder,
-                unmaker,
-            };
-            self.record.data = act(&mut inner)?;
+            self.clear(&mut journal, site.settings, site.house, unmake)?;
+            self.record.data = act(&mut self.site(site, &mut journal))?;
             self.record.whole = true;
-            self.record.pieces = journal.pieces().to_vec();
-            self.write()?;
-            journal.folded()?;
+            self.fold(&mut journal)?;
         }
         Ok(self.record.data.clone())
     }
@@ -205,6 +192,50 @@ impl Shared {
             other => other,
         };
         written.map(drop).doing_with(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Adds to the thing what `act` makes, and replaces what its maker left for its users by what `act`
+    /// returns. If `act` fails, what it made is undone; if it is killed, the next who joins, adds or leaves
+    /// does that.
+    pub(crate) fn grow(
+        &mut self,
+        site: &mut Site<'_>,
+        act: impl FnOnce(&mut Site<'_>, &serde_json::Value) -> Result<serde_json::Value>,
+    ) -> Result<serde_json::Value> {
+        if !self.record.whole {
+            return Err(Error::new(ErrorKind::NotFound, format!("{} is gone", self.name)));
+        }
+        let (settings, house, unmaker) = (site.settings, site.house, site.unmaker);
+        let unmake = |of: &Instance<'_>, journal: &mut Journal| unmaker.unmake_shared(of, journal);
+        self.cut(settings, house, unmake)?;
+        let mut journal = self.journal()?;
+        match act(&mut self.site(site, &mut journal), &self.record.data) {
+            Ok(data) => {
+                self.record.data = data;
+                self.fold(&mut journal)?;
+                Ok(self.record.data.clone())
+            }
+            Err(error) => {
+                let _left_to_the_next = self.cut(settings, house, unmake);
+                Err(error)
+            }
+        }
+    }
+
+    /// The site of what is shared, for a jail that makes some of it.
+    fn site<'s>(&'s self, site: &'s Site<'_>, journal: &'s mut Journal) -> Site<'s> {
+        Site {
+            name: &self.name,
+            jid: 0,
+            settings: site.settings,
+            parent: site.parent,
+            fds: Fds::default(),
+            house: site.house,
+            subsystem: site.subsystem,
+            journal,
+            recorder: site.recorder,
+            unmaker: site.unmaker,
+        }
     }
 
     /// Ends a use. When nobody is left `unmake` is called with the pieces, last first, and the record goes with
@@ -238,7 +269,9 @@ impl Shared {
                 .doing_with(|| format!("cannot remove {}", path.display()))?;
         }
         match fs::remove_dir(&users).or_else(missing) {
-            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                return self.cut(settings, house, unmake);
+            }
             other => other.doing_with(|| format!("cannot remove {}", users.display()))?,
         }
         let mut journal = self.journal()?;
@@ -258,9 +291,43 @@ impl Shared {
         unmake: impl FnOnce(&Instance<'_>, &mut Journal) -> Result<()>,
     ) -> Result<()> {
         let pieces = journal.pieces().to_vec();
-        let (name, fds) = (self.name.as_str(), Fds::default());
-        let instance = Instance { name, jid: 0, settings, parent: None, pieces: &pieces, fds, house };
-        unmake(&instance, journal)
+        unmake(&self.instance(&pieces, settings, house), journal)
+    }
+
+    /// Has the pieces undone that were added and not made to the end: those that only the journal knows.
+    fn cut(
+        &self,
+        settings: &Settings,
+        house: &dyn House,
+        unmake: impl FnOnce(&Instance<'_>, &mut Journal) -> Result<()>,
+    ) -> Result<()> {
+        // It is empty but after a command that was killed.
+        if !fs::metadata(self.dir.join("journal")).is_ok_and(|journal| journal.len() > 0) {
+            return Ok(());
+        }
+        let mut journal = self.journal()?;
+        let known = |piece: &Piece| self.record.pieces.iter().any(|p| p.is(piece));
+        let pieces: Vec<_> = journal.pieces().iter().filter(|piece| !known(piece)).cloned().collect();
+        if !pieces.is_empty() {
+            unmake(&self.instance(&pieces, settings, house), &mut journal)?;
+        }
+        journal.folded()
+    }
+
+    fn instance<'a>(
+        &'a self,
+        pieces: &'a [Piece],
+        settings: &'a Settings,
+        house: &'a dyn House,
+    ) -> Instance<'a> {
+        Instance { name: &self.name, jid: 0, settings, parent: None, pieces, fds: Fds::default(), house }
+    }
+
+    /// Writes the record with all that was made by now.
+    fn fold(&mut self, journal: &mut Journal) -> Result<()> {
+        self.record.pieces = journal.pieces().to_vec();
+        self.write()?;
+        journal.folded()
     }
 
     fn journal(&self) -> Result<Journal> {
@@ -286,7 +353,7 @@ fn read(dir: &Path) -> Result<Option<Record>> {
     let record: Record =
         serde_json::from_slice(&text).doing_with(|| format!("cannot understand {}", path.display()))?;
     if record.version != Shared::VERSION {
-        return Err(crate::Error::unsupported(format!(
+        return Err(Error::unsupported(format!(
             "{}: version {} is not known",
             path.display(),
             record.version

@@ -294,6 +294,23 @@ impl Site<'_> {
         recorder.timed(name, "share", &piece, || shared.join(self, act))
     }
 
+    /// Adds to something shared that the jail uses what turned out to be needed (a segment's second bridge).
+    /// `act` is given what its maker left in the record, and returns what is there from now on; others may
+    /// have added to it meanwhile. What it makes goes with the thing.
+    ///
+    /// # Errors
+    /// `act` failed, and what it made is undone; the record cannot be locked or written.
+    pub fn grow(
+        &mut self,
+        key: &str,
+        act: impl FnOnce(&mut Site<'_>, &serde_json::Value) -> Result<serde_json::Value>,
+    ) -> Result<serde_json::Value> {
+        let shared = Shared::name(self.subsystem, key);
+        let (name, recorder) = (self.name, self.recorder);
+        let mut thing = Shared::lock(self.house.shelf(), &shared)?;
+        recorder.timed(name, "grow", &shared, || thing.grow(self, act))
+    }
+
     /// Ends the use of something shared, in the course of an update. The last user's end unmakes it.
     ///
     /// # Errors

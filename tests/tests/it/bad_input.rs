@@ -175,7 +175,7 @@ lab_test!(a_missing_privilege_is_named for root; needs [CgroupV2, Program("setpr
 
 lab_test!(a_missing_feature_of_the_kernel_is_done_without for root; needs [CgroupV2]; with timeout(120); |lab| {
     let features = ["nsfs_handles", "pidfd_ns_ioctls", "pidfd_exit_info", "proc_by_pidns", "idmapped_mounts",
-        "move_mount_beneath", "cgroup_kill", "clone_into_cgroup"];
+        "move_mount_beneath", "cgroup_kill", "clone_into_cgroup", "wide_bridges"];
     for mask in features.map(str::to_owned).into_iter().chain([features.join(",")]) {
         let with = format!("export JAIL_MASK={mask};");
         prints(lab, &format!("{with} jail -c name=m persist exec.start='echo in' command=sh -c 'sleep 1000 >/dev/null & echo on'"), "in\non\n");

@@ -25,6 +25,8 @@ mod net;
 mod postgres;
 /// Jails are removed and renamed.
 mod remove;
+/// Segments of many links.
+mod segment;
 /// File trees.
 mod trees;
 /// nginx, reached from the host and from other jails.

@@ -23,9 +23,8 @@ lab_test!(bytes_flow_between_two_jails for root; needs [CgroupV2, Program("iperf
 
 lab_test!(a_jail_routes_between_two_segments for root;
     needs [CgroupV2, Program("iperf3"), Program("ping")]; |lab| {
-    // A link-local address is what IPv6 asks from for the neighbours that it forwards to.
     lab.sh(
-        r#"jail -c name=router vnet vnet.link="west west 10.1.0.1/24 fd00:1::1/64 fe80::1/64" vnet.link="east east 10.2.0.1/24 fd00:2::1/64 fe80::1/64" \
+        r#"jail -c name=router vnet vnet.link="west west 10.1.0.1/24 fd00:1::1/64" vnet.link="east east 10.2.0.1/24 fd00:2::1/64" \
             vnet.sysctl="net.ipv4.ip_forward=1" vnet.sysctl="net.ipv6.conf.all.forwarding=1" persist
         jail -c name=client vnet vnet.link="eth0 west 10.1.0.2/24 fd00:1::2/64" \
             vnet.route="default via 10.1.0.1" vnet.route="default via fd00:1::1" persist
@@ -40,6 +39,7 @@ lab_test!(a_jail_routes_between_two_segments for root;
     assert!(told.contains("From 10.1.0.1 icmp_seq=1 Time to live exceeded"), "{told}");
     lab.sh("jexec server iperf3 --server --daemon");
     lab.until("the server listens", || lab.sh("jexec server ss -Htln").contains(":5201"));
+    lab.sh("jexec client iperf3 --client fd00:2::2 --time 1");
     lab.sh("jexec client iperf3 --client 10.2.0.2 --time 1");
     lab.sh("jexec client iperf3 --client 10.2.0.2 --time 1 --reverse");
 
@@ -48,6 +48,31 @@ lab_test!(a_jail_routes_between_two_segments for root;
     // The switch was the router's own.
     assert_ne!(lab.sh("jexec client cat /proc/sys/net/ipv4/ip_forward"), "1\n");
     lab.sh("jail -r router client server");
+});
+
+lab_test!(ipv6_goes_by_link_local_addresses for root; needs [CgroupV2, Program("ping"), Program("nc")]; |lab| {
+    // The next hops of all routes are known by their link-local addresses, made of what they are asked to have.
+    lab.sh(
+        r#"jail -c name=router vnet vnet.link="west west fd00:1::1/64 mac 02:00:00:00:00:01" \
+            vnet.link="east east fd00:2::1/64 mac 02:00:00:00:00:01" \
+            vnet.route="fd00:3::/64 via fe80::ff:fe00:2 dev west" vnet.sysctl="net.ipv6.conf.all.forwarding=1" persist
+        jail -c name=second vnet vnet.link="west west fd00:1::2/64 mac 02:00:00:00:00:02" vnet.link="there there fd00:3::1/64" \
+            vnet.sysctl="net.ipv6.conf.all.forwarding=1" persist
+        jail -c name=client vnet vnet.link="eth0 west fd00:1::3/64" vnet.route="default via fe80::ff:fe00:1 dev eth0" persist
+        jail -c name=server vnet vnet.link="eth0 east fd00:2::2/64" vnet.route="default via fe80::ff:fe00:1 dev eth0" persist
+        jail -c name=remote vnet vnet.link="eth0 there fd00:3::2/64" vnet.route="default via fd00:3::1" persist"#,
+    );
+    lab.sh("jexec server sh -c 'echo a page | nc -N -l fd00:2::2 80 >/dev/null &'");
+    lab.until("the server listens", || lab.sh("jexec server ss -Htln").contains(":80"));
+    assert_eq!(lab.sh("jexec client nc -N fd00:2::2 80 </dev/null"), "a page\n");
+    assert_eq!(hops(lab, "client", "fd00:2::2"), 1);
+    // The first router says who is nearer, in its own link-local name, and the client believes it.
+    lab.until("the client is redirected", || {
+        lab.sh("jexec client ping -c 1 -W 2 fd00:3::2");
+        lab.sh("jexec client ip -6 route get fd00:3::2").contains("via fe80::ff:fe00:2 dev eth0")
+    });
+    assert_eq!(hops(lab, "client", "fd00:3::2"), 1);
+    lab.sh("jail -r router second client server remote");
 });
 
 lab_test!(a_foreign_bridge_with_an_uplink_is_used_and_left_alone for root;

@@ -25,8 +25,12 @@ const LINKINFO: u16 = 18;
 const IFALIAS: u16 = 20;
 const GROUP: u16 = 27;
 const LINK_NETNSID: u16 = 37;
-/// `IFLA_INFO_KIND`, inside `IFLA_LINKINFO`.
+// IFLA_INFO_*, inside IFLA_LINKINFO.
 const INFO_KIND: u16 = 1;
+const INFO_SLAVE_KIND: u16 = 4;
+const INFO_SLAVE_DATA: u16 = 5;
+/// `IFLA_BRPORT_NO`, inside `IFLA_INFO_SLAVE_DATA` of a bridge's port.
+const BRPORT_NO: u16 = 18;
 
 /// A network interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +51,8 @@ pub struct Link {
     pub kind: Option<String>,
     /// Index of the bridge it is a port of.
     pub master: Option<u32>,
+    /// Its number as a port of a bridge, from 1: the lowest that was free when it became one.
+    pub port: Option<u16>,
     /// Alias.
     pub alias: Option<String>,
     /// Group, 0 if it was never set.
@@ -76,8 +82,11 @@ impl Link {
                 LINK => link.link = Some(as_u32(value)?).filter(|link| *link != 0),
                 MASTER => link.master = Some(as_u32(value)?),
                 LINKINFO => {
-                    let kind = attributes(value).map_while(Result::ok).find(|(kind, _)| *kind == INFO_KIND);
-                    link.kind = kind.map(|(_, kind)| as_string(kind));
+                    link.kind = inside(value, INFO_KIND).map(as_string);
+                    if inside(value, INFO_SLAVE_KIND).map(as_string).as_deref() == Some("bridge") {
+                        let number = inside(value, INFO_SLAVE_DATA).and_then(|data| inside(data, BRPORT_NO));
+                        link.port = number.and_then(|n| n.try_into().ok()).map(u16::from_ne_bytes);
+                    }
                 }
                 IFALIAS => link.alias = Some(as_string(value)),
                 GROUP => link.group = as_u32(value)?,
@@ -87,6 +96,11 @@ impl Link {
         }
         Ok(link)
     }
+}
+
+/// The first attribute of a kind in a list.
+fn inside(list: &[u8], kind: u16) -> Option<&[u8]> {
+    attributes(list).map_while(Result::ok).find(|(found, _)| *found == kind).map(|(_, value)| value)
 }
 
 /// `RTM_GETLINK` without the statistics, which make up half of each answer.

@@ -5,7 +5,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use netlink::link::Mac;
 use serde::{Deserialize, Serialize};
+
+use super::mac;
 
 /// An address and the length of its network's prefix in bits: `10.9.0.11/24`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -46,6 +49,12 @@ impl Cidr {
         Self { ip, len: self.len }
     }
 
+    /// The link-local address of the interface with an ethernet address.
+    #[must_use]
+    pub fn link_local(mac: Mac) -> Self {
+        Self { ip: mac::link_local(mac).into(), len: 64 }
+    }
+
     /// Whether one host can have it: neither unspecified nor multicast.
     #[must_use]
     pub fn is_host(self) -> bool {
@@ -57,6 +66,16 @@ impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.ip, self.len)
     }
+}
+
+/// Whether there is an IPv6 address among those of an interface, and none that is link-local.
+#[must_use]
+pub fn lacks_link_local(addresses: &[Cidr]) -> bool {
+    let mut six = addresses.iter().filter_map(|address| match address.ip {
+        IpAddr::V6(ip) => Some(ip),
+        IpAddr::V4(_) => None,
+    });
+    six.clone().next().is_some() && !six.any(|ip| ip.is_unicast_link_local())
 }
 
 /// The longest name of an interface in bytes (IFNAMSIZ less the null).
@@ -107,6 +126,15 @@ mod tests {
         assert_eq!(network("10.9.7.11/32"), "10.9.7.11/32");
         assert_eq!(network("fd00::1:2/64"), "fd00::/64");
         assert_eq!(network("fd00::1/0"), "::/0");
+    }
+
+    #[test]
+    fn ipv6_wants_a_link_local_address() {
+        let lacks = |texts: &[&str]| {
+            lacks_link_local(&texts.iter().map(|text| Cidr::parse(text).unwrap()).collect::<Vec<_>>())
+        };
+        assert!(lacks(&["fd00::1/64"]) && lacks(&["10.0.0.1/8", "fd00::1/64"]));
+        assert!(!lacks(&[]) && !lacks(&["10.0.0.1/8"]) && !lacks(&["fd00::1/64", "fe80::1/64"]));
     }
 
     #[test]

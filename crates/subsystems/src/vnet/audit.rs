@@ -7,7 +7,7 @@ use serde_json::json;
 use vimage::{Anchor, House, Known, Piece, Result, Shared};
 
 use super::{
-    NAME, cable, claim, host, interface,
+    NAME, bridge, cable, claim, host, interface,
     pair::{self, Pair},
     port, segment, stack,
 };
@@ -74,9 +74,11 @@ fn marked(stack: &OwnedFd, mark: &str, house: &dyn House) -> Result<Vec<Piece>> 
     let marked = links.into_iter().filter(segment::is_ours).filter_map(|link| {
         let alias = link.alias.as_ref().filter(|alias| alias.ends_with(mark))?;
         let kind = match alias.split(' ').nth(1) {
-            // The parent's end of its interface on a segment goes with the port, which is in the switch.
-            Some(host::END) => return None,
-            Some("segment") => segment::BRIDGE,
+            // The parent's end of its interface on a segment goes with the port, which is in the switch; a trunk's
+            // other end with the first.
+            Some(host::END | bridge::FAR) => return None,
+            Some("segment") => bridge::KIND,
+            Some("trunk") => bridge::TRUNK,
             Some("cable") => return Some(Pair::stray(&anchor, &link)),
             _ => port::KIND,
         };

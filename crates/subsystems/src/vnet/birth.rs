@@ -178,7 +178,9 @@ pub fn furnish(site: &mut Site<'_>) -> Result<()> {
         .collect();
     let mut batch = Batch::default();
     for spec in &wanted.links {
-        port::configure(&mut batch, spec, indexes.get(&spec.name).copied().unwrap_or_default());
+        let addresses = port::all_addresses(site.house, site.name, spec)?;
+        let index = indexes.get(&spec.name).copied().unwrap_or_default();
+        port::configure(&mut batch, spec, &addresses, index);
     }
     if wanted.interfaces.is_empty() {
         port::routes(&mut batch, &wanted.routes, |name| indexes.get(name).copied())?;

@@ -2,17 +2,14 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use netlink::{
-    address,
-    link::{self, Peer, Veth},
-};
+use netlink::link::{self, Mac, Peer, Veth};
 use rustix::io::Errno;
 use serde_json::json;
 use vimage::{Cause as _, Error, ErrorKind, Piece, Result, Site};
 
 use super::{
-    address::{Cidr, bad_name},
-    claim,
+    address::{self, Cidr, bad_name},
+    bridge, claim, mac,
     port::{KIND, Made},
     segment::{self, Around, GROUP, INDEX, Place},
     stack::{self, Batch},
@@ -127,16 +124,17 @@ fn make(site: &mut Site<'_>, around: &mut Around, place: &Place, spec: &Spec) ->
         autoconf: false,
     };
     let name = format!("p{number}");
+    let mac = mac::stable(site.house, "host", &made.segment)?;
     let alias = |end: &str| format!("jail {end} {} {mark}", spec.segment);
-    site.make(Piece::new(KIND, name.clone()).with(&made), || {
+    let on = site.make(Piece::new(KIND, name.clone()).with(&made), || {
         let veth = Veth {
             name: &name,
             index: Some(made.index),
             group: Some(GROUP),
-            master: Some(place.bridge),
             up: true,
             peer: Peer {
                 name: &spec.segment,
+                mac: Some(mac),
                 netns: Some(std::os::fd::AsFd::as_fd(&around.fd)),
                 ..Peer::default()
             },
@@ -148,14 +146,20 @@ fn make(site: &mut Site<'_>, around: &mut Around, place: &Place, spec: &Spec) ->
             format!("vnet.host: \"{spec}\": cannot mark it"),
             link::set_alias(made.index, &alias("parent")),
         );
-        batch.send(&mut stack::socket(&place.stack)?)?;
-        dress(around, spec, &alias(END))
+        if let Some(bridge) = place.bridges.last() {
+            let doing = format!("vnet.host: \"{spec}\": cannot plug it in");
+            batch.may(doing, &[Errno::XFULL], link::set_master(made.index, *bridge));
+        }
+        let answers = batch.answers(&mut stack::socket(&place.stack)?)?;
+        dress(around, spec, mac, &alias(END))?;
+        Ok(answers.last() == Some(&true))
     })?;
+    bridge::seat(site, &spec.segment, place, &[(made.index, on)])?;
     Ok(json!(spec.addresses))
 }
 
 /// Marks the parent's end, gives it its addresses and brings it up.
-fn dress(around: &mut Around, spec: &Spec, alias: &str) -> Result<()> {
+fn dress(around: &mut Around, spec: &Spec, mac: Mac, alias: &str) -> Result<()> {
     let found = around.socket.link_by_name(&spec.segment).map_err(stack::refused)?;
     let Some(found) = found else {
         return Err(Error::new(ErrorKind::Failed, format!("vnet.host: {} is gone already", spec.segment)));
@@ -166,9 +170,11 @@ fn dress(around: &mut Around, spec: &Spec, alias: &str) -> Result<()> {
     batch.must(doing(), link::set_alias(found.index, alias));
     let no_ipv6 = &[Errno::AFNOSUPPORT, Errno::OPNOTSUPP, Errno::INVAL];
     batch.may("", no_ipv6, link::set_addr_gen_mode_none(found.index));
-    for address in &spec.addresses {
+    // As for a jail's link.
+    let local = address::lacks_link_local(&spec.addresses).then(|| Cidr::link_local(mac));
+    for address in spec.addresses.iter().copied().chain(local) {
         let doing = format!("vnet.host: \"{spec}\": cannot add {address}");
-        batch.must(doing, address::add(found.index, address.ip, address.len));
+        batch.must(doing, netlink::address::add(found.index, address.ip, address.len));
     }
     batch.must(doing(), link::set_up(found.index));
     batch.send(&mut around.socket)

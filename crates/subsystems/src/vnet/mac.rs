@@ -1,5 +1,7 @@
 //! Ethernet addresses.
 
+use std::net::Ipv6Addr;
+
 use netlink::link::Mac;
 use vimage::{House, Result};
 
@@ -41,6 +43,13 @@ pub fn of_port(end: Mac) -> Mac {
     [0xfe, a, b, c, d, e]
 }
 
+/// The link-local address of the interface that has this one (EUI-64: RFC 4291, appendix A).
+#[must_use]
+pub fn link_local([a, b, c, d, e, f]: Mac) -> Ipv6Addr {
+    let id = u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
+    Ipv6Addr::from_bits(0xfe80 << 112 | u128::from(id))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +71,13 @@ mod tests {
         ] {
             assert_eq!(parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_link_local_address_is_made_of_it() {
+        let of = |mac| link_local(mac).to_string();
+        assert_eq!(of([2, 0x1b, 0x21, 0xaa, 0xbb, 0xcc]), "fe80::1b:21ff:feaa:bbcc");
+        assert_eq!(of([0, 0, 0, 0, 0, 1]), "fe80::200:ff:fe00:1");
     }
 
     #[test]

@@ -13,7 +13,6 @@ use vimage::{Anchor, Error, ErrorKind, House, Piece, Result};
 use super::{
     birth::routes,
     link::Spec,
-    mac,
     pair::{self, Pair, create, delete, find, living, locate, lock},
     port, route,
     stack::{self, Batch},
@@ -96,7 +95,7 @@ fn bring(
         return batch.send(&mut inside);
     }
     let doing = || format!("vnet.link: \"{spec}\": cannot plug it into jail {}", end.jail);
-    let mac = spec.mac.map_or_else(|| mac::stable(house, &end.jail, &end.name), Ok)?;
+    let mac = port::mac(house, &end.jail, spec)?;
     batch.must(doing(), link::set_mac(end.index, mac));
     batch.must(doing(), link::set_mtu(end.index, mtu));
     batch.must(doing(), link::set_netns(end.index, stack.as_fd(), Some(&end.name)));
@@ -110,7 +109,7 @@ fn bring(
     batch = Batch::default();
     batch.must(doing(), link::set_group(end.index, 0));
     batch.must(doing(), link::set_alias(end.index, ""));
-    port::configure(&mut batch, spec, end.index);
+    port::configure(&mut batch, spec, &port::all_addresses(house, &end.jail, spec)?, end.index);
     batch.send(&mut inside)?;
     for route in declared.into_iter().flat_map(|d| &d.routes) {
         // Each that can be made by now: a new jail's come later.

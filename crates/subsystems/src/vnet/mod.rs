@@ -8,6 +8,7 @@
 mod address;
 mod audit;
 mod birth;
+mod bridge;
 mod cable;
 mod claim;
 mod host;
@@ -123,7 +124,7 @@ fn undo(of: &Instance<'_>, piece: &Piece) -> Result<()> {
         interface::KIND => interface::give_back(of.house, piece),
         cable::END => cable::undo_end(of, piece),
         pair::KIND => mend::undo(of.house, piece),
-        segment::BRIDGE => segment::undo_bridge(of.house, piece),
+        bridge::KIND | bridge::TRUNK => bridge::undo(of, piece),
         segment::HELD => of.house.release(&piece.key),
         _ => Ok(()),
     }

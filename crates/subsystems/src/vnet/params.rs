@@ -27,9 +27,9 @@ pub static PARAMS: [Param; 6] = [
               with its last process, do both ends vanish; with the other jail this one comes back, with its \
               declared addresses and routes. Keys: mac, the interface's ethernet \
               address, by default one that is always the same for this jail and NAME; mtu, in bytes; \
-              autoconf, on or off, whether IPv6 gives the interface a link-local address and listens to \
-              routers, by default off. A jail that forwards IPv6 needs a link-local address, if not by autoconf \
-              then as one of the addresses.",
+              autoconf, on or off, whether IPv6 configures the interface itself and listens to routers, by default \
+              off. An interface with an IPv6 address has a link-local one, too, made of its ethernet address, \
+              unless one is given.",
         ..Param::BASE
     },
     Param {
@@ -37,7 +37,8 @@ pub static PARAMS: [Param; 6] = [
         kind: Kind::List { commas: false },
         help: "the parent's own interface on a segment: SEGMENT ADDR/LEN ...",
         doc: "The parent gets an interface named SEGMENT with these addresses, as long as any jail asks for \
-              it. The first jail's addresses hold; others ask for the same ones, or for some of them.",
+              it. The first jail's addresses hold; others ask for the same ones, or for some of them. With an IPv6 \
+              address it has a link-local one, too, as a jail's interface has.",
         ..Param::BASE
     },
     Param {

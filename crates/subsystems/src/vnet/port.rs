@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, os::fd::AsFd};
 
 use netlink::{
-    Route, Socket, address,
+    Route, Socket,
     link::{self, Link, Mac, Peer, Veth},
     route,
 };
@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use vimage::{House, Piece, Result, Site};
 
 use super::{
+    address::{self, Cidr},
+    bridge,
     link::Spec,
     mac,
     route::Spec as RouteSpec,
@@ -99,7 +101,7 @@ pub fn plug(
             inner,
             autoconf: spec.autoconf,
         };
-        let mac = spec.mac.map_or_else(|| mac::stable(site.house, site.name, &spec.name), Ok)?;
+        let mac = mac(site.house, site.name, spec)?;
         ports.push(Port {
             spec,
             place,
@@ -112,15 +114,20 @@ pub fn plug(
         });
     }
     let pieces = ports.iter().map(|p| Piece::new(KIND, p.name.clone()).with(&p.made)).collect();
+    let mut seats: BTreeMap<&str, Vec<bridge::Port>> = BTreeMap::new();
     site.make_all(pieces, || {
         while let Some(stack) = ports.first().map(|p| p.place.anchor.clone()) {
             let (here, elsewhere): (Vec<_>, Vec<_>) =
                 ports.into_iter().partition(|p| p.place.anchor == stack);
             ports = elsewhere;
-            make(&here, jail.as_fd())?;
+            let on = make(&here, jail.as_fd())?;
+            for (port, on) in here.iter().zip(on) {
+                seats.entry(&port.spec.segment).or_default().push((port.made.index, on));
+            }
         }
         Ok(())
-    })
+    })?;
+    seats.into_iter().try_for_each(|(segment, ports)| bridge::seat(site, segment, &places[segment], &ports))
 }
 
 /// The MTU that a link is to have, in bytes.
@@ -129,9 +136,9 @@ pub fn mtu(spec: &Spec, place: &Place) -> u32 {
     spec.mtu.or(place.foreign).unwrap_or(MTU)
 }
 
-/// Makes ports that are in one stack.
-fn make(ports: &[Port<'_>], jail: std::os::fd::BorrowedFd<'_>) -> Result<()> {
-    let Some(first) = ports.first() else { return Ok(()) };
+/// Makes ports that are in one stack; says of each whether it is on the last bridge of its place, or that is full.
+fn make(ports: &[Port<'_>], jail: std::os::fd::BorrowedFd<'_>) -> Result<Vec<bool>> {
+    let Some(first) = ports.first() else { return Ok(Vec::new()) };
     let mut batch = Batch::default();
     for port in ports {
         let (index, item) = (port.made.index, port.spec);
@@ -142,7 +149,7 @@ fn make(ports: &[Port<'_>], jail: std::os::fd::BorrowedFd<'_>) -> Result<()> {
             mac: Some(mac::of_port(port.mac)),
             mtu: Some(port.mtu),
             group: Some(GROUP),
-            master: Some(port.place.bridge),
+            master: port.place.bridges.last().copied().filter(|_| foreign),
             up: !foreign,
             netns: None,
             peer: Peer {
@@ -162,25 +169,62 @@ fn make(ports: &[Port<'_>], jail: std::os::fd::BorrowedFd<'_>) -> Result<()> {
             batch.must(format!("vnet.link: \"{item}\": cannot bring it up"), link::set_up(index));
         }
     }
-    batch.send(&mut stack::socket(&first.place.stack)?)
+    // By messages of their own: a pair that is born on a bridge without room for it costs the 17 ms of a deletion.
+    let ours = |port: &&Port<'_>| port.place.foreign.is_none();
+    for (port, bridge) in ports.iter().filter(ours).filter_map(|p| Some((p, p.place.bridges.last()?))) {
+        let doing = format!("vnet.link: \"{}\": cannot plug it in", port.spec);
+        batch.may(doing, &[Errno::XFULL], link::set_master(port.made.index, *bridge));
+    }
+    let others = batch.len() - ports.iter().filter(ours).count();
+    let mut on = batch.answers(&mut stack::socket(&first.place.stack)?)?.split_off(others).into_iter();
+    Ok(ports.iter().map(|port| port.place.foreign.is_some() || on.next() == Some(true)).collect())
 }
 
-/// Adds to a batch what makes a new link of a jail's ready: quiet unless it asks for IPv6's own ways,
-/// addressed, up.
-pub fn configure(batch: &mut Batch, spec: &Spec, index: u32) {
+/// The ethernet address that a new link of a jail's is to have.
+///
+/// # Errors
+/// [`mac::stable`]'s.
+pub fn mac(house: &dyn House, jail: &str, spec: &Spec) -> Result<Mac> {
+    spec.mac.map_or_else(|| mac::stable(house, jail, &spec.name), Ok)
+}
+
+/// Whether a link has a link-local address from us.
+///
+/// IPv6 wants one wherever it is used: a router's neighbours know it by that, and it asks for them from that.
+/// Where none is given, and the kernel makes none since that would not be quiet, it is ours to add.
+#[must_use]
+pub fn is_given_link_local(spec: &Spec) -> bool {
+    !spec.autoconf && address::lacks_link_local(&spec.addresses)
+}
+
+/// The addresses that a new link of a jail's is to have.
+///
+/// # Errors
+/// [`mac::stable`]'s.
+pub fn all_addresses(house: &dyn House, jail: &str, spec: &Spec) -> Result<Vec<Cidr>> {
+    let mut all = spec.addresses.clone();
+    if is_given_link_local(spec) {
+        all.push(Cidr::link_local(mac(house, jail, spec)?));
+    }
+    Ok(all)
+}
+
+/// Adds to a batch what makes a new link of a jail's ready: quiet unless it asks for IPv6's own ways, with
+/// [`all_addresses`], up.
+pub fn configure(batch: &mut Batch, spec: &Spec, addresses: &[Cidr], index: u32) {
     if !spec.autoconf {
         let quiet = link::set_addr_gen_mode_none(index);
         batch.may("", &[Errno::AFNOSUPPORT, Errno::OPNOTSUPP, Errno::INVAL], quiet);
     }
-    addresses(batch, spec, index);
+    add(batch, spec, addresses, index);
     batch.must(format!("vnet.link: \"{spec}\": cannot bring it up"), link::set_up(index));
 }
 
 /// Adds to a batch what gives a link its addresses; one that it has is as good.
-pub fn addresses(batch: &mut Batch, spec: &Spec, index: u32) {
-    for address in &spec.addresses {
+pub fn add(batch: &mut Batch, spec: &Spec, addresses: &[Cidr], index: u32) {
+    for address in addresses {
         let doing = format!("vnet.link: \"{spec}\": cannot add {address}");
-        batch.may(doing, &[Errno::EXIST], address::add(index, address.ip, address.len));
+        batch.may(doing, &[Errno::EXIST], netlink::address::add(index, address.ip, address.len));
     }
 }
 

@@ -12,26 +12,17 @@ use kernel::{
     spawn::{self, How},
     step::{End, Program, Step},
 };
-use netlink::{
-    Route, Socket,
-    link::{self, Bridge, Link},
-};
+use netlink::{Route, Socket, link::Link};
 use serde_json::json;
-use vimage::{Anchor, Context as _, Error, ErrorKind, House, Instance, Piece, Result, Shared, Site};
+use vimage::{Anchor, Context as _, Error, ErrorKind, House, Instance, Piece, Result, Site};
 
-use super::{
-    mac, pair,
-    stack::{self, Batch},
-    sysctl,
-};
+use super::{bridge, stack, sysctl};
 
 /// The shared record of the switch stack, and the name under which it is held.
 pub const SWITCH: &str = "switch";
 /// The kind of the piece that holds the switch stack: the one by which whoever looks through all that is held
 /// knows that it has an owner.
 pub const HELD: &str = "held";
-/// A bridge of ours.
-pub const BRIDGE: &str = "bridge";
 
 /// The group of all links that we make (`ip link show group`), "ja" in ASCII.
 pub const GROUP: u32 = 0x6a61;
@@ -95,12 +86,12 @@ impl Around {
 /// Where the ports of a segment are.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// The stack with the bridge.
+    /// The stack with the bridges.
     pub stack: Rc<OwnedFd>,
     /// Its anchor.
     pub anchor: Anchor,
-    /// The bridge's index.
-    pub bridge: u32,
+    /// The bridges' indexes. A new port goes to the last, which may be full: [`bridge::seat`].
+    pub bridges: Vec<u32>,
     /// Of a foreign bridge its MTU, which a port with a smaller one would change.
     pub foreign: Option<u32>,
 }
@@ -122,15 +113,15 @@ pub fn places<'n>(
         }
         let place = if let Some(bridge) = around.foreign(name)? {
             let anchor = site.house.anchor("net", around.fd.as_fd())?;
-            Place { stack: around.fd.clone(), anchor, bridge: bridge.index, foreign: Some(bridge.mtu) }
+            Place { stack: around.fd.clone(), anchor, bridges: vec![bridge.index], foreign: Some(bridge.mtu) }
         } else {
             // Used before the segment, so that it is left after it.
             let (stack, anchor) = match &switch {
                 Some(switch) => Clone::clone(switch),
                 None => switch.insert(share_switch(site)?).clone(),
             };
-            let bridge = share_bridge(site, name, &stack, &anchor)?;
-            Place { stack, anchor, bridge, foreign: None }
+            let bridges = bridge::share(site, name, &stack, &anchor)?;
+            Place { stack, anchor, bridges, foreign: None }
         };
         places.insert(name.to_owned(), place);
     }
@@ -172,55 +163,4 @@ fn new_stack() -> Result<OwnedFd> {
         spawn::reap(pidfd.as_fd()).map_err(io::Error::from).doing("cannot collect its maker")?;
     }
     stack.doing("cannot open it")
-}
-
-/// Uses a segment of ours; returns its bridge's index.
-fn share_bridge(site: &mut Site<'_>, name: &str, stack: &OwnedFd, switch: &Anchor) -> Result<u32> {
-    let key = key(site.parent, name);
-    let index = site.share(&format!("segment/{key}"), |site| {
-        let number = site.house.number("ifindex")?;
-        let index = INDEX + number;
-        let own = format!("b{number}");
-        let address = mac::stable(site.house, "segment", &key)?;
-        let mark = mark(site.house);
-        let piece =
-            Piece::new(BRIDGE, own.clone()).with(json!({ "index": index, "segment": key, "stack": switch }));
-        site.make(piece, || {
-            let bridge = Bridge {
-                name: &own,
-                index: Some(index),
-                // Else each port that comes and goes has it looked for anew.
-                mac: Some(address),
-                group: Some(GROUP),
-                up: true,
-                no_multicast_snooping: true,
-            };
-            let mut batch = Batch::default();
-            batch.must(format!("cannot make segment {name}"), bridge.create());
-            let alias = format!("jail segment {name} {mark}");
-            batch.must(format!("cannot name segment {name}"), link::set_alias(index, &alias));
-            batch.send(&mut stack::socket(stack)?)
-        })?;
-        Ok(json!(index))
-    })?;
-    index
-        .as_u64()
-        .and_then(|i| u32::try_from(i).ok())
-        .ok_or_else(|| Error::new(ErrorKind::Failed, format!("the record of segment {name} makes no sense")))
-}
-
-/// Unmakes a bridge of ours, unless the switch stack is about to go and takes it along: that saves the 17 ms
-/// that the kernel takes for a deletion.
-///
-/// # Errors
-/// The kernel refuses.
-pub fn undo_bridge(house: &dyn House, piece: &Piece) -> Result<()> {
-    // Who leaves the last segment is a user of the switch until its next step: a single one is the last.
-    let (users, _) = Shared::peek(house.shelf(), &Shared::name(super::NAME, SWITCH))?;
-    let kinds = ["segment/", pair::PREFIX].map(|kind| Shared::name(super::NAME, kind));
-    let inside = |name: &&String| kinds.iter().any(|kind| name.starts_with(kind));
-    if users.len() == 1 && Shared::names(house.shelf())?.iter().filter(inside).count() == 1 {
-        return Ok(());
-    }
-    super::port::delete(house, piece)
 }

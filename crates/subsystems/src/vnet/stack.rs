@@ -102,21 +102,34 @@ impl Batch {
         self.requests.is_empty()
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.requests.len()
+    }
+
     /// Sends them. The kernel goes on after one that it refuses.
     ///
     /// # Errors
     /// The first that was refused.
     pub fn send(self, socket: &mut Socket<Route>) -> Result<()> {
+        self.answers(socket).map(drop)
+    }
+
+    /// As [`Batch::send`]; says of each whether it was done, and not refused as it may be.
+    ///
+    /// # Errors
+    /// As [`Batch::send`].
+    pub fn answers(self, socket: &mut Socket<Route>) -> Result<Vec<bool>> {
         if self.requests.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let answers = socket.each(&self.requests).map_err(|e| refused(e.refused))?;
-        for (answer, (doing, fine)) in answers.into_iter().zip(self.notes) {
-            match answer {
-                Err(e) if !fine.contains(&e.errno()) => return Err(refused(e).doing(doing)),
-                _ => {}
-            }
-        }
-        Ok(())
+        let one =
+            |(answer, (doing, fine)): (std::result::Result<(), Refused>, (String, &[Errno]))| match answer {
+                Ok(()) => Ok(true),
+                Err(e) if fine.contains(&e.errno()) => Ok(false),
+                Err(e) => Err(refused(e).doing(doing)),
+            };
+        answers.into_iter().zip(self.notes).map(one).collect()
     }
 }

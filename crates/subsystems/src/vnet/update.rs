@@ -5,16 +5,21 @@
 
 use std::collections::BTreeMap;
 
-use netlink::{Route, Socket, address, link, route};
+use netlink::{
+    Route, Socket, address,
+    link::{self, Mac},
+    route,
+};
 use rustix::io::Errno;
 use vimage::{Result, Settings, Shared, Site};
 
 use super::{
     NAME,
+    address::Cidr,
     birth::{self, Wanted},
     cable, claim, host, interface,
     link::Spec,
-    mac, pair,
+    pair,
     port::{self, Made},
     segment::{self, Around, Place},
     stack::{self, Batch},
@@ -52,7 +57,8 @@ pub fn update(site: &mut Site<'_>, old: &Settings) -> Result<()> {
         let mut batch = Batch::default();
         for (_, made) in Made::all(site.instance().pieces) {
             if let Some(spec) = new.iter().find(|l| l.name == made.name) {
-                port::configure(&mut batch, spec, made.inner);
+                let addresses = port::all_addresses(site.house, site.name, spec)?;
+                port::configure(&mut batch, spec, &addresses, made.inner);
             }
         }
         batch.send(&mut inside)?;
@@ -124,19 +130,28 @@ fn change_one(
 ) -> Result<()> {
     let doing = || format!("vnet.link: \"{spec}\": cannot change it");
     let mut batch = Batch::default();
-    if spec.mac != old.mac {
-        let mac = spec.mac.map_or_else(|| mac::stable(site.house, site.name, &spec.name), Ok)?;
+    let (had, wants) = (port::is_given_link_local(old), port::is_given_link_local(spec));
+    let is_new = spec.mac != old.mac;
+    // Not from the jail's name: it may have had another when the link was made.
+    let asks = (is_new && (had || wants)) || had != wants;
+    let link = if asks { inside.link_by_index(index).map_err(stack::refused)? } else { None };
+    let before = link.and_then(|link| link.mac);
+    let now = if is_new { Some(port::mac(site.house, site.name, spec)?) } else { before };
+    if let Some(mac) = now.filter(|_| is_new) {
         batch.must(doing(), link::set_mac(index, mac));
     }
     if spec.mtu != old.mtu {
         batch.must(doing(), link::set_mtu(index, mtu));
     }
+    let local = |is: bool, mac: Option<Mac>| mac.filter(|_| is && asks).map(Cidr::link_local);
     // What the jail's own root has added is in no list, and stays.
-    for gone in old.addresses.iter().filter(|a| !spec.addresses.contains(a)) {
+    let gone = old.addresses.iter().filter(|a| !spec.addresses.contains(a)).copied();
+    for gone in gone.chain(local(had, before)) {
         batch.may(doing(), &[Errno::ADDRNOTAVAIL], address::delete(index, gone.ip, gone.len));
     }
     // After the others went: with the first address of a network IPv4 drops the others of it.
-    port::addresses(&mut batch, spec, index);
+    let addresses: Vec<_> = spec.addresses.iter().copied().chain(local(wants, now)).collect();
+    port::add(&mut batch, spec, &addresses, index);
     batch.send(inside)
 }
 

@@ -27,6 +27,11 @@ use vimage::{
 
 /// Runs `body`, the body of the test called `name`, as root of new user, network and mount namespaces.
 pub fn alone(name: &str, body: impl FnOnce(&Lab)) {
+    alone_without("", name, body);
+}
+
+/// As `alone`, on a kernel that lacks some features.
+pub fn alone_without(features: &str, name: &str, body: impl FnOnce(&Lab)) {
     if env::var_os("VNET_ALONE").is_some() {
         return body(&Lab::new());
     }
@@ -35,6 +40,7 @@ pub fn alone(name: &str, body: impl FnOnce(&Lab)) {
         .arg(env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture"])
         .env("VNET_ALONE", "1")
+        .env("JAIL_MASK", features)
         .output()
         .expect("unshare is needed");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -102,9 +108,14 @@ fn registry() -> &'static Registry<Act> {
     Box::leak(Box::new(Registry::new(&[&Vnet]).unwrap()))
 }
 
-fn new_stack() -> OwnedFd {
-    let how = How { namespaces: u64::from(Kind::Net.flag()), ..How::default() };
-    let child = spawn::spawn(Program::new(vec![Step::Wait(0)], End::Exit), how).unwrap();
+/// A stack of a process that takes the steps of its birth.
+fn new_stack(birth: Vec<Act>) -> OwnedFd {
+    let folded = fold(birth).unwrap();
+    assert_eq!(folded.namespaces, u64::from(Kind::Net.flag()));
+    let mut steps: Vec<_> = folded.steps.into_iter().map(|(_, step)| step).collect();
+    steps.push(Step::Wait(0));
+    let how = How { namespaces: folded.namespaces, ..How::default() };
+    let child = spawn::spawn(Program::new(steps, End::Exit), how).unwrap();
     let stack = namespace::of_process(child.pidfd(), Kind::Net).unwrap();
     for pidfd in child.finish().unwrap().pidfds {
         spawn::reap(pidfd.as_fd()).unwrap();
@@ -165,9 +176,7 @@ impl Lab {
         let journal = Journal::open(&self.dir.path().join(format!("{name}.journal")), vec![])?;
         let mut owner = Owner { name: name.to_owned(), jid, settings, parent, journal, fds: Fds::default() };
         let made = self.driver().prepare(&mut owner).and_then(|plan| {
-            let flags = fold(plan.birth).unwrap().namespaces;
-            assert_eq!(flags, u64::from(Kind::Net.flag()));
-            owner.fds.put("net", new_stack());
+            owner.fds.put("net", new_stack(plan.birth));
             self.driver().create(&mut owner)?;
             self.driver().furnish(&mut owner)
         });

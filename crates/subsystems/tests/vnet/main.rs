@@ -2,6 +2,7 @@
 
 mod cable;
 mod lab;
+mod segment;
 
 use std::{
     os::fd::AsRawFd as _,
@@ -30,10 +31,17 @@ fn jails_on_a_segment_reach_each_other_and_leave_nothing() {
         assert!(inside(&a, "ip route").contains("default via 10.9.0.1 dev eth0"));
         let eth0 = inside(&b, "ip address show eth0");
         assert!(
-            eth0.contains("02:00:00:00:00:12") && eth0.contains("mtu 1400") && !eth0.contains("fe80"),
+            eth0.contains("02:00:00:00:00:12") && eth0.contains("mtu 1400") && eth0.contains("UP,LOWER_UP"),
             "{eth0}"
         );
-        assert!(eth0.contains("UP,LOWER_UP"), "{eth0}");
+        // Of IPv6 an interface has what is used of it, at once.
+        assert!(
+            eth0.contains("inet6 fe80::ff:fe00:12/64 scope link") && !eth0.contains("tentative"),
+            "{eth0}"
+        );
+        assert_eq!(eth0.matches("inet6").count(), 2, "{eth0}");
+        assert!(!inside(&b, "ip address show eth1").contains("inet6"));
+        assert!(reaches(&a, "fe80::ff:fe00:12%eth0"));
         let text =
             inside(&a, "cat /proc/sys/net/ipv4/tcp_orphan_retries /proc/sys/net/ipv6/conf/eth0/accept_ra");
         assert_eq!(text, "1\n0\n");
@@ -71,11 +79,13 @@ fn a_failed_birth_leaves_nothing_and_takes_nothing_from_others() {
 #[test]
 fn the_parent_has_an_interface_while_any_jail_asks_for_it() {
     alone("the_parent_has_an_interface_while_any_jail_asks_for_it", |lab| {
-        let host = "vnet.host=lan 10.9.0.1/24 10.9.0.2/24";
+        let host = "vnet.host=lan 10.9.0.1/24 10.9.0.2/24 fd00:9::1/64";
         let a = lab.jail("a", 1, &["vnet.link=eth0 lan 10.9.0.11/24", host]);
         let b = lab.jail("b", 2, &["vnet.link=eth0 lan 10.9.0.12/24", "vnet.host=lan 10.9.0.2/24"]);
         assert!(reaches(&a, "10.9.0.1") && reaches(&b, "10.9.0.2"));
         assert!(run("ping -n -c 1 -W 2 10.9.0.12").contains(" 0% packet loss"));
+        let six = run("ip -6 -o address show lan");
+        assert!(six.contains("fe80::") && !six.contains("tentative") && six.lines().count() == 2, "{six}");
         let words = ["vnet.link=eth0 lan 10.9.0.13/24", "vnet.host=lan 10.9.0.3/24"];
         let error = lab.try_jail("c", 3, &words).unwrap_err();
         assert_eq!(
@@ -179,6 +189,41 @@ fn a_living_jail_is_changed_in_place_and_back() {
         assert_eq!(run("ip -o link").lines().count(), 1);
         lab.assert_audit(&[&a, &b, &c]);
         lab.remove(vec![a, b, c]);
+        lab.assert_clean();
+    });
+}
+
+#[test]
+fn a_link_local_address_comes_and_goes_with_what_needs_it() {
+    alone("a_link_local_address_comes_and_goes_with_what_needs_it", |lab| {
+        let mut a = lab.jail("a", 1, &["vnet.link=eth0 lan 10.9.0.11/24 mac 02:00:00:00:00:01"]);
+        let six = |owner: &Owner<'_>| {
+            let text = inside(owner, "ip -6 -br address show eth0");
+            let mut all: Vec<_> = text.split_whitespace().skip(2).map(str::to_owned).collect();
+            all.sort();
+            all
+        };
+        assert_eq!(six(&a), [""; 0]);
+        let mut change = |item: &str, has: &[&str]| {
+            lab.modify(&mut a, &[&format!("vnet.link=eth0 lan {item}")]).unwrap();
+            assert_eq!(six(&a), has, "{item}");
+            lab.assert_audit(&[&a]);
+        };
+        change("fd00:9::11/64 mac 02:00:00:00:00:01", &["fd00:9::11/64", "fe80::ff:fe00:1/64"]);
+        change("fd00:9::11/64 mac 02:00:00:00:00:02", &["fd00:9::11/64", "fe80::ff:fe00:2/64"]);
+        change("fd00:9::11/64 fe80::7/64 mac 02:00:00:00:00:02", &["fd00:9::11/64", "fe80::7/64"]);
+        change("fd00:9::12/64 mac 02:00:00:00:00:02", &["fd00:9::12/64", "fe80::ff:fe00:2/64"]);
+        change("10.9.0.11/24 mac 02:00:00:00:00:02", &[]);
+        lab.modify(&mut a, &["vnet.link=eth0 lan fd00:9::11/64"]).unwrap();
+        let own = six(&a);
+        assert!(own.len() == 2 && own[1].starts_with("fe80::"), "{own:?}");
+        // Under another name it keeps its ethernet address, and with it this one.
+        a.name = "z".to_owned();
+        lab.modify(&mut a, &["vnet.link=eth0 lan fd00:9::11/64 mtu 1400"]).unwrap();
+        assert_eq!(six(&a), own);
+        lab.modify(&mut a, &["vnet.link=eth0 lan mtu 1400"]).unwrap();
+        assert_eq!(six(&a), [""; 0]);
+        lab.remove(vec![a]);
         lab.assert_clean();
     });
 }

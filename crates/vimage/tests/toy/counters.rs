@@ -59,17 +59,27 @@ impl Subsystem<()> for Counters {
             site.make(Piece::new("file", path), || fs::write(path, "0").doing_with(|| path.clone()))?;
         }
         for piece in self.pieces(site, Shared::USE) {
-            if !settings.list(pools.name).contains(&piece.key) {
+            if !settings.list(pools.name).iter().any(|pool| parts(pool).0 == piece.key) {
                 site.leave(&piece.key)?;
             }
         }
         for pool in settings.list(pools.name) {
+            let (pool, wing) = parts(pool);
             site.share(pool, |site| {
                 let dir = self.path(house, &format!("pool-{pool}"));
                 // Fails where it is already there: to make it twice would not pass unnoticed.
                 site.make(Piece::new("dir", &dir), || fs::create_dir(&dir).doing_with(|| dir.clone()))?;
                 let total = format!("{dir}/total");
                 site.make(Piece::new("file", &total), || fs::write(&total, "0").doing("total"))?;
+                Ok(dir.into())
+            })?;
+            let Some(wing) = wing else { continue };
+            site.grow(pool, |site, dir| {
+                let dir = dir.as_str().unwrap();
+                for wing in [wing.to_owned(), format!("{wing}-cellar")] {
+                    let path = format!("{dir}-{wing}");
+                    site.make(Piece::new("dir", &path), || fs::create_dir(&path).doing("wing"))?;
+                }
                 Ok(dir.into())
             })?;
         }
@@ -99,6 +109,11 @@ impl Counters {
     fn pieces(&self, site: &Site<'_>, kind: &str) -> Vec<Piece> {
         site.instance().pieces_of(self.name, kind).cloned().collect()
     }
+}
+
+/// `POOL`, or `POOL+WING`: a pool that the jail adds a wing to.
+fn parts(pool: &str) -> (&str, Option<&str>) {
+    pool.split_once('+').map_or((pool, None), |(pool, wing)| (pool, Some(wing)))
 }
 
 /// Already gone is success.

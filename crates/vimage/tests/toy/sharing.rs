@@ -47,6 +47,61 @@ fn what_was_made_by_half_is_made_anew_by_the_next_user() {
 }
 
 #[test]
+fn what_is_added_to_it_goes_with_it_and_is_whole_or_not_there() {
+    let lab = Lab::new();
+    lab.create(&no_fault(), 1, "counters.pools=p").unwrap();
+    let wing = |part: &str| lab.root().join(format!("counters/pool-p-{part}")).exists();
+    let mut failed = 0;
+    for n in 1..60u64 {
+        let kill = n % 2 == 0;
+        let whole = if kill {
+            lab.in_child(&format!("kill:{}", n / 2), "create 2 counters.pools=p+east").success()
+        } else {
+            lab.create(&failing_at(n.div_ceil(2)), 2, "counters.pools=p+east").is_ok()
+        };
+        failed += u32::from(!whole);
+        // Whoever comes next finds it whole, or without: before the dead one's record is swept, and after.
+        if !whole {
+            lab.create(&no_fault(), 3, "counters.pools=p").unwrap();
+            assert!(wing("east") == wing("east-cellar"), "at {n}");
+            assert_eq!(lab.remove(&no_fault(), 3), []);
+        }
+        assert_eq!(lab.remove(&no_fault(), 2), [], "at {n}");
+        assert_eq!(lab.findings(), [""; 0], "at {n}");
+        assert_eq!(users(&lab, "p"), [1]);
+        assert!(wing("east") == wing("east-cellar"), "at {n}");
+        if wing("east") {
+            assert_eq!(lab.remove(&no_fault(), 1), []);
+            assert!(!wing("east"));
+            lab.create(&no_fault(), 1, "counters.pools=p").unwrap();
+        }
+        if whole && kill {
+            break;
+        }
+    }
+    assert!(failed > 10, "{failed}");
+    assert_eq!(lab.remove(&no_fault(), 1), []);
+    lab.assert_clean();
+}
+
+#[test]
+fn what_was_added_by_half_goes_with_the_one_that_leaves() {
+    for n in 1..30 {
+        let lab = Lab::new();
+        lab.create(&no_fault(), 1, "counters.pools=p").unwrap();
+        if lab.in_child(&format!("kill:{n}"), "create 2 counters.pools=p+east").success() {
+            assert!(n > 5, "{n}");
+            return;
+        }
+        assert_eq!(lab.remove(&no_fault(), 2), [], "at {n}");
+        assert_eq!(lab.findings(), [""; 0], "at {n}");
+        assert_eq!(lab.remove(&no_fault(), 1), [], "at {n}");
+        lab.assert_clean();
+    }
+    panic!("the points never end");
+}
+
+#[test]
 fn users_that_are_gone_are_found_and_swept() {
     let lab = Lab::new();
     lab.create(&no_fault(), 1, "counters.pools=p").unwrap();
