@@ -229,6 +229,10 @@ impl Program {
         }
     }
 
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
     /// This program and all below it.
     pub(crate) fn walk<'p>(&'p self, visit: &mut dyn FnMut(&'p Self)) {
         visit(self);

@@ -5,15 +5,16 @@ use std::ffi::CString;
 use kernel::{
     act::Act,
     namespace::{Kind as Ns, Visit},
+    probe::Feature,
     step::{Stage, Step},
 };
 use rustix::system::{setdomainname, sethostname, uname};
 use vimage::{
     Ask, Child, Context as _, Error, House, Instance, Kind, Mode, Param, Plan, Result, Settings, Site,
-    Subsystem, Value, When,
+    Subsystem, Support, Value, When,
 };
 
-use crate::allow;
+use crate::{allow, needs};
 
 /// The longest name in bytes: `__NEW_UTS_LEN` of <linux/utsname.h>.
 const LONGEST: usize = 64;
@@ -86,6 +87,10 @@ impl Subsystem<Act> for Host {
 
     fn params(&self) -> &'static [Param] {
         &PARAMS
+    }
+
+    fn probe(&self) -> Support {
+        needs::namespaces(Feature::UtsNamespaces, &["host"])
     }
 
     fn after(&self) -> &'static [&'static str] {

@@ -3,6 +3,7 @@
 pub mod allow;
 pub mod host;
 pub mod mqueue;
+mod needs;
 pub mod proc;
 pub mod rctl;
 pub mod root;

@@ -6,12 +6,14 @@
 pub mod namespace;
 pub mod usage;
 
-use kernel::{act::Act, seccomp::Rule};
+use kernel::{act::Act, probe::Feature, seccomp::Rule};
 use rustix::io::Errno;
 use vimage::{
     Ask, Child, Entry, Instance, Kind, Mode, Node, Param, Piece, Plan, Result, Settings, Site, Subsystem,
-    When,
+    Support, When,
 };
+
+use crate::needs;
 
 use namespace::{Format, Knob};
 
@@ -155,6 +157,10 @@ impl Subsystem<Act> for Sysv {
 
     fn params(&self) -> &'static [Param] {
         self.params
+    }
+
+    fn probe(&self) -> Support {
+        needs::namespaces(Feature::IpcNamespaces, &namespace::FACILITIES)
     }
 
     fn after(&self) -> &'static [&'static str] {

@@ -41,6 +41,7 @@ lab_test!(a_parameter_that_is_unknown_or_of_another_type for root; needs [Cgroup
         ("children.max=-1", "children.max: value out of range \"-1\"\nhint: from 0 to 999999"),
         ("children.max=99999999999999999999", "children.max: non-integer value \"99999999999999999999\""),
         ("children.max+=3", "children.max: += needs a list"),
+        ("rctl.pcpu=50%%", "rctl.pcpu: non-integer value \"50%%\""),
         ("shm.size=1Q", "shm.size: non-integer value \"1Q\""),
         ("rctl.memoryuse=0", "rctl.memoryuse: value out of range \"0\"\nhint: at least 1"),
         ("rctl.pcpu=x", "rctl.pcpu: non-integer value \"x\""),
@@ -174,8 +175,7 @@ lab_test!(a_missing_privilege_is_named for root; needs [CgroupV2, Program("setpr
 });
 
 lab_test!(a_missing_feature_of_the_kernel_is_done_without for root; needs [CgroupV2]; with timeout(120); |lab| {
-    let features = ["nsfs_handles", "pidfd_ns_ioctls", "pidfd_exit_info", "proc_by_pidns", "idmapped_mounts",
-        "move_mount_beneath", "cgroup_kill", "clone_into_cgroup"];
+    let features = ["nsfs_handles", "pidfd_ns_ioctls", "pidfd_exit_info", "idmapped_mounts", "cgroup_kill"];
     for mask in features.map(str::to_owned).into_iter().chain([features.join(",")]) {
         let with = format!("export JAIL_MASK={mask};");
         prints(lab, &format!("{with} jail -c name=m persist exec.start='echo in' command=sh -c 'sleep 1000 >/dev/null & echo on'"), "in\non\n");
@@ -183,10 +183,45 @@ lab_test!(a_missing_feature_of_the_kernel_is_done_without for root; needs [Cgrou
         gives(lab, &format!("{with} jexec m sh -c 'exit 3'"), 3, "", "");
         refused(lab, &format!("{with} jail -c name=n command=sh -c 'exit 7'"), "jail: sh -c exit 7: failed\n");
         prints(lab, &format!("{with} jail -c name=n command=sh -c 'sleep 0.1; echo done'"), "done\n");
+        // What is the jail's own is so without a map of ids, too.
+        prints(lab, &format!("{with} jexec m sh -c 'cd /tmp && touch a /run/a /var/tmp/a && stat -c %U a . /run && test -w /dev'; test ! -e /tmp/a"),
+            "root\nroot\nroot\n");
         quiet(lab, &format!("{with} jail -r m"));
         assert_eq!(names(lab), [""; 0]);
     }
     all_gone(lab);
+});
+
+lab_test!(a_feature_that_nothing_does_without_is_named for root; needs [CgroupV2]; |lab| {
+    lab.sh("mkdir -p /tmp/tree/bin");
+    for (mask, definition, inherit, stderr) in [
+        ("idmapped_mounts", "path=/tmp/tree", "user=inherit",
+            "user: this kernel lacks id-mapped mounts\nhint: user=inherit does without"),
+        ("idmapped_mounts", "mount='/usr /mnt none'", "user=inherit",
+            "user: this kernel lacks id-mapped mounts\nhint: user=inherit does without"),
+        ("user_namespaces", "", "user=inherit",
+            "user: this kernel lacks user namespaces\nhint: CONFIG_USER_NS, and user.max_user_namespaces above 0"),
+        ("user_namespaces", "vnet user=inherit", "user=inherit",
+            "vnet: this kernel lacks user namespaces\nhint: CONFIG_USER_NS, and user.max_user_namespaces above 0"),
+        ("net_namespaces", "vnet", "vnet=inherit",
+            "vnet: this kernel lacks network namespaces\nhint: CONFIG_NET_NS, and user.max_net_namespaces above 0"),
+        ("ipc_namespaces", "", "sysvmsg=inherit sysvsem=inherit sysvshm=inherit",
+            "sysvmsg: this kernel lacks ipc namespaces\nhint: CONFIG_IPC_NS, and user.max_ipc_namespaces above 0"),
+        ("ipc_namespaces", "sysvmsg=disable sysvsem=disable sysvshm=disable", "mqueue=disable sysvmsg=disable sysvsem=disable sysvshm=disable",
+            "mqueue: this kernel lacks ipc namespaces\nhint: CONFIG_IPC_NS, and user.max_ipc_namespaces above 0"),
+        ("uts_namespaces", "", "host=inherit",
+            "host: this kernel lacks uts namespaces\nhint: CONFIG_UTS_NS, and user.max_uts_namespaces above 0"),
+        ("pid_namespaces", "", "proc=inherit",
+            "proc: this kernel lacks pid namespaces\nhint: CONFIG_PID_NS, and user.max_pid_namespaces above 0"),
+        ("pid_namespaces", "nopersist command=true", "proc=inherit",
+            "proc: this kernel lacks pid namespaces\nhint: CONFIG_PID_NS, and user.max_pid_namespaces above 0"),
+    ] {
+        let with = format!("export JAIL_MASK={mask};");
+        unchanged(lab, &format!("{with} jail -c name=a persist {definition}"), &format!("jail: a: {stderr}\n"));
+        // Who does not ask for it is not concerned.
+        quiet(lab, &format!("{with} jail -c name=a persist {inherit}; jail -r a"));
+        all_gone(lab);
+    }
 });
 
 lab_test!(a_full_file_system_does_not_keep_jails for root; needs [CgroupV2]; |lab| {

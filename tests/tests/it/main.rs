@@ -17,6 +17,8 @@ mod corners;
 mod create;
 /// Interprocess communication, System V's and POSIX's.
 mod ipc;
+/// Limits.
+mod limits;
 /// Jails in jails.
 mod nested;
 /// What connects jails with each other and with the world.

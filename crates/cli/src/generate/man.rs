@@ -122,10 +122,13 @@ impl Page {
         self.line(&format!("\\fB{}\\fR {}", escaped(param.name), escaped(&about)));
         let doc = if param.doc.is_empty() { sentence(param.help) } else { param.doc.to_owned() };
         let range = match param.kind {
-            Kind::Int { min, max } if max < i64::MAX => format!(" From {min} to {max}."),
+            Kind::Int { min, max } | Kind::Percent { min, max } if max < i64::MAX => {
+                format!(" From {min} to {max}.")
+            }
             _ => String::new(),
         };
-        self.text(&format!("{doc}{range}"));
+        let lifted = if param.can_be_lifted() { " An empty value lifts it." } else { "" };
+        self.text(&format!("{doc}{range}{lifted}"));
     }
 }
 
