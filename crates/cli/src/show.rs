@@ -41,7 +41,7 @@ pub(crate) fn order(registry: &Registry<Act>) -> Node {
     table
 }
 
-/// All parameters.
+/// All parameters, and those that are refused, each with the reason.
 pub(crate) fn params(registry: &Registry<Act>) -> Node {
     let mut table = Node::table(&["name", "type", "when", "default", "child", "subsystem", "help"]);
     for (param, subsystem) in registry.params() {
@@ -53,6 +53,18 @@ pub(crate) fn params(registry: &Registry<Act>) -> Node {
             child(param).into(),
             subsystem.into(),
             param.help.into(),
+        ]);
+    }
+    for row in registry.refused() {
+        let none = || Json::from("-");
+        table.row(vec![
+            row.name.into(),
+            none(),
+            "refused".into(),
+            Json::Null,
+            none(),
+            none(),
+            row.reason.into(),
         ]);
     }
     table

@@ -6,6 +6,7 @@ pub mod mqueue;
 mod needs;
 pub mod proc;
 pub mod rctl;
+pub mod refused;
 pub mod root;
 pub mod shm;
 pub mod sysvipc;

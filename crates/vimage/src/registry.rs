@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Child, Error, Kind, Mode, Param, Result, Settings, Subsystem, Support, Value, When};
+use crate::{
+    Child, Error, Kind, Mode, Param, Refused, Result, Settings, Subsystem, Support, Value, When, nearest,
+};
 
 /// The subsystems of a program, ordered so that each comes after what it needs.
 pub struct Registry<S: 'static> {
     ordered: Vec<&'static dyn Subsystem<S>>,
     params: BTreeMap<&'static str, (&'static Param, &'static str)>,
+    refused: &'static [Refused],
 }
 
 /// What a user gave for one jail.
@@ -63,7 +66,18 @@ impl<S> Registry<S> {
                 }
             }
         }
-        Ok(Self { ordered, params })
+        Ok(Self { ordered, params, refused: &[] })
+    }
+
+    /// The same, which also knows parameters that it refuses.
+    #[must_use]
+    pub fn refusing(self, refused: &'static [Refused]) -> Self {
+        Self { refused, ..self }
+    }
+
+    /// The parameters that are refused.
+    pub fn refused(&self) -> impl Iterator<Item = &'static Refused> + '_ {
+        self.refused.iter().filter(|row| self.param(row.name).is_none())
     }
 
     /// The subsystems in the order of creation.
@@ -92,7 +106,7 @@ impl<S> Registry<S> {
     /// `allow.noraw_sockets`).
     ///
     /// # Errors
-    /// jail(8)'s `unknown parameter: NAME`, with the nearest known name as hint.
+    /// The reason for one that is refused; jail(8)'s `unknown parameter: NAME`, with the nearest known name as hint.
     pub fn lookup(&self, word: &str) -> Result<(&'static Param, bool)> {
         if let Some(param) = self.param(word) {
             return Ok((param, false));
@@ -103,6 +117,9 @@ impl<S> Registry<S> {
             if let Some(param) = self.param(&positive).filter(|p| p.kind == Kind::Bool) {
                 return Ok((param, true));
             }
+        }
+        if let Some(refused) = Refused::find(self.refused, word) {
+            return Err(refused.error(word));
         }
         let error = Error::usage(format!("unknown parameter: {word}"));
         Err(match self.nearest(word) {
@@ -279,29 +296,8 @@ impl<S> Registry<S> {
     /// The known name nearest to a word, if it is near.
     #[must_use]
     pub fn nearest(&self, word: &str) -> Option<&'static str> {
-        let limit = 1 + word.len() / 4;
-        self.params
-            .keys()
-            .map(|name| (distance(word, name), *name))
-            .filter(|(d, _)| *d <= limit)
-            .min()
-            .map(|(_, name)| name)
+        nearest::nearest(word, self.params.keys().copied())
     }
-}
-
-/// Levenshtein's distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, cb) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

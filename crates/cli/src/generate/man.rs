@@ -113,6 +113,14 @@ impl Page {
                 self.parameter(param);
             }
         }
+        self.line(".SS refused");
+        self.text("These parameters of FreeBSD's are known and refused.");
+        for row in registry.refused() {
+            self.line(".TP");
+            self.line(&format!("\\fB{}\\fR", escaped(row.name)));
+            let hint = row.hint;
+            self.text(&format!("{} Instead: {hint}.", sentence(row.reason)));
+        }
     }
 
     fn parameter(&mut self, param: &Param) {

@@ -42,6 +42,15 @@ pub struct Root;
 
 static PARAMS: &[Param] = &[
     Param {
+        name: "enforce_statfs",
+        kind: Kind::Int { min: 0, max: 2 },
+        default: Some("2"),
+        help: "how much the jail sees of the host's mounts",
+        doc: "What every jail has is 2, and 0 and 1 are refused: the mounts of a jail are its own, and it sees none of \
+              the host's.",
+        ..Param::BASE
+    },
+    Param {
         name: "path",
         kind: Kind::Text { max: 4095 },
         when: When::Create,
@@ -107,6 +116,11 @@ impl Subsystem<Act> for Root {
     }
 
     fn check(&self, ask: &Ask<'_>) -> Result<()> {
+        if let Some(level @ (0 | 1)) = ask.settings.int("enforce_statfs") {
+            let what =
+                format!("enforce_statfs: a jail sees no mounts but its own, which is 2 and not {level}");
+            return Err(Error::unsupported(what).hint("leave it out"));
+        }
         if ask.living.is_some() {
             return Ok(());
         }
