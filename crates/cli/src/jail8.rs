@@ -222,7 +222,10 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
 fn check(operation: Operation, words: &[String]) -> Result<()> {
     let removal = matches!(operation, Operation::Remove | Operation::RemoveAnyhow);
     match words {
-        [] if removal => Err(Error::usage("no jail specified").hint("jail -r JAIL ..., or '*' for all")),
+        [] if removal => {
+            let letter = if operation == Operation::Remove { "r" } else { "R" };
+            Err(Error::usage("no jail specified").hint(format!("jail -{letter} JAIL ..., or '*' for all")))
+        }
         [] => Err(Error::unsupported(format!("all configured jails are meant, and {NO_FILE}"))
             .hint("jail -c name=NAME path=DIR persist")),
         [one] if !removal && !one.contains('=') => {

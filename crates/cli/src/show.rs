@@ -102,11 +102,14 @@ fn state(jails: &Jails<'_>, record: &Record) -> &'static str {
     }
 }
 
+/// How a moment in seconds since 1970 is written.
+pub(crate) type Moment = fn(u64) -> Json;
+
 /// All jails, in any state.
 ///
 /// # Errors
 /// The store cannot be read.
-pub(crate) fn jails(jails: &Jails<'_>) -> Result<Node> {
+pub(crate) fn jails(jails: &Jails<'_>, moment: Moment) -> Result<Node> {
     let mut table =
         Node::table(&["jid", "name", "state", "persist", "processes", "pieces", "created", "reasons"]);
     for jid in jails.premises.store.jids()? {
@@ -118,7 +121,7 @@ pub(crate) fn jails(jails: &Jails<'_>) -> Result<Node> {
             record.settings.bool("persist").into(),
             holders::processes(&record).len().into(),
             record.pieces.len().into(),
-            record.created.into(),
+            moment(record.created),
             record.reasons.clone().into(),
         ]);
     }
@@ -129,13 +132,13 @@ pub(crate) fn jails(jails: &Jails<'_>) -> Result<Node> {
 ///
 /// # Errors
 /// A live value cannot be read.
-pub(crate) fn jail(jails: &Jails<'_>, record: &Record) -> Result<Node> {
+pub(crate) fn jail(jails: &Jails<'_>, record: &Record, moment: Moment) -> Result<Node> {
     let mut node = Node::map();
     node.put("name", Node::leaf(record.name.as_str()));
     node.put("jid", Node::leaf(record.jid));
     node.put("state", Node::leaf(state(jails, record)));
     node.put("parent", Node::Leaf(record.parent().map_or(Json::Null, Json::from)));
-    node.put("created", Node::leaf(record.created));
+    node.put("created", Node::Leaf(moment(record.created)));
     node.put("reasons", Node::leaf(record.reasons.clone()));
     let (settings, unread) = live(jails, record);
     node.put("settings", values(settings.iter()));

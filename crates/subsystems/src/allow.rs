@@ -110,6 +110,13 @@ impl Subsystem<Act> for Allow {
         &table::PARAMS
     }
 
+    fn doc(&self) -> &'static str {
+        "All but allow.dying are given when a jail is created, and not changed after: what is allowed is in the \
+         capabilities and the filter of each process, and those of a process that runs cannot be widened from \
+         outside; to widen or narrow those of later processes alone would make two kinds of root in one jail. On \
+         FreeBSD they can be changed."
+    }
+
     fn probe(&self) -> Support {
         let hint = "CONFIG_SECCOMP_FILTER: no jail is made without";
         let lack = Lack { what: "seccomp filters", hint, denies: &["allow"] };

@@ -143,6 +143,7 @@ const fn mode(name: &'static str, help: &'static str) -> Param {
               and not, as on FreeBSD, disable: there new came late and shares the host's limits, here it costs \
               nothing and databases just work. Linux has one namespace for System V IPC and POSIX message queues \
               together, so of sysvmsg, sysvsem, sysvshm and mqueue some cannot be new while others are inherit.",
+        ..Param::BASE
     }
 }
 

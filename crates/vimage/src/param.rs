@@ -15,6 +15,8 @@ pub struct Param {
     pub default: Option<&'static str>,
     /// How a child jail's value relates to its parent's.
     pub child: Child,
+    /// Why it can be given at creation alone, if that needs to be said: one line without a full stop.
+    pub fixed: Option<&'static str>,
     /// One line for lists and completions: small first letter, no full stop.
     pub help: &'static str,
     /// The manual's paragraph.
@@ -126,6 +128,7 @@ impl Param {
         when: When::Modify,
         default: None,
         child: Child::Free,
+        fixed: None,
         help: "",
         doc: "",
     };

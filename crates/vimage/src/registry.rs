@@ -195,7 +195,11 @@ impl<S> Registry<S> {
                 _ => value.clone(),
             };
             if living.is_some_and(|l| param.when == When::Create && l.get(name) != Some(&value)) {
-                return Err(Error::usage(format!("{name} cannot be changed after creation")));
+                let error = Error::usage(format!("{name} cannot be changed after creation"));
+                return Err(match param.fixed {
+                    Some(why) => error.hint(why),
+                    None => error,
+                });
             }
             param.permit(&value, parent.and_then(|p| p.get(name)))?;
             all.set(name, value);

@@ -16,6 +16,11 @@ pub trait Subsystem<S>: Sync {
     /// One line for `jdb show subsystems`: small first letter, no full stop.
     fn about(&self) -> &'static str;
 
+    /// The manual's paragraph on all its parameters together; empty: there is none.
+    fn doc(&self) -> &'static str {
+        ""
+    }
+
     /// Its parameters.
     fn params(&self) -> &'static [Param];
 

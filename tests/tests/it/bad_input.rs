@@ -84,8 +84,8 @@ lab_test!(a_name_or_number_that_cannot_be for root; needs [CgroupV2]; |lab| {
     }
     refusals(lab, &[
         ("jid=7", "jail 7 already exists"),
-        ("jid=0", "jid: 0 is the host"),
-        ("jid=1000000", "jid: value out of range \"1000000\"\nhint: from 0 to 999999"),
+        ("jid=0", "jid: value out of range \"0\"\nhint: from 1 to 999999"),
+        ("jid=1000000", "jid: value out of range \"1000000\"\nhint: from 1 to 999999"),
         ("name=5 jid=6", "name cannot be numeric (unless it is the jid)"),
     ]);
     let long = "x".repeat(256);
@@ -126,6 +126,10 @@ lab_test!(a_network_that_cannot_be for root; needs [CgroupV2]; |lab| {
         ("vnet.link='eth0 lan' vnet.link='eth0 wan'", "vnet.link: eth0 is declared twice"),
         ("vnet.link='eth0 foreign'", "vnet.link: foreign is an interface of the parent, but no bridge\n\
             hint: a segment of ours has a name that no interface has; a foreign one is a bridge"),
+        ("vnet vnet.host='foreign 10.9.0.2/24'", "vnet.host: foreign is an interface of the parent, but no bridge\n\
+            hint: a segment of ours has a name that no interface has; a foreign one is a bridge"),
+        ("vnet.link='eth0 lan 10.9.0.255/24'", "vnet.link: \"eth0 lan 10.9.0.255/24\": 10.9.0.255 is the broadcast address of 10.9.0.0/24"),
+        ("vnet.host='lan 10.9.0.0/24'", "vnet.host: \"lan 10.9.0.0/24\": 10.9.0.0 is the address of the network 10.9.0.0/24"),
         ("vnet=inherit vnet.link='eth0 lan'", "vnet.link needs vnet=new, which is inherit"),
     ]);
     quiet(lab, "jail -r web; ip link del foreign");
@@ -142,6 +146,9 @@ lab_test!(modes_that_exclude_each_other for root; needs [CgroupV2]; |lab| {
     ]);
     unchanged(lab, "jail -c name=a", "jail: new jail must persist or attach\nhint: add persist, or command=...\n");
     unchanged(lab, "jail -c name=a exec.start=' '", "jail: exec.start: an empty command\n");
+    unchanged(lab, "jail -c name=a command=", "jail: command: an empty command\n");
+    unchanged(lab, "jail -c name=a persist command='' x", "jail: command: an empty command\n");
+    unchanged(lab, "jail -R", "jail: no jail specified\nhint: jail -R JAIL ..., or '*' for all\n");
 });
 
 lab_test!(a_modification_that_cannot_be for root; needs [CgroupV2]; |lab| {
@@ -151,6 +158,8 @@ lab_test!(a_modification_that_cannot_be for root; needs [CgroupV2]; |lab| {
         ("jid=99 persist", "\"99\" not found"),
         ("host.hostname=x", "no jail specified\nhint: name=NAME or jid=JID"),
         ("name=web path=/tmp", "path cannot be changed after creation"),
+        ("name=web allow.mlock", "allow.mlock cannot be changed after creation\n\
+            hint: a process that runs cannot be given capabilities, nor be freed of its filter"),
         ("name=web user=inherit", "user cannot be changed after creation"),
         ("name=web pth=/x", "unknown parameter: pth\nhint: did you mean path?"),
     ] {

@@ -23,6 +23,8 @@ mod limits;
 mod nested;
 /// What connects jails with each other and with the world.
 mod net;
+/// What people see.
+mod people;
 /// PostgreSQL, the job that System V IPC of a jail's own is for.
 mod postgres;
 /// Jails are removed and renamed.

@@ -109,6 +109,10 @@ impl Page {
         for subsystem in registry.iter().filter(|s| !s.params().is_empty()) {
             self.line(&format!(".SS {}", escaped(subsystem.name())));
             self.text(&sentence(subsystem.about()));
+            if !subsystem.doc().is_empty() {
+                self.line(".PP");
+                self.text(subsystem.doc());
+            }
             for param in subsystem.params() {
                 self.parameter(param);
             }

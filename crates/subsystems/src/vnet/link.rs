@@ -64,7 +64,7 @@ impl Spec {
             return Err(bad(&format!("\"{segment}\": {wrong}")));
         }
         while let Some(word) = words.next_if(|word| word.contains('/')) {
-            let address = Cidr::parse(word).filter(|a| a.is_host()).ok_or_else(|| bad("not an address"))?;
+            let address = Cidr::of_host(word).map_err(|wrong| bad(&wrong))?;
             if spec.addresses.iter().any(|a| a.ip == address.ip) {
                 return Err(bad(&format!("{} twice", address.ip)));
             }
