@@ -244,3 +244,14 @@ fn repair(call: &mut Call<'_>) -> Result<ExitCode> {
     let clean = errors.is_empty() && after.is_empty();
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jail_is_not_dying_for_no_reason() {
+        assert_eq!(reasons(&[]), "its removal is under way");
+        assert_eq!(reasons(&["vnet/net".to_owned(), "x".to_owned()]), "vnet/net x");
+    }
+}

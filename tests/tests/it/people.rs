@@ -7,7 +7,7 @@ use crate::shell::{gives, prints, quiet, refused, run};
 lab_test!(a_jail_without_a_name_has_its_number_for_a_host_name for root; needs [CgroupV2]; |lab| {
     prints(lab, "jail -c jid=41 persist; jexec 41 hostname; jls host.hostname", "41\n41\n");
     prints(lab, "jail -c command=hostname", "1\n");
-    quiet(lab, "jail -c persist");
+    quiet(lab, "jail -c persist=true");
     prints(lab, "jexec 2 hostname; jls -j 2 host.hostname; jail -m jid=2 host.hostname=x; jexec 2 hostname", "2\n2\nx\n");
     quiet(lab, "jail -q -r '*'");
 });
