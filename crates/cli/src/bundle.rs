@@ -22,9 +22,9 @@ pub fn bundle(jails: &Jails<'_>, name: &str) -> Result<Node> {
     node.put("record", Node::Leaf(written));
     let dir = jails.premises.store.root().join("jails").join(record.jid.to_string());
     node.put("journal", Node::leaf(file(&dir.join("journal"))));
-    node.put("live", show::jail(jails, &record)?);
+    node.put("live", show::jail(jails, &record, Json::from)?);
     let commands =
-        trace::concerning(trace::commands(jails.premises.store.trace()), Some(&record.name), false);
+        trace::concerning(trace::commands(jails.premises.store.trace()), Some(&record.name), usize::MAX);
     let commands: Vec<_> = commands.iter().map(|c| c.node().json()).collect();
     node.put("trace", Node::leaf(commands));
     node.put("ledger", ledger(jails)?);

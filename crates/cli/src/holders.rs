@@ -1,6 +1,9 @@
 //! Who holds what a jail is made of.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use ::jail::{Jails, cgroup, record::Record};
 use kernel::namespace::{Handle, Kind};
@@ -8,7 +11,7 @@ use observe::{Namespace, What};
 use vimage::{Node, Piece, Result};
 
 /// Whose a holder is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Whose {
     /// A process of the jail, or of one in it.
     Jail,
@@ -47,13 +50,13 @@ pub(crate) fn processes(record: &Record) -> BTreeSet<i32> {
     cgroups(record).into_iter().flat_map(cgroup::all_pids).collect()
 }
 
-/// The table of holders: of each namespace of the jail, of those that come and go with its processes, and of
-/// its cgroup.
+/// The table of holders: of the namespaces of the jail, of those that come and go with its processes, and of
+/// its cgroup, whose members are `processes`.
 ///
 /// # Errors
 /// The vault cannot be looked into.
 pub(crate) fn table(jails: &Jails<'_>, record: &Record) -> Result<Node> {
-    let mut table = Node::table(&["object", "whose", "pid", "comm", "what"]);
+    let mut table = Node::table(&["whose", "pid", "comm", "what", "holds"]);
     let inside = processes(record);
     let mut wanted = own(record);
     // A mount and a pid namespace are in no record; a child jail's are not this one's.
@@ -62,24 +65,31 @@ pub(crate) fn table(jails: &Jails<'_>, record: &Record) -> Result<Node> {
     let its = first.map(observe::namespaces_of).unwrap_or_default();
     let transient = |ns: &Namespace| [Kind::Mnt.name(), Kind::Pid.name()].contains(&ns.kind.as_str());
     wanted.extend(its.into_iter().filter(|ns| transient(ns) && !ours.contains(ns)));
-    let mut row = |object: String, whose: Whose, pid: Option<i32>, what: String| {
-        let comm = pid.map(observe::comm).unwrap_or_default();
-        table.row(vec![object.into(), whose.word().into(), pid.into(), comm.into(), what.into()]);
+    // One line a holder, with all that it holds.
+    let mut lines: BTreeMap<(Whose, Option<i32>, String), Vec<String>> = BTreeMap::new();
+    let mut hold = |whose, pid, what: &dyn ToString, kind: &str| {
+        let kinds = lines.entry((whose, pid, what.to_string())).or_default();
+        if !kinds.iter().any(|k| k == kind) {
+            kinds.push(kind.to_owned());
+        }
     };
     for holder in observe::take(&wanted) {
         let whose = if inside.contains(&holder.pid) { Whose::Jail } else { Whose::Foreign };
-        row(holder.namespace.to_string(), whose, Some(holder.pid), holder.what.to_string());
-    }
-    for piece in record.pieces.iter().filter(|p| p.kind == "held") {
-        for name in jails.premises.vault.names(&piece.key)? {
-            let object = wanted.iter().find(|ns| ns.kind == name).map_or(name, ToString::to_string);
-            row(object, Whose::Vault, None, "pin".to_owned());
-        }
+        hold(whose, Some(holder.pid), &holder.what, &holder.namespace.kind);
     }
     for dir in cgroups(record) {
         for pid in cgroup::all_pids(dir) {
-            row(dir.display().to_string(), Whose::Jail, Some(pid), What::Process.to_string());
+            hold(Whose::Jail, Some(pid), &What::Process, "processes");
         }
+    }
+    for piece in record.pieces.iter().filter(|p| p.kind == "held") {
+        for name in jails.premises.vault.names(&piece.key)? {
+            hold(Whose::Vault, None, &"pin", &name);
+        }
+    }
+    for ((whose, pid, what), kinds) in lines {
+        let comm = pid.map(observe::comm).unwrap_or_default();
+        table.row(vec![whose.word().into(), pid.into(), comm.into(), what.into(), kinds.into()]);
     }
     Ok(table)
 }

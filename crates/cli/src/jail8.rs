@@ -33,7 +33,8 @@ pub(crate) static TOOL: Tool = Tool {
          before the last part of its name when it is false: persist, allow.noraw_sockets. A mode takes new (the \
          jail has an instance of its own), inherit (it uses its parent's) or disable; to give a member of a \
          mode, as host.hostname is of host, makes the mode new. A list grows when it is given several times; \
-         PARAM+=VALUE adds to the list of a jail that exists.",
+         PARAM+=VALUE adds to the list of a jail that exists. An empty value, PARAM=, empties a list and lifts \
+         a limit.",
         "The name a.b is that of the jail b in the jail a. A child never has more than its parent, and loses \
          what its parent loses.",
         "A jail that is removed takes all jails in it along. Its name and number are free at once. If something \
@@ -221,7 +222,10 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
 fn check(operation: Operation, words: &[String]) -> Result<()> {
     let removal = matches!(operation, Operation::Remove | Operation::RemoveAnyhow);
     match words {
-        [] if removal => Err(Error::usage("no jail specified").hint("jail -r JAIL ..., or '*' for all")),
+        [] if removal => {
+            let letter = if operation == Operation::Remove { "r" } else { "R" };
+            Err(Error::usage("no jail specified").hint(format!("jail -{letter} JAIL ..., or '*' for all")))
+        }
         [] => Err(Error::unsupported(format!("all configured jails are meant, and {NO_FILE}"))
             .hint("jail -c name=NAME path=DIR persist")),
         [one] if !removal && !one.contains('=') => {

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::ExitCode};
 
-use ::jail::{Jails, record::State};
+use ::jail::{Jails, privilege, record::State};
 use vimage::{Context as _, Error, ErrorKind, Finding, Node, Result};
 
 use crate::{
@@ -25,7 +25,7 @@ pub(crate) static TOOL: Tool = Tool {
         "[--json] show subsystems|params|order|jails",
         "[--json] show JAIL [SUBSYSTEM]",
         "[--json] holders JAIL",
-        "[--json] [--last] trace [JAIL]",
+        "[--json] [--last | --all] trace [JAIL]",
         "[--json] ledger",
         "[--json] [--all] audit [JAIL]",
         "repair",
@@ -35,11 +35,12 @@ pub(crate) static TOOL: Tool = Tool {
         "show prints the subsystems, their parameters, the order in which they are made, all jails in any state, \
          or all there is of one jail: its values, its pieces (what was made for it), its namespaces and \
          processes.",
-        "holders prints who holds the namespaces and the cgroup of a jail: its own processes (jail), what holds \
-         it while it persists (vault), and all others (foreign), which keep a removed jail from being gone. \
-         Sockets made in a namespace hold it without being seen here.",
+        "holders prints who holds the namespaces and the cgroup of a jail, a line for each holder with the kinds \
+         that it holds: the jail's own processes (jail), what holds it while it persists (vault), and all others \
+         (foreign), which keep a removed jail from being gone. Sockets made in a namespace hold it without being seen here.",
         "trace prints what the commands concerning a jail did, phase by phase and piece by piece, with the time \
-         that each took in microseconds.",
+         that each took in microseconds; without a jail, what the last three commands did, and with --all, all that \
+         are traced.",
         "ledger prints how many pieces of each kind were made and freed.",
         "audit compares the records with the kernel, both ways, and prints a line for each difference: a piece \
          that is recorded and does not exist, something with our mark that is in no record, something shared \
@@ -57,8 +58,9 @@ pub(crate) static TOOL: Tool = Tool {
         },
         Flag {
             long: "all",
-            help: "audit: dying jails, too, each with what holds it",
-            doc: "With audit, prints also the jails that are dying, each with what of it is not gone.",
+            help: "audit: dying jails, too; trace: all commands",
+            doc: "With audit, prints also the jails that are dying, each with what of it is not gone. With trace and \
+                  no jail, prints all commands that are traced, not the last three alone.",
             ..Flag::BASE
         },
         Flag {
@@ -80,6 +82,10 @@ pub(crate) static TOOL: Tool = Tool {
 };
 
 fn run(call: &mut Call<'_>) -> Result<ExitCode> {
+    obey(call).map_err(privilege::explain_reading)
+}
+
+fn obey(call: &mut Call<'_>) -> Result<ExitCode> {
     let words = call.texts()?;
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let registry = call.registry;
@@ -87,10 +93,10 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
         ["show", "subsystems"] => show::subsystems(registry),
         ["show", "params"] => show::params(registry),
         ["show", "order"] => show::order(registry),
-        ["show", "jails"] => show::jails(&store(call)?)?,
+        ["show", "jails"] => show::jails(&store(call)?, moment(call))?,
         ["show", jail] => {
             let jails = store(call)?;
-            show::jail(&jails, &jails.find(jail)?)?
+            show::jail(&jails, &jails.find(jail)?, moment(call))?
         }
         ["show", jail, subsystem] => {
             let jails = store(call)?;
@@ -98,7 +104,9 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
         }
         ["holders", jail] => {
             let jails = store(call)?;
-            holders::table(&jails, &jails.find(jail)?)?
+            let record = jails.find(jail)?;
+            privilege::sees_all()?;
+            holders::table(&jails, &record)?
         }
         ["trace"] => return print_trace(call, None),
         ["trace", jail] => return print_trace(call, Some(jail)),
@@ -118,6 +126,11 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     };
     print(call, &node);
     Ok(ExitCode::SUCCESS)
+}
+
+/// How a moment is written: for people as local time, for programs in seconds since 1970.
+fn moment(call: &Call<'_>) -> show::Moment {
+    if call.has("json") { serde_json::Value::from } else { |seconds| kernel::clock::local(seconds).into() }
 }
 
 fn print(call: &mut Call<'_>, node: &Node) {
@@ -145,7 +158,12 @@ fn print_trace(call: &mut Call<'_>, jail: Option<&str>) -> Result<ExitCode> {
     // A jail that is gone has a trace, too; a number is that of one that is not.
     let name = jail.map(|word| jails.find(word).map_or_else(|_| word.to_owned(), |record| record.name));
     let all = trace::commands(jails.premises.store.trace());
-    let found = trace::concerning(all, name.as_deref(), call.has("last"));
+    let most = match (&name, call.has("last"), call.has("all")) {
+        (_, true, _) => 1,
+        (None, false, false) => trace::FEW,
+        _ => usize::MAX,
+    };
+    let found = trace::concerning(all, name.as_deref(), most);
     if let (Some(name), true) = (&name, found.is_empty()) {
         return Err(Error::new(ErrorKind::NotFound, format!("no command concerning \"{name}\" is traced")));
     }
@@ -178,7 +196,7 @@ fn audit(call: &mut Call<'_>, jail: Option<&str>) -> Result<ExitCode> {
             if name.as_ref().is_some_and(|name| *name != record.name) {
                 continue;
             }
-            lines.push(format!("{}: dying: {}", record.name, record.reasons.join(" ")));
+            lines.push(format!("{}: dying: {}", record.name, reasons(&record.reasons)));
             json.push(serde_json::json!({
                 "finding": "dying", "owner": record.name, "jid": record.jid, "reasons": record.reasons,
             }));
@@ -191,6 +209,11 @@ fn audit(call: &mut Call<'_>, jail: Option<&str>) -> Result<ExitCode> {
         lines.iter().for_each(|line| call.out.line(line));
     }
     Ok(if lines.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Why a jail is not gone. There is none while its removal is under way.
+fn reasons(all: &[String]) -> String {
+    if all.is_empty() { "its removal is under way".to_owned() } else { all.join(" ") }
 }
 
 /// Mends, and says what: the jails that were left over, and each finding that is no more.
@@ -220,4 +243,15 @@ fn repair(call: &mut Call<'_>) -> Result<ExitCode> {
     close(call.tool, &jails, &Ok(()));
     let clean = errors.is_empty() && after.is_empty();
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jail_is_not_dying_for_no_reason() {
+        assert_eq!(reasons(&[]), "its removal is under way");
+        assert_eq!(reasons(&["vnet/net".to_owned(), "x".to_owned()]), "vnet/net x");
+    }
 }

@@ -29,6 +29,8 @@ pub(crate) static TOOL: Tool = Tool {
         "No open file of the caller but standard input, output and error output comes in, and of these no \
          terminal: in place of one the command has a terminal of the jail's own, whose characters and size \
          are passed on both ways.",
+        "In that terminal ^C, ^Z and the like are characters for what runs inside: ^Z stops a job of a shell there, \
+         and neither jexec nor a command that has no shell above it. To stop jexec itself, send it SIGSTOP.",
         "SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT and SIGWINCH are forwarded to the command.",
     ],
     flags: &[

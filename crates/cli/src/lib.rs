@@ -68,7 +68,7 @@ fn registry(own: &[&'static dyn Subsystem<Act>]) -> Result<Registry<Act>> {
     let mut list: Vec<&'static dyn Subsystem<Act>> = vec![&::jail::core::Core];
     list.extend(subsystems::TABLE);
     list.extend(own);
-    Registry::new(&list)
+    Registry::new(&list).map(|registry| registry.refusing(subsystems::refused::ROWS))
 }
 
 fn call(tool: &'static Tool, registry: &Registry<Act>, args: Vec<OsString>) -> Result<ExitCode> {

@@ -38,10 +38,14 @@ struct Raw<'a> {
 }
 
 impl<'a> Raw<'a> {
-    fn enter(terminal: BorrowedFd<'a>) -> Result<Self> {
+    /// `shows`, whether what the command writes goes there, too; else others go on to write there as before.
+    fn enter(terminal: BorrowedFd<'a>, shows: bool) -> Result<Self> {
         let before = tcgetattr(terminal).doing("cannot read the terminal's modes")?;
         let mut raw = before.clone();
         raw.make_raw();
+        if !shows {
+            raw.output_modes = before.output_modes;
+        }
         tcsetattr(terminal, OptionalActions::Drain, &raw).doing("cannot set the terminal's modes")?;
         Ok(Self { terminal, before })
     }
@@ -69,12 +73,12 @@ pub(crate) fn catch() -> Result<Signals> {
 
 /// Gives a jail's terminal the size and modes of the user's.
 pub(crate) fn imitate(master: &OwnedFd, ours: [bool; 3]) {
-    let keyboard = ours[0];
+    let raw = ours[0] && ours[1];
     let ours = watched(ours);
     // A terminal without them has its own.
     if let Ok(mut modes) = tcgetattr(ours) {
-        if !keyboard {
-            // Ours is not made raw, and does to the output what is to be done.
+        if !raw {
+            // The output of ours is not made raw, and does to the output what is to be done.
             modes.output_modes.remove(OutputModes::OPOST);
         }
         let _default = tcsetattr(master, OptionalActions::Now, &modes);
@@ -107,7 +111,7 @@ pub(crate) fn relay(
 ) -> Result<i32> {
     let screen = if ours[1] { stdout() } else { stderr() };
     let (keyboard, watched) = (stdin(), watched(ours));
-    let raw = (master.is_some() && ours[0]).then(|| Raw::enter(keyboard)).transpose()?;
+    let raw = (master.is_some() && ours[0]).then(|| Raw::enter(keyboard, ours[1])).transpose()?;
     let mut master = master;
     // A terminal that nobody has open says so at every look, and may be opened again.
     let mut nobody = false;

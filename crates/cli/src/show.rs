@@ -41,7 +41,7 @@ pub(crate) fn order(registry: &Registry<Act>) -> Node {
     table
 }
 
-/// All parameters.
+/// All parameters, and those that are refused, each with the reason.
 pub(crate) fn params(registry: &Registry<Act>) -> Node {
     let mut table = Node::table(&["name", "type", "when", "default", "child", "subsystem", "help"]);
     for (param, subsystem) in registry.params() {
@@ -53,6 +53,18 @@ pub(crate) fn params(registry: &Registry<Act>) -> Node {
             child(param).into(),
             subsystem.into(),
             param.help.into(),
+        ]);
+    }
+    for row in registry.refused() {
+        let none = || Json::from("-");
+        table.row(vec![
+            row.name.into(),
+            none(),
+            "refused".into(),
+            Json::Null,
+            none(),
+            none(),
+            row.reason.into(),
         ]);
     }
     table
@@ -90,11 +102,14 @@ fn state(jails: &Jails<'_>, record: &Record) -> &'static str {
     }
 }
 
+/// How a moment in seconds since 1970 is written.
+pub(crate) type Moment = fn(u64) -> Json;
+
 /// All jails, in any state.
 ///
 /// # Errors
 /// The store cannot be read.
-pub(crate) fn jails(jails: &Jails<'_>) -> Result<Node> {
+pub(crate) fn jails(jails: &Jails<'_>, moment: Moment) -> Result<Node> {
     let mut table =
         Node::table(&["jid", "name", "state", "persist", "processes", "pieces", "created", "reasons"]);
     for jid in jails.premises.store.jids()? {
@@ -106,7 +121,7 @@ pub(crate) fn jails(jails: &Jails<'_>) -> Result<Node> {
             record.settings.bool("persist").into(),
             holders::processes(&record).len().into(),
             record.pieces.len().into(),
-            record.created.into(),
+            moment(record.created),
             record.reasons.clone().into(),
         ]);
     }
@@ -117,13 +132,13 @@ pub(crate) fn jails(jails: &Jails<'_>) -> Result<Node> {
 ///
 /// # Errors
 /// A live value cannot be read.
-pub(crate) fn jail(jails: &Jails<'_>, record: &Record) -> Result<Node> {
+pub(crate) fn jail(jails: &Jails<'_>, record: &Record, moment: Moment) -> Result<Node> {
     let mut node = Node::map();
     node.put("name", Node::leaf(record.name.as_str()));
     node.put("jid", Node::leaf(record.jid));
     node.put("state", Node::leaf(state(jails, record)));
     node.put("parent", Node::Leaf(record.parent().map_or(Json::Null, Json::from)));
-    node.put("created", Node::leaf(record.created));
+    node.put("created", Node::Leaf(moment(record.created)));
     node.put("reasons", Node::leaf(record.reasons.clone()));
     let (settings, unread) = live(jails, record);
     node.put("settings", values(settings.iter()));

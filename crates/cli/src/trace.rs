@@ -6,6 +6,9 @@ use vimage::{Event, Node};
 /// The phase of the event that begins a command; what it was done to are the command's words.
 pub(crate) const COMMAND: &str = "command";
 
+/// How many commands are printed where no jail is named.
+pub(crate) const FEW: usize = 3;
+
 /// What one command did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Command {
@@ -28,14 +31,12 @@ pub(crate) fn commands(trace: Vec<Event>) -> Vec<Command> {
     commands
 }
 
-/// Those of the commands that concern a jail, or all; with `last`, only the last of them.
-pub(crate) fn concerning(mut commands: Vec<Command>, jail: Option<&str>, last: bool) -> Vec<Command> {
+/// Those of the commands that concern a jail, or all; of these the last, at `most` so many.
+pub(crate) fn concerning(mut commands: Vec<Command>, jail: Option<&str>, most: usize) -> Vec<Command> {
     // One event may be of several jails that were removed together.
     let is_of = |event: &Event, jail: &str| event.jail.split(' ').any(|name| name == jail);
     commands.retain(|c| jail.is_none_or(|jail| c.events.iter().any(|e| is_of(e, jail))));
-    if last {
-        commands.drain(..commands.len().saturating_sub(1));
-    }
+    commands.drain(..commands.len().saturating_sub(most));
     commands
 }
 
@@ -82,14 +83,14 @@ mod tests {
     fn events_belong_to_the_command_before_them() {
         let all = commands(trace());
         assert_eq!(all.iter().map(|c| c.events.len()).collect::<Vec<_>>(), [1, 2, 1]);
-        let of = |jail, last| concerning(commands(trace()), jail, last).len();
-        assert_eq!((of(Some("web"), false), of(Some("db"), false), of(Some("w"), false)), (2, 1, 0));
-        assert_eq!((of(Some("web"), true), of(None, true), of(None, false)), (1, 1, 3));
+        let of = |jail, most| concerning(commands(trace()), jail, most).len();
+        assert_eq!((of(Some("web"), 9), of(Some("db"), 9), of(Some("w"), 9)), (2, 1, 0));
+        assert_eq!((of(Some("web"), 1), of(None, 1), of(None, 2), of(None, usize::MAX)), (1, 1, 2, 3));
     }
 
     #[test]
     fn what_is_part_of_an_act_comes_after_it() {
-        let text = concerning(commands(trace()), Some("web"), false)[0].node().text();
+        let text = concerning(commands(trace()), Some("web"), 9)[0].node().text();
         let expected = "\
 command  jail -c name=web persist
 events

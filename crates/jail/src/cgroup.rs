@@ -46,8 +46,7 @@ fn usual() -> Option<PathBuf> {
     use std::os::unix::fs::MetadataExt as _;
     let inode = |path: &str| fs::metadata(path).map(|m| m.ino()).ok();
     let is_root = |path: &&str| {
-        rustix::fs::statfs(*path).is_ok_and(|fs| i64::try_from(fs.f_type) == Ok(MAGIC))
-            && inode(path) == Some(ROOT)
+        rustix::fs::statfs(*path).is_ok_and(|fs| fs.f_type == MAGIC) && inode(path) == Some(ROOT)
     };
     let root = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].into_iter().find(is_root)?;
     (inode("/proc/self/ns/cgroup") == Some(INITIAL)).then(|| root.into())

@@ -41,7 +41,7 @@ const MOUNTS: &str = "mounts";
 static PARAMS: &[Param] = &[
     Param {
         name: "jid",
-        kind: Kind::Int { min: 0, max: 999_999 },
+        kind: Kind::Int { min: 1, max: 999_999 },
         when: When::Create,
         help: "the jail's number",
         doc: "The number of the jail. By default the next free one after the last that was given, cyclically.",
@@ -137,10 +137,10 @@ impl Subsystem<Act> for Core {
     fn check(&self, ask: &Ask<'_>) -> Result<()> {
         let own = ask.settings.int("jid").or_else(|| ask.living.map(|l| i64::from(l.jid)));
         check_name(ask.name, own)?;
-        if ask.settings.int("jid") == Some(0) {
-            return Err(Error::usage("jid: 0 is the host"));
-        }
         let has_command = ["command", "exec.start"].iter().any(|p| !ask.settings.list(p).is_empty());
+        if ask.given.list("command").first().is_some_and(String::is_empty) {
+            return Err(Error::usage("command: an empty command"));
+        }
         if ask.living.is_none() && !ask.settings.bool("persist") && !has_command {
             return Err(Error::usage("new jail must persist or attach").hint("add persist, or command=..."));
         }

@@ -215,6 +215,9 @@ impl Jails<'_> {
 
     /// Takes down what could not be made; returns the reason.
     fn undo(&self, locked: Locked, owner: Owner<'_>, error: Error) -> Error {
+        // What the kernel refused it may not have: that is asked only now, when it costs nobody anything.
+        let lack = self.registry.lack(&owner.settings);
+        let error = lack.map_or(error, |lack| lack.doing(&owner.name));
         let left = self.unmake(vec![(locked, owner)], Instant::now() + DRAINED);
         match left.first() {
             Some(left) => error.hint(format!("not all could be undone: {left}")),

@@ -12,7 +12,7 @@ pub mod house;
 mod jails;
 mod notes;
 mod place;
-mod privilege;
+pub mod privilege;
 pub mod process;
 pub mod record;
 mod removal;

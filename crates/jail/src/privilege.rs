@@ -30,10 +30,36 @@ pub(crate) fn explain(error: Error) -> Error {
     }
 }
 
+/// Refuses to look for what other users' processes have: what cannot be seen would be missing without a word.
+///
+/// # Errors
+/// The capability is missing; the hint names it.
+pub fn sees_all() -> Result<()> {
+    let needed = CapSet::of(&[cap::SYS_PTRACE]);
+    match CapSet(needed.0 & lacking().0) {
+        CapSet::EMPTY => Ok(()),
+        missing => Err(Error::new(ErrorKind::Denied, "Operation not permitted").hint(advice(missing))),
+    }
+}
+
+/// An error of a reader with the advice that explains it, if a capability may be why.
+#[must_use]
+pub fn explain_reading(error: Error) -> Error {
+    match CapSet(CapSet::of(&[cap::DAC_READ_SEARCH]).0 & lacking().0) {
+        missing if error.kind() == ErrorKind::Denied && missing != CapSet::EMPTY => {
+            error.hint(advice(missing))
+        }
+        _ => error,
+    }
+}
+
 fn missing() -> CapSet {
     // An old kernel's refusal says nothing about what it would refuse later.
-    let Ok(own) = rustix::thread::capabilities(None) else { return CapSet::EMPTY };
-    CapSet(NEEDED.0 & !own.effective.bits())
+    CapSet(NEEDED.0 & lacking().0)
+}
+
+fn lacking() -> CapSet {
+    rustix::thread::capabilities(None).map_or(CapSet::EMPTY, |own| CapSet(!own.effective.bits()))
 }
 
 fn advice(missing: CapSet) -> String {

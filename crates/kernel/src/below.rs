@@ -37,6 +37,10 @@ impl Below {
         Self { kind, maker: Program::new(steps, End::Exit).immortal(), opened }
     }
 
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// Makes the namespace and joins it: 0, or the negative error number.
     ///
     /// # Safety

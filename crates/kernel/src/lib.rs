@@ -7,6 +7,7 @@
 pub mod act;
 pub mod below;
 pub mod capability;
+pub mod clock;
 mod errno;
 pub mod init;
 mod ioctl;

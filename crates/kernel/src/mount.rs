@@ -1,6 +1,6 @@
 //! Attributes of mounts, and lists of them in any mount namespace.
 //!
-//! open_tree(2), move_mount(2) (with `MOVE_MOUNT_BENEATH`), fsopen(2) and fsconfig(2) are in
+//! open_tree(2), move_mount(2), fsopen(2) and fsconfig(2) are in
 //! [`rustix::mount`].
 
 mod list;
@@ -10,10 +10,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use linux_raw_sys::general::mount_attr;
 use rustix::fs::AtFlags;
-use rustix::io::Result;
+use rustix::io::{Errno, Result};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use crate::errno::check;
+use crate::probe::{Feature, is_masked};
 
 pub use list::{Mount, MountNamespace, mount_namespaces, mounts_of, statmount};
 
@@ -50,6 +51,9 @@ impl Default for Attr<'_> {
 /// none, a mount that is attached already or has a map; `EPERM`: an attribute is locked, or no
 /// `CAP_SYS_ADMIN` over the file system's user namespace (for an id map); `EBUSY`: open for writing.
 pub fn mount_setattr(dir: impl AsFd, path: &CStr, flags: AtFlags, attr: &Attr<'_>) -> Result<()> {
+    if attr.userns.is_some() && is_masked(Feature::IdmappedMounts) {
+        return Err(Errno::INVAL);
+    }
     let idmap =
         if attr.userns.is_some() { MountAttrFlags::MOUNT_ATTR_IDMAP } else { MountAttrFlags::empty() };
     let raw = mount_attr {

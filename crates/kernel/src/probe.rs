@@ -7,6 +7,12 @@ mod try_it;
 
 use std::sync::OnceLock;
 
+use crate::{
+    namespace::Kind,
+    spawn::How,
+    step::{Program, Step},
+};
+
 /// Something that only newer kernels have, or that the caller may not be allowed to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Feature {
@@ -16,35 +22,40 @@ pub enum Feature {
     PidfdNsIoctls,
     /// [`pidfd::exit_status`](crate::pidfd::exit_status): Linux 6.15.
     PidfdExitInfo,
-    /// A proc file system of another pid namespace, made without entering it (`pidns` of fsconfig(2)):
-    /// Linux 6.17. Needs `CAP_SYS_ADMIN`.
-    ProcByPidns,
     /// `MOUNT_ATTR_IDMAP` of mount_setattr(2): Linux 5.12. Needs `CAP_SYS_ADMIN`; a file system may
     /// still refuse.
     IdmappedMounts,
-    /// `MOVE_MOUNT_BENEATH` of move_mount(2): Linux 6.5. Needs `CAP_SYS_ADMIN`.
-    MoveMountBeneath,
     /// `cgroup.kill` in a mounted cgroup2 file system: Linux 5.14.
     CgroupKill,
-    /// `CLONE_INTO_CGROUP` of clone3(2): Linux 5.7.
-    CloneIntoCgroup,
     /// Bridges of 1,023 ports, which every kernel has. Where this is masked a segment takes a bridge of its own
     /// for full after a handful, so that a test fills one with a few jails.
     WideBridges,
+    /// User namespaces, which may be switched off: user_namespaces(7).
+    UserNamespaces,
+    /// Network namespaces.
+    NetNamespaces,
+    /// Namespaces of System V IPC and POSIX message queues.
+    IpcNamespaces,
+    /// Namespaces of the host name.
+    UtsNamespaces,
+    /// Namespaces of process ids.
+    PidNamespaces,
 }
 
 impl Feature {
     /// All features.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::NsfsHandles,
         Self::PidfdNsIoctls,
         Self::PidfdExitInfo,
-        Self::ProcByPidns,
         Self::IdmappedMounts,
-        Self::MoveMountBeneath,
         Self::CgroupKill,
-        Self::CloneIntoCgroup,
         Self::WideBridges,
+        Self::UserNamespaces,
+        Self::NetNamespaces,
+        Self::IpcNamespaces,
+        Self::UtsNamespaces,
+        Self::PidNamespaces,
     ];
 
     /// Returns its name in `JAIL_MASK`.
@@ -53,12 +64,14 @@ impl Feature {
             Self::NsfsHandles => "nsfs_handles",
             Self::PidfdNsIoctls => "pidfd_ns_ioctls",
             Self::PidfdExitInfo => "pidfd_exit_info",
-            Self::ProcByPidns => "proc_by_pidns",
             Self::IdmappedMounts => "idmapped_mounts",
-            Self::MoveMountBeneath => "move_mount_beneath",
             Self::CgroupKill => "cgroup_kill",
-            Self::CloneIntoCgroup => "clone_into_cgroup",
             Self::WideBridges => "wide_bridges",
+            Self::UserNamespaces => "user_namespaces",
+            Self::NetNamespaces => "net_namespaces",
+            Self::IpcNamespaces => "ipc_namespaces",
+            Self::UtsNamespaces => "uts_namespaces",
+            Self::PidNamespaces => "pid_namespaces",
         }
     }
 
@@ -67,12 +80,22 @@ impl Feature {
             Self::NsfsHandles => try_it::nsfs_handles(),
             Self::PidfdNsIoctls => try_it::pidfd_ns_ioctls(),
             Self::PidfdExitInfo => try_it::pidfd_exit_info(),
-            Self::ProcByPidns => try_it::proc_by_pidns(),
             Self::IdmappedMounts => try_it::idmapped_mounts(),
-            Self::MoveMountBeneath => try_it::move_mount_beneath(),
             Self::CgroupKill => try_it::cgroup_kill(),
-            Self::CloneIntoCgroup => try_it::clone_into_cgroup(),
             Self::WideBridges => true,
+            _ => self.namespaces().is_some_and(try_it::namespaces),
+        }
+    }
+
+    /// The kind of namespace that it stands for.
+    const fn namespaces(self) -> Option<Kind> {
+        match self {
+            Self::UserNamespaces => Some(Kind::User),
+            Self::NetNamespaces => Some(Kind::Net),
+            Self::IpcNamespaces => Some(Kind::Ipc),
+            Self::UtsNamespaces => Some(Kind::Uts),
+            Self::PidNamespaces => Some(Kind::Pid),
+            _ => None,
         }
     }
 }
@@ -91,11 +114,37 @@ fn parse(release: &str) -> (u32, u32) {
 /// up privileges; the environment is looked at once.
 pub fn has(feature: Feature) -> bool {
     static ANSWERS: [OnceLock<bool>; Feature::ALL.len()] = [const { OnceLock::new() }; _];
-    static MASK: OnceLock<String> = OnceLock::new();
-    *ANSWERS[feature as usize].get_or_init(|| {
-        let mask = MASK.get_or_init(|| std::env::var("JAIL_MASK").unwrap_or_default());
-        !masks(mask, feature) && feature.try_it()
+    *ANSWERS[feature as usize].get_or_init(|| !is_masked(feature) && feature.try_it())
+}
+
+/// Whether `feature` is to be taken for absent. Where nobody asks for a feature before it is used, because the
+/// kernel's own refusal tells as much and costs nothing, the use is refused in the kernel's stead.
+pub(crate) fn is_masked(feature: Feature) -> bool {
+    masks(mask(), feature)
+}
+
+/// Whether a process asks for namespaces that are to be taken for absent.
+pub(crate) fn masks_namespaces(program: &Program, how: How) -> bool {
+    if mask().is_empty() {
+        return false;
+    }
+    let wanted = namespaces(program, how);
+    let masked = Feature::ALL.into_iter().filter(|f| is_masked(*f)).filter_map(Feature::namespaces);
+    masked.into_iter().any(|kind| wanted & u64::from(kind.flag()) != 0)
+}
+
+/// CLONE_NEW* of all namespaces that a process and those it starts are to be born in.
+fn namespaces(program: &Program, how: How) -> u64 {
+    program.steps().iter().fold(how.namespaces, |all, step| match step {
+        Step::Below(below) => all | u64::from(below.kind().flag()),
+        Step::Spawn(program, how) => all | namespaces(program, *how),
+        _ => all,
     })
+}
+
+fn mask() -> &'static str {
+    static MASK: OnceLock<String> = OnceLock::new();
+    MASK.get_or_init(|| std::env::var("JAIL_MASK").unwrap_or_default())
 }
 
 fn masks(list: &str, feature: Feature) -> bool {

@@ -14,6 +14,7 @@ use rustix::{io, process};
 
 use crate::{
     namespace::{self, Kind},
+    probe,
     raw::{self, CloneArgs},
     step::{Program, STACK},
 };
@@ -96,6 +97,9 @@ struct Entry<'a> {
 /// clone3(2): EPERM, ENOSPC (a limit of namespaces), EAGAIN (of processes), ENOMEM (a pid namespace whose
 /// init has died).
 pub fn spawn(mut program: Program, how: How) -> io::Result<Running> {
+    if probe::masks_namespaces(&program, how) {
+        return Err(io::Errno::INVAL);
+    }
     program.prepare();
     let us = process::pidfd_open(process::getpid(), process::PidfdFlags::empty())?;
     let job = Box::new(Job { program, gates: Default::default(), us });

@@ -229,6 +229,10 @@ impl Program {
         }
     }
 
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
     /// This program and all below it.
     pub(crate) fn walk<'p>(&'p self, visit: &mut dyn FnMut(&'p Self)) {
         visit(self);
@@ -256,9 +260,11 @@ impl Program {
         }
     }
 
-    /// Whether the step of an index is the end, and that a program found by its path.
+    /// Whether the step of an index is of a command: where it starts, or the program found by its path.
     pub(crate) fn is_exec(&self, index: usize) -> bool {
-        index >= self.steps.len() && matches!(self.end, End::Exec(..))
+        // The directory is the command's affair, too.
+        let of_command = self.steps.get(index).is_none_or(|step| matches!(step, Step::Chdir(_)));
+        of_command && matches!(self.end, End::Exec(..))
     }
 
     /// Takes the steps. Runs in the child: no allocation, no panic, no thread-local storage.

@@ -76,7 +76,10 @@ impl std::fmt::Display for Namespace {
 /// The name of a process; empty if it is gone.
 #[must_use]
 pub fn comm(pid: i32) -> String {
-    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
+    let text = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    // A program that was executed from memory (memfd_create(2)), as a jail's init: its name is behind.
+    let name = text.trim_end();
+    name.strip_prefix("memfd:").unwrap_or(name).to_owned()
 }
 
 /// The namespaces that a process is in.

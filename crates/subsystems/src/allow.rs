@@ -13,9 +13,11 @@ use kernel::{
     step::{Stage, Step},
 };
 use rustix::io::Errno;
-use vimage::{Ask, Entry, Error, Instance, Param, Plan, Result, Settings, Site, Subsystem, Value};
+use vimage::{
+    Ask, Entry, Error, Instance, Lack, Param, Plan, Result, Settings, Site, Subsystem, Support, Value,
+};
 
-use crate::user;
+use crate::{needs, user};
 use table::{Can, ROWS, Row};
 
 /// The subsystem.
@@ -106,6 +108,19 @@ impl Subsystem<Act> for Allow {
 
     fn params(&self) -> &'static [Param] {
         &table::PARAMS
+    }
+
+    fn doc(&self) -> &'static str {
+        "All but allow.dying are given when a jail is created, and not changed after: what is allowed is in the \
+         capabilities and the filter of each process, and those of a process that runs cannot be widened from \
+         outside; to widen or narrow those of later processes alone would make two kinds of root in one jail. On \
+         FreeBSD they can be changed."
+    }
+
+    fn probe(&self) -> Support {
+        let hint = "CONFIG_SECCOMP_FILTER: no jail is made without";
+        let lack = Lack { what: "seccomp filters", hint, denies: &["allow"] };
+        needs::file("/proc/sys/kernel/seccomp/actions_avail", lack)
     }
 
     fn resolve(&self, ask: &mut Ask<'_>) {

@@ -1,19 +1,20 @@
 //! `host`: the jail's host name, domain name and identity, by a uts namespace (uts_namespaces(7)).
 
-use std::ffi::CString;
+use std::{ffi::CString, path::Path};
 
 use kernel::{
     act::Act,
     namespace::{Kind as Ns, Visit},
+    probe::Feature,
     step::{Stage, Step},
 };
 use rustix::system::{setdomainname, sethostname, uname};
 use vimage::{
     Ask, Child, Context as _, Error, House, Instance, Kind, Mode, Param, Plan, Result, Settings, Site,
-    Subsystem, Value, When,
+    Subsystem, Support, Value, When,
 };
 
-use crate::allow;
+use crate::{allow, needs};
 
 /// The longest name in bytes: `__NEW_UTS_LEN` of <linux/utsname.h>.
 const LONGEST: usize = 64;
@@ -88,12 +89,19 @@ impl Subsystem<Act> for Host {
         &PARAMS
     }
 
+    fn probe(&self) -> Support {
+        needs::namespaces(Feature::UtsNamespaces, &["host"])
+    }
+
     fn after(&self) -> &'static [&'static str] {
         &["user"]
     }
 
     fn resolve(&self, ask: &mut Ask<'_>) {
-        if ask.settings.is_new("host") && ask.settings.text("host.hostname").is_none() {
+        // Of a jail that is to be named by its number, which is not known yet, the site tells.
+        let known =
+            ask.living.is_some() || ask.jid != 0 || ask.given.text("name").is_some_and(|n| !n.is_empty());
+        if known && ask.settings.is_new("host") && ask.settings.text("host.hostname").is_none() {
             ask.settings.set("host.hostname", Value::Text(default_name(ask.name).to_owned()));
         }
     }
@@ -121,7 +129,8 @@ impl Subsystem<Act> for Host {
             return Ok(Plan::default());
         }
         let text = |name: &str| {
-            CString::new(site.settings.text(name).unwrap_or_default())
+            let unsaid = if name == "host.hostname" { default_name(site.name) } else { "" };
+            CString::new(site.settings.text(name).unwrap_or(unsaid))
                 .map_err(|_| Error::usage(format!("{name}: value with a null byte")))
         };
         // A new uts namespace starts as a copy of its maker's: both are always set.
@@ -179,6 +188,11 @@ impl Subsystem<Act> for Host {
         let live = uname();
         let values = [("host.hostname", live.nodename()), ("host.domainname", live.domainname())];
         let values = values.map(|(name, text)| (name, Value::Text(text.to_string_lossy().into_owned())));
+        let mut values = Vec::from(values);
+        let id = of.settings.int("host.hostid").unwrap_or(0);
+        values.push(("host.hostid", Value::Int(id)));
+        // Whoever may not read the secret that it is made of sees none.
+        values.extend(uuid(of).ok().map(|uuid| ("host.hostuuid", Value::Text(uuid))));
         Ok(values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
 }
@@ -200,6 +214,29 @@ pub fn machine_id(settings: &Settings, name: &str, house: &dyn House) -> Result<
     let high = half("high")? & !0xf000 | 0x4000;
     let low = half("low")? & !(0b11 << 62) | 0b10 << 62;
     Ok(format!("{high:016x}{low:016x}"))
+}
+
+/// FreeBSD's word for no UUID.
+const NO_UUID: &str = "00000000-0000-0000-0000-000000000000";
+
+/// The UUID that the jail's /etc/machine-id says; its tree may have none.
+fn uuid(of: &Instance<'_>) -> Result<String> {
+    let file = Path::new(of.settings.text("path").unwrap_or("/")).join("etc/machine-id");
+    let hex = if of.settings.is_new("host") && file.is_file() {
+        machine_id(of.settings, of.name, of.house)?
+    } else {
+        std::fs::read_to_string(&file).unwrap_or_default().trim().to_owned()
+    };
+    if hex.len() != 32 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Ok(NO_UUID.to_owned());
+    }
+    Ok([&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-"))
+}
+
+/// Whether a value of `host.hostid` or `host.hostuuid` stands for none.
+#[must_use]
+pub fn is_none(value: &Value) -> bool {
+    *value == Value::Int(0) || value.text() == NO_UUID
 }
 
 /// The jail's host id, the content of its /etc/hostid in the machine's byte order, gethostid(3); `None`: it
@@ -227,10 +264,7 @@ fn hex_of_uuid(text: &str) -> Option<String> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::{
-        os::fd::{BorrowedFd, OwnedFd},
-        path::Path,
-    };
+    use std::os::fd::{BorrowedFd, OwnedFd};
 
     use vimage::{Anchor, ErrorKind};
 
@@ -288,6 +322,9 @@ pub(crate) mod tests {
             let mut ask = ask(jail, &given);
             HOST.resolve(&mut ask);
             assert_eq!(ask.settings.text("host.hostname"), Some(host));
+            (ask.jid, ask.settings) = (0, given.clone());
+            HOST.resolve(&mut ask);
+            assert_eq!(ask.settings.text("host.hostname"), None);
             assert!(HOST.check(&ask).is_ok());
         }
         assert_eq!(default_name(&"é".repeat(40)), "é".repeat(32));

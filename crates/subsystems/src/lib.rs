@@ -3,8 +3,10 @@
 pub mod allow;
 pub mod host;
 pub mod mqueue;
+mod needs;
 pub mod proc;
 pub mod rctl;
+pub mod refused;
 pub mod root;
 pub mod shm;
 pub mod sysvipc;

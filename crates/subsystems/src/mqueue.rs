@@ -1,13 +1,17 @@
 //! `mqueue`: POSIX message queues, mq_overview(7), which live in the ipc namespace with System V IPC.
 
-use kernel::act::Act;
+use kernel::{act::Act, probe::Feature};
 use vimage::{
-    Ask, Child, Entry, Instance, Kind, Mode, Param, Plan, Result, Settings, Site, Subsystem, Value, When,
+    Ask, Child, Entry, Instance, Kind, Lack, Mode, Param, Plan, Result, Settings, Site, Subsystem, Support,
+    Value, When,
 };
 
-use crate::sysvipc::{
-    self,
-    namespace::{self, FACILITIES, Format, Knob},
+use crate::{
+    needs,
+    sysvipc::{
+        self,
+        namespace::{self, FACILITIES, Format, Knob},
+    },
 };
 
 /// The subsystem.
@@ -61,6 +65,18 @@ impl Subsystem<Act> for Mqueue {
 
     fn params(&self) -> &'static [Param] {
         &PARAMS
+    }
+
+    fn probe(&self) -> Support {
+        let lack = Lack {
+            what: "POSIX message queues",
+            hint: "CONFIG_POSIX_MQUEUE; mqueue=disable does without",
+            denies: &["mqueue"],
+        };
+        needs::both(
+            needs::namespaces(Feature::IpcNamespaces, &["mqueue"]),
+            needs::file_system("mqueue", lack),
+        )
     }
 
     fn after(&self) -> &'static [&'static str] {

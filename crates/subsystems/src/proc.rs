@@ -2,8 +2,10 @@
 //!
 //! It is made with the jail's first process and ends with its last, so nothing of it is recorded.
 
-use kernel::{act::Act, namespace::Kind as Namespace};
-use vimage::{Ask, Entry, Error, ErrorKind, Instance, Kind, Mode, Param, Result, Subsystem, When};
+use kernel::{act::Act, namespace::Kind as Namespace, probe::Feature};
+use vimage::{Ask, Entry, Error, ErrorKind, Instance, Kind, Mode, Param, Result, Subsystem, Support, When};
+
+use crate::needs;
 
 /// The subsystem.
 #[derive(Debug)]
@@ -33,6 +35,10 @@ impl Subsystem<Act> for Proc {
         PARAMS
     }
 
+    fn probe(&self) -> Support {
+        needs::namespaces(Feature::PidNamespaces, &["proc"])
+    }
+
     fn after(&self) -> &'static [&'static str] {
         &["user"]
     }
@@ -42,6 +48,10 @@ impl Subsystem<Act> for Proc {
             return Err(Error::usage("proc=inherit cannot be combined with user=inherit").hint(
                 "the jail's root could signal every process of the host's root: nothing on Linux forbids it",
             ));
+        }
+        // It is made with the jail's first process: where that comes later, the birth does not tell.
+        if ask.living.is_none() && ask.settings.bool("persist") && ask.settings.is_new("proc") {
+            needs::check(ask, self.name(), Subsystem::probe(self))?;
         }
         match ask.parent {
             Some(parent) if !ask.settings.is_new("proc") && parent.settings.is_new("proc") => {

@@ -57,11 +57,12 @@ static PARAMS: [Param; 3] = [
     },
     Param {
         name: "rctl.pcpu",
-        kind: Kind::Int { min: 1, max: 1_000_000 },
+        kind: Kind::Percent { min: 1, max: 1_000_000 },
         child: Child::AtMost,
         help: "how much processor time the jail may use, in percent of one processor",
         doc: "The share of processor time of all the jail's processes together in percent; 100 is one processor, \
-              200 two: cpu.max, or cpu.cfs_quota_us, over a tenth of a second. What is above waits.",
+              200 two: cpu.max, or cpu.cfs_quota_us, over a tenth of a second. What is above \
+              waits. 50 and 50% are the same.",
         ..Param::BASE
     },
 ];
@@ -82,7 +83,7 @@ impl Subsystem<Act> for Rctl {
     fn probe(&self) -> Support {
         let hierarchies = Hierarchies::read().unwrap_or_default();
         let lacks = LIMITS.iter().filter(|l| hierarchies.home(l.controller).is_none());
-        let lacks: Vec<_> = lacks.map(|l| Lack { what: l.lack, hint: l.without }).collect();
+        let lacks: Vec<_> = lacks.map(|l| Lack { what: l.lack, hint: l.without, denies: &[] }).collect();
         if lacks.is_empty() { Support::Full } else { Support::Lacks(lacks) }
     }
 

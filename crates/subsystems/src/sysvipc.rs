@@ -6,12 +6,14 @@
 pub mod namespace;
 pub mod usage;
 
-use kernel::{act::Act, seccomp::Rule};
+use kernel::{act::Act, probe::Feature, seccomp::Rule};
 use rustix::io::Errno;
 use vimage::{
     Ask, Child, Entry, Instance, Kind, Mode, Node, Param, Piece, Plan, Result, Settings, Site, Subsystem,
-    When,
+    Support, When,
 };
+
+use crate::needs;
 
 use namespace::{Format, Knob};
 
@@ -141,6 +143,7 @@ const fn mode(name: &'static str, help: &'static str) -> Param {
               and not, as on FreeBSD, disable: there new came late and shares the host's limits, here it costs \
               nothing and databases just work. Linux has one namespace for System V IPC and POSIX message queues \
               together, so of sysvmsg, sysvsem, sysvshm and mqueue some cannot be new while others are inherit.",
+        ..Param::BASE
     }
 }
 
@@ -155,6 +158,10 @@ impl Subsystem<Act> for Sysv {
 
     fn params(&self) -> &'static [Param] {
         self.params
+    }
+
+    fn probe(&self) -> Support {
+        needs::namespaces(Feature::IpcNamespaces, &namespace::FACILITIES)
     }
 
     fn after(&self) -> &'static [&'static str] {

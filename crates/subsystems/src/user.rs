@@ -19,14 +19,17 @@ use std::{
 use kernel::{
     act::Act,
     namespace::Kind as Namespace,
+    probe::Feature,
     spawn::{How, reap, spawn},
     step::{End, Program, Stage, Step},
 };
 use serde::{Deserialize, Serialize};
 use vimage::{
     Ask, Context as _, Doomed, Error, ErrorKind, House, Instance, Kind, Known, Mode, Node, Param, Piece,
-    Plan, Result, Settings, Site, Subsystem, When,
+    Plan, Result, Settings, Site, Subsystem, Support, When,
 };
+
+use crate::needs;
 
 /// The subsystem.
 #[derive(Debug)]
@@ -84,6 +87,10 @@ impl Subsystem<Act> for User {
 
     fn params(&self) -> &'static [Param] {
         PARAMS
+    }
+
+    fn probe(&self) -> Support {
+        needs::namespaces(Feature::UserNamespaces, &["user", "vnet"])
     }
 
     fn after(&self) -> &'static [&'static str] {

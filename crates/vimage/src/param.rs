@@ -15,6 +15,8 @@ pub struct Param {
     pub default: Option<&'static str>,
     /// How a child jail's value relates to its parent's.
     pub child: Child,
+    /// Why it can be given at creation alone, if that needs to be said: one line without a full stop.
+    pub fixed: Option<&'static str>,
     /// One line for lists and completions: small first letter, no full stop.
     pub help: &'static str,
     /// The manual's paragraph.
@@ -35,6 +37,13 @@ pub enum Kind {
     },
     /// Bytes: a whole number with an optional `K`, `M`, `G` or `T` (powers of 1024, as rctl(8)).
     Size,
+    /// A share of one processor in percent, with or without the sign: `50`, `50%`.
+    Percent {
+        /// The least value.
+        min: i64,
+        /// The greatest value.
+        max: i64,
+    },
     /// Text of at most this many bytes.
     Text {
         /// The greatest length in bytes.
@@ -119,6 +128,7 @@ impl Param {
         when: When::Modify,
         default: None,
         child: Child::Free,
+        fixed: None,
         help: "",
         doc: "",
     };
@@ -136,10 +146,12 @@ impl Param {
                 "false" | "0" => Ok(Value::Bool(false)),
                 _ => Err(bad("unknown boolean value")),
             },
-            Kind::Int { min, max } => {
-                let number = match text.strip_prefix("0x") {
+            Kind::Int { min, max } | Kind::Percent { min, max } => {
+                let bare = text.strip_suffix('%').filter(|_| matches!(self.kind, Kind::Percent { .. }));
+                let digits = bare.unwrap_or(text);
+                let number = match digits.strip_prefix("0x") {
                     Some(hex) => i64::from_str_radix(hex, 16),
-                    None => text.parse(),
+                    None => digits.parse(),
                 }
                 .map_err(|_| bad("non-integer value"))?;
                 if (min..=max).contains(&number) {
@@ -205,6 +217,13 @@ impl Param {
         }
     }
 
+    /// Whether it is a limit that an empty value lifts: one that a jail need not have, in a living jail, too.
+    #[must_use]
+    pub fn can_be_lifted(&self) -> bool {
+        let is_limit = matches!(self.kind, Kind::Int { .. } | Kind::Size | Kind::Percent { .. });
+        is_limit && self.when == When::Modify && self.default.is_none()
+    }
+
     /// The user's words for the kind, for the manual and `jdb show params`.
     #[must_use]
     pub fn kind_text(&self) -> String {
@@ -212,6 +231,7 @@ impl Param {
             Kind::Bool => "bool".into(),
             Kind::Int { .. } => "int".into(),
             Kind::Size => "size".into(),
+            Kind::Percent { .. } => "percent".into(),
             Kind::Text { .. } => "string".into(),
             Kind::Mode(modes) => modes.iter().map(|m| m.word()).collect::<Vec<_>>().join("|"),
             Kind::List { .. } => "list".into(),
@@ -246,6 +266,17 @@ mod tests {
         for bad in ["", "M", "-1", "1.5G", "9999999999T", "1Q", "é"] {
             assert_eq!(size(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn percents_may_have_their_sign() {
+        let percent = param(Kind::Percent { min: 1, max: 400 }, Child::Free);
+        assert_eq!(percent.parse("50%"), Ok(Value::Int(50)));
+        assert_eq!(percent.parse("50"), Ok(Value::Int(50)));
+        for bad in ["%", "50%%", "% 50", "0%", "401%", ""] {
+            assert!(percent.parse(bad).is_err(), "{bad}");
+        }
+        assert!(param(Kind::Int { min: 1, max: 400 }, Child::Free).parse("50%").is_err());
     }
 
     #[test]

@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Child, Error, Kind, Mode, Param, Result, Settings, Subsystem, Value, When};
+use crate::{
+    Child, Error, Kind, Mode, Param, Refused, Result, Settings, Subsystem, Support, Value, When, nearest,
+};
 
 /// The subsystems of a program, ordered so that each comes after what it needs.
 pub struct Registry<S: 'static> {
     ordered: Vec<&'static dyn Subsystem<S>>,
     params: BTreeMap<&'static str, (&'static Param, &'static str)>,
+    refused: &'static [Refused],
 }
 
 /// What a user gave for one jail.
@@ -17,6 +20,8 @@ pub struct Given {
     pub settings: Settings,
     /// Lists that are to be added to what is there, not to replace it (`+=`).
     pub appended: BTreeSet<String>,
+    /// Limits that are to be lifted (`rctl.memoryuse=`).
+    pub lifted: BTreeSet<String>,
 }
 
 impl<S> std::fmt::Debug for Registry<S> {
@@ -61,7 +66,18 @@ impl<S> Registry<S> {
                 }
             }
         }
-        Ok(Self { ordered, params })
+        Ok(Self { ordered, params, refused: &[] })
+    }
+
+    /// The same, which also knows parameters that it refuses.
+    #[must_use]
+    pub fn refusing(self, refused: &'static [Refused]) -> Self {
+        Self { refused, ..self }
+    }
+
+    /// The parameters that are refused.
+    pub fn refused(&self) -> impl Iterator<Item = &'static Refused> + '_ {
+        self.refused.iter().filter(|row| self.param(row.name).is_none())
     }
 
     /// The subsystems in the order of creation.
@@ -90,7 +106,7 @@ impl<S> Registry<S> {
     /// `allow.noraw_sockets`).
     ///
     /// # Errors
-    /// jail(8)'s `unknown parameter: NAME`, with the nearest known name as hint.
+    /// The reason for one that is refused; jail(8)'s `unknown parameter: NAME`, with the nearest known name as hint.
     pub fn lookup(&self, word: &str) -> Result<(&'static Param, bool)> {
         if let Some(param) = self.param(word) {
             return Ok((param, false));
@@ -102,6 +118,9 @@ impl<S> Registry<S> {
                 return Ok((param, true));
             }
         }
+        if let Some(refused) = Refused::find(self.refused, word) {
+            return Err(refused.error(word));
+        }
         let error = Error::usage(format!("unknown parameter: {word}"));
         Err(match self.nearest(word) {
             Some(near) => error.hint(format!("did you mean {near}?")),
@@ -110,7 +129,7 @@ impl<S> Registry<S> {
     }
 
     /// Adds one definition as jail(8) reads it: `name`, `noname`, `name=value`, `name+=value`. Lists grow,
-    /// of scalars the last one holds.
+    /// of scalars the last one holds. A limit is lifted by an empty value.
     ///
     /// # Errors
     /// The parameter is unknown or read-only, or the value is not of its type.
@@ -121,6 +140,12 @@ impl<S> Registry<S> {
         };
         let (word, append) = word.strip_suffix('+').map_or((word, false), |w| (w, true));
         let (param, negated) = self.lookup(word)?;
+        if !append && value == Some("") && param.can_be_lifted() {
+            given.settings.remove(param.name);
+            given.lifted.insert(param.name.to_owned());
+            return Ok(());
+        }
+        given.lifted.remove(param.name);
         if param.when == When::Read {
             return Err(Error::usage(format!("{}: read-only parameter", param.name)));
         }
@@ -170,15 +195,26 @@ impl<S> Registry<S> {
                 _ => value.clone(),
             };
             if living.is_some_and(|l| param.when == When::Create && l.get(name) != Some(&value)) {
-                return Err(Error::usage(format!("{name} cannot be changed after creation")));
+                let error = Error::usage(format!("{name} cannot be changed after creation"));
+                return Err(match param.fixed {
+                    Some(why) => error.hint(why),
+                    None => error,
+                });
             }
             param.permit(&value, parent.and_then(|p| p.get(name)))?;
             all.set(name, value);
         }
+        for name in &given.lifted {
+            // A child has at most what its parent has.
+            match parent.and_then(|p| p.get(name)) {
+                Some(limit) => all.set(name, limit.clone()),
+                None => all.remove(name),
+            };
+        }
         for (param, _) in self.params() {
             let Kind::Mode(modes) = param.kind else { continue };
-            let member = given.settings.iter().find(|(name, _)| self.mode_of(name) == Some(param.name));
-            let Some((member, _)) = member else { continue };
+            let mut members = given.settings.iter().map(|(name, _)| name);
+            let Some(member) = members.find(|name| self.mode_of(name) == Some(param.name)) else { continue };
             match (all.get(param.name).is_some(), all.mode(param.name)) {
                 (true, Mode::New) => {}
                 (false, _) if modes.contains(&Mode::New) => {
@@ -225,6 +261,30 @@ impl<S> Registry<S> {
             .collect()
     }
 
+    /// Why this host cannot make a jail of these values, if something that it lacks is the reason. Asks all probes,
+    /// which is for a creation that has failed.
+    #[must_use]
+    pub fn lack(&self, settings: &Settings) -> Option<Error> {
+        let asks = |name: &str| match settings.get(name) {
+            _ if self.param(name).is_none() => true,
+            Some(Value::Bool(wanted)) => *wanted,
+            Some(value) => !self.is_mode(name) || value.text() == Mode::New.word(),
+            None => false,
+        };
+        let lacks = self.iter().flat_map(|subsystem| match subsystem.probe() {
+            Support::Full => Vec::new(),
+            Support::Lacks(lacks) => lacks,
+        });
+        lacks.into_iter().find_map(|lack| {
+            let param = lack.denies.iter().find(|name| asks(name))?;
+            Some(Error::unsupported(format!("{param}: this kernel lacks {}", lack.what)).hint(lack.hint))
+        })
+    }
+
+    fn is_mode(&self, name: &str) -> bool {
+        self.param(name).is_some_and(|p| matches!(p.kind, Kind::Mode(_)))
+    }
+
     /// The mode parameter that owns a name: `host` for `host.hostname`.
     fn mode_of(&self, name: &str) -> Option<&'static str> {
         let mut stem = name;
@@ -240,29 +300,8 @@ impl<S> Registry<S> {
     /// The known name nearest to a word, if it is near.
     #[must_use]
     pub fn nearest(&self, word: &str) -> Option<&'static str> {
-        let limit = 1 + word.len() / 4;
-        self.params
-            .keys()
-            .map(|name| (distance(word, name), *name))
-            .filter(|(d, _)| *d <= limit)
-            .min()
-            .map(|(_, name)| name)
+        nearest::nearest(word, self.params.keys().copied())
     }
-}
-
-/// Levenshtein's distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, cb) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -299,6 +338,8 @@ mod tests {
                 ..Param::BASE
             },
             Param { name: "vnet.link", kind: Kind::List { commas: false }, ..Param::BASE },
+            Param { name: "net.most", kind: Kind::Size, child: Child::AtMost, ..Param::BASE },
+            Param { name: "children", kind: Kind::Int { min: 0, max: 9 }, default: Some("0"), ..Param::BASE },
             Param { name: "persist", kind: Kind::Bool, default: Some("false"), ..Param::BASE },
             Param {
                 name: "allow.raw_sockets",
@@ -339,6 +380,42 @@ mod tests {
         assert!(given(&["jid=3"]).is_err());
     }
 
+    struct Poor(&'static [&'static str]);
+    impl Subsystem<()> for Poor {
+        fn name(&self) -> &'static str {
+            "poor"
+        }
+        fn about(&self) -> &'static str {
+            "a test"
+        }
+        fn params(&self) -> &'static [Param] {
+            &[]
+        }
+        fn probe(&self) -> Support {
+            Support::Lacks(vec![crate::Lack { what: "wings", hint: "CONFIG_WINGS", denies: self.0 }])
+        }
+    }
+    static GROUNDED: Poor = Poor(&["vnet", "allow.raw_sockets", "vnet.link"]);
+    static LOST: Poor = Poor(&["poor"]);
+    static AT_EASE: Poor = Poor(&[]);
+
+    #[test]
+    fn what_a_host_lacks_is_the_reason_only_where_it_is_asked_for() {
+        let lack = |poor: &'static Poor, words: &[&str]| {
+            let registry = Registry::new(&[&NET, poor as &'static dyn Subsystem<()>]).unwrap();
+            let all = registry.complete(&given(words).unwrap(), None, None).unwrap();
+            registry.lack(&all).map(|e| (e.to_string(), e.advice().map(str::to_owned)))
+        };
+        let said = |param: &str| {
+            Some((format!("{param}: this kernel lacks wings"), Some("CONFIG_WINGS".to_owned())))
+        };
+        assert_eq!(lack(&GROUNDED, &["vnet"]), said("vnet"));
+        assert_eq!(lack(&GROUNDED, &["vnet=inherit"]), said("allow.raw_sockets"));
+        assert_eq!(lack(&GROUNDED, &["vnet=inherit", "allow.noraw_sockets"]), None);
+        assert_eq!(lack(&LOST, &[]), said("poor"));
+        assert_eq!(lack(&AT_EASE, &["vnet"]), None);
+    }
+
     #[test]
     fn booleans_are_negated_on_the_last_component() {
         let given = given(&["nopersist", "allow.noraw_sockets"]).unwrap();
@@ -365,6 +442,21 @@ mod tests {
         let new = registry.complete(&given(&["vnet.link=d"]).unwrap(), Some(&old), None).unwrap();
         assert_eq!(new.list("vnet.link"), ["d"]);
         assert!(registry.complete(&given(&["vnet=inherit"]).unwrap(), Some(&old), None).is_err());
+    }
+
+    #[test]
+    fn a_limit_is_lifted_by_an_empty_value() {
+        let registry = Registry::new(&[&NET]).unwrap();
+        let old = registry.complete(&given(&["net.most=64M"]).unwrap(), None, None).unwrap();
+        let lifted = given(&["net.most=1", "net.most="]).unwrap();
+        assert_eq!(old.int("net.most"), Some(64 << 20));
+        assert_eq!(registry.complete(&lifted, Some(&old), None).unwrap().int("net.most"), None);
+        // As far as the parent goes.
+        let child = registry.complete(&lifted, Some(&Settings::default()), Some(&old)).unwrap();
+        assert_eq!(child.int("net.most"), Some(64 << 20));
+        let last = given(&["net.most=", "net.most=2"]).unwrap();
+        assert_eq!(registry.complete(&last, Some(&old), None).unwrap().int("net.most"), Some(2));
+        assert!(given(&["net.most+="]).is_err() && given(&["children="]).is_err());
     }
 
     #[test]

@@ -16,6 +16,11 @@ pub trait Subsystem<S>: Sync {
     /// One line for `jdb show subsystems`: small first letter, no full stop.
     fn about(&self) -> &'static str;
 
+    /// The manual's paragraph on all its parameters together; empty: there is none.
+    fn doc(&self) -> &'static str {
+        ""
+    }
+
     /// Its parameters.
     fn params(&self) -> &'static [Param];
 
@@ -24,7 +29,8 @@ pub trait Subsystem<S>: Sync {
         &[]
     }
 
-    /// What this host lacks for it.
+    /// What this host lacks for it. Asked by `jdb show subsystems`, and of a creation that has failed, to explain
+    /// it: where nothing is missing nobody asks.
     fn probe(&self) -> Support {
         Support::Full
     }
@@ -157,6 +163,9 @@ pub struct Lack {
     pub what: &'static str,
     /// What does not work therefore, or how to get it.
     pub hint: &'static str,
+    /// The parameters that cannot be honoured without: a mode that is `new`, a boolean that is true, a value of any
+    /// other type. A name that is no parameter's stands for every jail. Where there is a way to do without: none.
+    pub denies: &'static [&'static str],
 }
 
 /// What is asked of a subsystem before anything is changed.

@@ -32,6 +32,12 @@ lab_test!(a_parameter_that_is_unknown_or_of_another_type for root; needs [Cgroup
     refusals(lab, &[
         ("pth=/x", "unknown parameter: pth\nhint: did you mean path?"),
         ("host.hostnam=x", "unknown parameter: host.hostnam\nhint: did you mean host.hostname?"),
+        ("rctl.memusage=1", "unknown parameter: rctl.memusage\nhint: did you mean rctl.memoryuse?"),
+        ("securelevel=1", "securelevel: Linux has no securelevels\nhint: what the jail's root may do is said by allow.* parameters"),
+        ("exec.noclean", "exec.noclean: the commands of a new jail are run by its root, in the environment of jail(8)\n\
+            hint: exec.start=\"env -i PATH=/bin:/usr/bin COMMAND\""),
+        ("zfs.dataset=x", "zfs.dataset: a dataset cannot be handed to a jail\nhint: mount=\"/MOUNTPOINT /DIR none\" hands its files in"),
+        ("enforce_statfs=1", "enforce_statfs: a jail sees no mounts but its own, which is 2 and not 1\nhint: leave it out"),
         ("blabla", "unknown parameter: blabla\nhint: jdb show params lists all"),
         ("nopath", "unknown parameter: nopath\nhint: did you mean path?"),
         ("persist=maybe", "persist: unknown boolean value \"maybe\""),
@@ -41,6 +47,7 @@ lab_test!(a_parameter_that_is_unknown_or_of_another_type for root; needs [Cgroup
         ("children.max=-1", "children.max: value out of range \"-1\"\nhint: from 0 to 999999"),
         ("children.max=99999999999999999999", "children.max: non-integer value \"99999999999999999999\""),
         ("children.max+=3", "children.max: += needs a list"),
+        ("rctl.pcpu=50%%", "rctl.pcpu: non-integer value \"50%%\""),
         ("shm.size=1Q", "shm.size: non-integer value \"1Q\""),
         ("rctl.memoryuse=0", "rctl.memoryuse: value out of range \"0\"\nhint: at least 1"),
         ("rctl.pcpu=x", "rctl.pcpu: non-integer value \"x\""),
@@ -77,8 +84,8 @@ lab_test!(a_name_or_number_that_cannot_be for root; needs [CgroupV2]; |lab| {
     }
     refusals(lab, &[
         ("jid=7", "jail 7 already exists"),
-        ("jid=0", "jid: 0 is the host"),
-        ("jid=1000000", "jid: value out of range \"1000000\"\nhint: from 0 to 999999"),
+        ("jid=0", "jid: value out of range \"0\"\nhint: from 1 to 999999"),
+        ("jid=1000000", "jid: value out of range \"1000000\"\nhint: from 1 to 999999"),
         ("name=5 jid=6", "name cannot be numeric (unless it is the jid)"),
     ]);
     let long = "x".repeat(256);
@@ -119,6 +126,10 @@ lab_test!(a_network_that_cannot_be for root; needs [CgroupV2]; |lab| {
         ("vnet.link='eth0 lan' vnet.link='eth0 wan'", "vnet.link: eth0 is declared twice"),
         ("vnet.link='eth0 foreign'", "vnet.link: foreign is an interface of the parent, but no bridge\n\
             hint: a segment of ours has a name that no interface has; a foreign one is a bridge"),
+        ("vnet vnet.host='foreign 10.9.0.2/24'", "vnet.host: foreign is an interface of the parent, but no bridge\n\
+            hint: a segment of ours has a name that no interface has; a foreign one is a bridge"),
+        ("vnet.link='eth0 lan 10.9.0.255/24'", "vnet.link: \"eth0 lan 10.9.0.255/24\": 10.9.0.255 is the broadcast address of 10.9.0.0/24"),
+        ("vnet.host='lan 10.9.0.0/24'", "vnet.host: \"lan 10.9.0.0/24\": 10.9.0.0 is the address of the network 10.9.0.0/24"),
         ("vnet=inherit vnet.link='eth0 lan'", "vnet.link needs vnet=new, which is inherit"),
     ]);
     quiet(lab, "jail -r web; ip link del foreign");
@@ -135,6 +146,9 @@ lab_test!(modes_that_exclude_each_other for root; needs [CgroupV2]; |lab| {
     ]);
     unchanged(lab, "jail -c name=a", "jail: new jail must persist or attach\nhint: add persist, or command=...\n");
     unchanged(lab, "jail -c name=a exec.start=' '", "jail: exec.start: an empty command\n");
+    unchanged(lab, "jail -c name=a command=", "jail: command: an empty command\n");
+    unchanged(lab, "jail -c name=a persist command='' x", "jail: command: an empty command\n");
+    unchanged(lab, "jail -R", "jail: no jail specified\nhint: jail -R JAIL ..., or '*' for all\n");
 });
 
 lab_test!(a_modification_that_cannot_be for root; needs [CgroupV2]; |lab| {
@@ -144,6 +158,8 @@ lab_test!(a_modification_that_cannot_be for root; needs [CgroupV2]; |lab| {
         ("jid=99 persist", "\"99\" not found"),
         ("host.hostname=x", "no jail specified\nhint: name=NAME or jid=JID"),
         ("name=web path=/tmp", "path cannot be changed after creation"),
+        ("name=web allow.mlock", "allow.mlock cannot be changed after creation\n\
+            hint: a process that runs cannot be given capabilities, nor be freed of its filter"),
         ("name=web user=inherit", "user cannot be changed after creation"),
         ("name=web pth=/x", "unknown parameter: pth\nhint: did you mean path?"),
     ] {
@@ -174,8 +190,9 @@ lab_test!(a_missing_privilege_is_named for root; needs [CgroupV2, Program("setpr
 });
 
 lab_test!(a_missing_feature_of_the_kernel_is_done_without for root; needs [CgroupV2]; with timeout(120); |lab| {
-    let features = ["nsfs_handles", "pidfd_ns_ioctls", "pidfd_exit_info", "proc_by_pidns", "idmapped_mounts",
-        "move_mount_beneath", "cgroup_kill", "clone_into_cgroup", "wide_bridges"];
+    let features = [
+        "nsfs_handles", "pidfd_ns_ioctls", "pidfd_exit_info", "idmapped_mounts", "cgroup_kill", "wide_bridges",
+    ];
     for mask in features.map(str::to_owned).into_iter().chain([features.join(",")]) {
         let with = format!("export JAIL_MASK={mask};");
         prints(lab, &format!("{with} jail -c name=m persist exec.start='echo in' command=sh -c 'sleep 1000 >/dev/null & echo on'"), "in\non\n");
@@ -183,10 +200,45 @@ lab_test!(a_missing_feature_of_the_kernel_is_done_without for root; needs [Cgrou
         gives(lab, &format!("{with} jexec m sh -c 'exit 3'"), 3, "", "");
         refused(lab, &format!("{with} jail -c name=n command=sh -c 'exit 7'"), "jail: sh -c exit 7: failed\n");
         prints(lab, &format!("{with} jail -c name=n command=sh -c 'sleep 0.1; echo done'"), "done\n");
+        // What is the jail's own is so without a map of ids, too.
+        prints(lab, &format!("{with} jexec m sh -c 'cd /tmp && touch a /run/a /var/tmp/a && stat -c %U a . /run && test -w /dev'; test ! -e /tmp/a"),
+            "root\nroot\nroot\n");
         quiet(lab, &format!("{with} jail -r m"));
         assert_eq!(names(lab), [""; 0]);
     }
     all_gone(lab);
+});
+
+lab_test!(a_feature_that_nothing_does_without_is_named for root; needs [CgroupV2]; |lab| {
+    lab.sh("mkdir -p /tmp/tree/bin");
+    for (mask, definition, inherit, stderr) in [
+        ("idmapped_mounts", "path=/tmp/tree", "user=inherit",
+            "user: this kernel lacks id-mapped mounts\nhint: user=inherit does without"),
+        ("idmapped_mounts", "mount='/usr /mnt none'", "user=inherit",
+            "user: this kernel lacks id-mapped mounts\nhint: user=inherit does without"),
+        ("user_namespaces", "", "user=inherit",
+            "user: this kernel lacks user namespaces\nhint: CONFIG_USER_NS, and user.max_user_namespaces above 0"),
+        ("user_namespaces", "vnet user=inherit", "user=inherit",
+            "vnet: this kernel lacks user namespaces\nhint: CONFIG_USER_NS, and user.max_user_namespaces above 0"),
+        ("net_namespaces", "vnet", "vnet=inherit",
+            "vnet: this kernel lacks network namespaces\nhint: CONFIG_NET_NS, and user.max_net_namespaces above 0"),
+        ("ipc_namespaces", "", "sysvmsg=inherit sysvsem=inherit sysvshm=inherit",
+            "sysvmsg: this kernel lacks ipc namespaces\nhint: CONFIG_IPC_NS, and user.max_ipc_namespaces above 0"),
+        ("ipc_namespaces", "sysvmsg=disable sysvsem=disable sysvshm=disable", "mqueue=disable sysvmsg=disable sysvsem=disable sysvshm=disable",
+            "mqueue: this kernel lacks ipc namespaces\nhint: CONFIG_IPC_NS, and user.max_ipc_namespaces above 0"),
+        ("uts_namespaces", "", "host=inherit",
+            "host: this kernel lacks uts namespaces\nhint: CONFIG_UTS_NS, and user.max_uts_namespaces above 0"),
+        ("pid_namespaces", "", "proc=inherit",
+            "proc: this kernel lacks pid namespaces\nhint: CONFIG_PID_NS, and user.max_pid_namespaces above 0"),
+        ("pid_namespaces", "nopersist command=true", "proc=inherit",
+            "proc: this kernel lacks pid namespaces\nhint: CONFIG_PID_NS, and user.max_pid_namespaces above 0"),
+    ] {
+        let with = format!("export JAIL_MASK={mask};");
+        unchanged(lab, &format!("{with} jail -c name=a persist {definition}"), &format!("jail: a: {stderr}\n"));
+        // Who does not ask for it is not concerned.
+        quiet(lab, &format!("{with} jail -c name=a persist {inherit}; jail -r a"));
+        all_gone(lab);
+    }
 });
 
 lab_test!(a_full_file_system_does_not_keep_jails for root; needs [CgroupV2]; |lab| {

@@ -17,10 +17,14 @@ mod corners;
 mod create;
 /// Interprocess communication, System V's and POSIX's.
 mod ipc;
+/// Limits.
+mod limits;
 /// Jails in jails.
 mod nested;
 /// What connects jails with each other and with the world.
 mod net;
+/// What people see.
+mod people;
 /// PostgreSQL, the job that System V IPC of a jail's own is for.
 mod postgres;
 /// Jails are removed and renamed.

@@ -109,9 +109,21 @@ impl Page {
         for subsystem in registry.iter().filter(|s| !s.params().is_empty()) {
             self.line(&format!(".SS {}", escaped(subsystem.name())));
             self.text(&sentence(subsystem.about()));
+            if !subsystem.doc().is_empty() {
+                self.line(".PP");
+                self.text(subsystem.doc());
+            }
             for param in subsystem.params() {
                 self.parameter(param);
             }
+        }
+        self.line(".SS refused");
+        self.text("These parameters of FreeBSD's are known and refused.");
+        for row in registry.refused() {
+            self.line(".TP");
+            self.line(&format!("\\fB{}\\fR", escaped(row.name)));
+            let hint = row.hint;
+            self.text(&format!("{} Instead: {hint}.", sentence(row.reason)));
         }
     }
 
@@ -122,10 +134,13 @@ impl Page {
         self.line(&format!("\\fB{}\\fR {}", escaped(param.name), escaped(&about)));
         let doc = if param.doc.is_empty() { sentence(param.help) } else { param.doc.to_owned() };
         let range = match param.kind {
-            Kind::Int { min, max } if max < i64::MAX => format!(" From {min} to {max}."),
+            Kind::Int { min, max } | Kind::Percent { min, max } if max < i64::MAX => {
+                format!(" From {min} to {max}.")
+            }
             _ => String::new(),
         };
-        self.text(&format!("{doc}{range}"));
+        let lifted = if param.can_be_lifted() { " An empty value lifts it." } else { "" };
+        self.text(&format!("{doc}{range}{lifted}"));
     }
 }
 

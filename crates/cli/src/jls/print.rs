@@ -163,20 +163,25 @@ pub(super) fn named_json(values: &Values, columns: &[Column]) -> Tree {
 /// A jail in the usual columns.
 pub(super) fn standard_json(values: &Values, manner: &Manner) -> Tree {
     let (host, path) = (values.hostname(), values.text("path"));
-    let addresses = values.addresses();
+    let (v6, v4): (Vec<&str>, Vec<&str>) = values.addresses().into_iter().partition(|a| a.contains(':'));
     if manner.verbose {
-        let (v6, v4): (Vec<&str>, Vec<&str>) = addresses.into_iter().partition(|a| a.contains(':'));
         return json!({
             "jid": values.jid, "hostname": host, "path": path, "name": values.name,
             "state": state(values), "ipv4_addrs": v4, "ipv6_addrs": v6,
         });
     }
-    let address = addresses.first().copied().unwrap_or_default();
-    if manner.by_name {
-        json!({ "name": values.name, "ipv4": address, "hostname": host, "path": path })
-    } else {
-        json!({ "jid": values.jid, "ipv4": address, "hostname": host, "path": path })
+    let mut jail = json!({ "hostname": host, "path": path });
+    // FreeBSD's key; what is no such address has one of its own.
+    jail["ipv4"] = v4.first().copied().unwrap_or_default().into();
+    if let (Some(v6), None) = (v6.first(), v4.first()) {
+        jail["ipv6"] = (*v6).into();
     }
+    if manner.by_name {
+        jail["name"] = values.name.clone().into();
+    } else {
+        jail["jid"] = values.jid.into();
+    }
+    jail
 }
 
 /// A form of JSON.

@@ -1,12 +1,11 @@
 //! One real call for each feature, which changes nothing.
 
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::fs::{CWD, Mode, OFlags, open};
 use rustix::io::{Errno, Result};
-use rustix::mount::{FsOpenFlags, MoveMountFlags, fsconfig_set_fd, fsopen, move_mount};
 use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, getpid, pidfd_open, waitid};
 
 use crate::errno::check;
@@ -29,15 +28,10 @@ pub(super) fn pidfd_exit_info() -> bool {
     if release() >= (6, 15) {
         return true;
     }
-    let Ok(child) = clone_and_exit(None) else { return false };
+    let Ok(child) = clone_and_exit() else { return false };
     let options = WaitIdOptions::EXITED | WaitIdOptions::from_bits_retain(libc::__WALL.cast_unsigned());
     let reaped = waitid(WaitId::PidFd(child.as_fd()), options);
     reaped.is_ok() && matches!(ask_exit_status(child), Ok(Some(0)))
-}
-
-pub(super) fn proc_by_pidns() -> bool {
-    let Ok(pidns) = current(Kind::Pid) else { return false };
-    fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC).and_then(|fs| fsconfig_set_fd(fs, "pidns", pidns)).is_ok()
 }
 
 /// The kernel looks at the descriptor last: a directory is not a user namespace.
@@ -47,11 +41,6 @@ pub(super) fn idmapped_mounts() -> bool {
     };
     let attr = Attr { userns: Some(directory.as_fd()), ..Attr::default() };
     mount_setattr(CWD, c"/", rustix::fs::AtFlags::empty(), &attr) == Err(Errno::INVAL)
-}
-
-/// `EINVAL` for an unknown flag comes before `ENOENT` for an empty path.
-pub(super) fn move_mount_beneath() -> bool {
-    move_mount(CWD, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_BENEATH) == Err(Errno::NOENT)
 }
 
 /// Every cgroup but the root has the file. On a machine with no other cgroup the release tells.
@@ -71,26 +60,20 @@ fn cgroup2() -> Option<PathBuf> {
     line.split(' ').nth(4).map(PathBuf::from)
 }
 
-/// A kernel that knows the flag looks for the cgroup, and a directory elsewhere is none.
-pub(super) fn clone_into_cgroup() -> bool {
-    let Ok(directory) = open("/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-    else {
-        return false;
-    };
-    matches!(clone_and_exit(Some(directory.as_fd())), Err(Errno::BADF))
+/// A kind that is not built in has no file in proc; one that is may be limited to none (namespaces(7)).
+pub(super) fn namespaces(kind: Kind) -> bool {
+    let name = kind.name();
+    let most = fs::read_to_string(format!("/proc/sys/user/max_{name}_namespaces"));
+    fs::symlink_metadata(format!("/proc/self/ns/{name}")).is_ok() && !most.is_ok_and(|n| n.trim() == "0")
 }
 
 /// Makes a child that exits with status 0 at once, and returns its pidfd: clone3(2). Nobody is told by a
 /// signal, so it must be waited for with `__WALL`.
-fn clone_and_exit(cgroup: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
+fn clone_and_exit() -> Result<OwnedFd> {
     let mut pidfd = -1;
-    let mut flags = libc::CLONE_PIDFD as u64;
-    if cgroup.is_some() {
-        flags |= linux_raw_sys::general::CLONE_INTO_CGROUP;
-    }
-    // `struct clone_args`, all of it 64-bit: flags, pidfd, ..., cgroup. No signal, no stack.
-    let cgroup = cgroup.map_or(0, |fd| fd.as_raw_fd() as u64);
-    let args: [u64; 11] = [flags, (&raw mut pidfd) as u64, 0, 0, 0, 0, 0, 0, 0, 0, cgroup];
+    let flags = libc::CLONE_PIDFD as u64;
+    // `struct clone_args`, all of it 64-bit: flags, pidfd, and the rest. No signal, no stack.
+    let args: [u64; 11] = [flags, (&raw mut pidfd) as u64, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     const _: () = assert!(size_of::<[u64; 11]>() == size_of::<linux_raw_sys::general::clone_args>());
     // SAFETY: the child has a copy of the memory, and does nothing but leave.
     let ret = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) };

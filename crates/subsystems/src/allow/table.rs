@@ -110,7 +110,7 @@ pub static ROWS: [Row; 31] = [
     Row {
         name: "allow.sysvipc",
         can: Can::Never("deprecated parameter", "give sysvmsg=inherit, sysvsem=inherit and sysvshm=inherit"),
-        help: "deprecated: the jail has its parent's System V IPC",
+        help: "deprecated and refused: sysvmsg, sysvsem and sysvshm say it",
         doc: "Deprecated on FreeBSD, and refused here: give sysvmsg, sysvsem and sysvshm instead.",
         ..Row::BASE
     },
@@ -293,6 +293,9 @@ pub static ROWS: [Row; 31] = [
     },
 ];
 
+/// Why they are of creation alone.
+pub const FIXED: &str = "a process that runs cannot be given capabilities, nor be freed of its filter";
+
 /// The rows as parameters. They can be given at creation only: what a running process has lost it cannot
 /// get back, and its filter and capabilities cannot be changed from outside.
 pub static PARAMS: [Param; ROWS.len()] = {
@@ -310,6 +313,7 @@ pub static PARAMS: [Param; ROWS.len()] = {
                 Can::OwnHost => None,
                 _ => Some(if row.default { "true" } else { "false" }),
             },
+            fixed: if ignored { None } else { Some(FIXED) },
             child: if ignored { Child::Free } else { Child::AndParent },
             help: row.help,
             doc: row.doc,

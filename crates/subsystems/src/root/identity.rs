@@ -28,7 +28,9 @@ const RESOLV: &str = "etc/resolv.conf";
 pub(super) fn check(ask: &Ask<'_>) -> Result<()> {
     let root = ask.settings.text("path").unwrap_or("/");
     for (param, name) in [("host.hostid", "etc/hostid"), ("host.hostuuid", "etc/machine-id")] {
-        if ask.given.get(param).is_some() && !Path::new(root).join(name).is_file() {
+        if ask.given.get(param).is_some_and(|value| !host::is_none(value))
+            && !Path::new(root).join(name).is_file()
+        {
             return Err(Error::usage(format!("{param}: {root} has no file {name} to show it in"))
                 .hint(format!("touch {}", Path::new(root).join(name).display())));
         }

@@ -21,16 +21,17 @@ use kernel::{
     act::Act,
     mount::{Attr, mount_setattr},
     namespace::Kind as Namespace,
+    probe::{Feature, has},
     step::{Stage, Step},
 };
 use rustix::{
-    fs::AtFlags,
+    fs::{AtFlags, Gid, Uid, chownat},
     io::Errno,
     mount::{MountAttrFlags, MountFlags, MountPropagationFlags},
 };
 use vimage::{
-    Ask, Context as _, Doomed, Entry, Error, House, Instance, Kind, Known, Param, Piece, Plan, Result, Site,
-    Subsystem, When,
+    Ask, Context as _, Doomed, Entry, Error, House, Instance, Kind, Known, Mode, Param, Piece, Plan, Result,
+    Site, Subsystem, When,
 };
 
 use crate::user;
@@ -40,6 +41,15 @@ use crate::user;
 pub struct Root;
 
 static PARAMS: &[Param] = &[
+    Param {
+        name: "enforce_statfs",
+        kind: Kind::Int { min: 0, max: 2 },
+        default: Some("2"),
+        help: "how much the jail sees of the host's mounts",
+        doc: "What every jail has is 2, and 0 and 1 are refused: the mounts of a jail are its own, and it sees none of \
+              the host's.",
+        ..Param::BASE
+    },
     Param {
         name: "path",
         kind: Kind::Text { max: 4095 },
@@ -106,6 +116,11 @@ impl Subsystem<Act> for Root {
     }
 
     fn check(&self, ask: &Ask<'_>) -> Result<()> {
+        if let Some(level @ (0 | 1)) = ask.settings.int("enforce_statfs") {
+            let what =
+                format!("enforce_statfs: a jail sees no mounts but its own, which is 2 and not {level}");
+            return Err(Error::unsupported(what).hint("leave it out"));
+        }
         if ask.living.is_some() {
             return Ok(());
         }
@@ -169,8 +184,21 @@ impl Subsystem<Act> for Root {
             let attr = Attr { set, propagation, userns: mapped, ..Attr::default() };
             match mount_setattr(&tree, c"", AtFlags::EMPTY_PATH, &attr) {
                 Ok(()) => {}
+                // Linux before 6.3 maps no tmpfs; one of ours is empty, and can be the jail's from the start.
+                Err(Errno::INVAL) if mapped.is_some() && is_ours(&at, host) && !given.contains(&at) => {
+                    let doing = || format!("mount: cannot prepare {at}");
+                    let base = user::ids(&instance).map_or(0, |ids| ids.base);
+                    let (uid, gid) = (Uid::from_raw(base), Gid::from_raw(base));
+                    chownat(&tree, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH).doing_with(doing)?;
+                    let plain = Attr { userns: None, ..attr };
+                    mount_setattr(&tree, c"", AtFlags::EMPTY_PATH, &plain).doing_with(doing)?;
+                }
                 Err(Errno::INVAL) if mapped.is_some() && at != "/" && !given.contains(&at) => {
                     site.fds.remove(&format!("mount:{at}"));
+                }
+                Err(Errno::INVAL) if mapped.is_some() && !has(Feature::IdmappedMounts) => {
+                    let what = "user: this kernel lacks id-mapped mounts";
+                    return Err(Error::unsupported(what).hint("user=inherit does without"));
                 }
                 Err(Errno::INVAL) if mapped.is_some() => {
                     let path = site.settings.text("path").unwrap_or("/");
@@ -218,7 +246,8 @@ impl Subsystem<Act> for Root {
         if shows("/sys") {
             steps.extend([Step::Mkdir(c"/sys".into()), mount("sysfs", "/sys", flags | MountFlags::RDONLY)?]);
         }
-        if of.settings.is_new("mqueue") || !own_user {
+        let denied = of.settings.mode("mqueue") == Mode::Disable;
+        if of.settings.is_new("mqueue") || (!own_user && !denied) {
             steps.push(mount("mqueue", "/dev/mqueue", flags)?);
         }
         if shows("/proc") {
@@ -286,9 +315,13 @@ fn trees(of: &Instance<'_>) -> Vec<(String, Rc<OwnedFd>)> {
 /// others: mapped, it would make the jail's root the host's. devpts and the shared memory of the jail have
 /// the jail's ids in their files already; of proc and sysfs, ids mean nothing.
 fn is_mapped(at: &str, host: bool, given: &[String]) -> bool {
-    let ours = ["/run", "/tmp", "/var/tmp", "/dev"].contains(&at);
     let never = ["/dev/pts", "/dev/shm", "/proc", "/sys"].contains(&at);
-    given.iter().any(|g| g == at) || (!never && !at.starts_with("/dev/") && (!host || ours))
+    given.iter().any(|g| g == at) || (!never && !at.starts_with("/dev/") && (!host || is_ours(at, host)))
+}
+
+/// Whether a mount is an empty one that we made.
+fn is_ours(at: &str, host: bool) -> bool {
+    at == "/dev" || (host && ["/run", "/tmp", "/var/tmp"].contains(&at))
 }
 
 /// The directories above a path, from the top.

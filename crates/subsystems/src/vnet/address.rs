@@ -55,10 +55,22 @@ impl Cidr {
         Self { ip: mac::link_local(mac).into(), len: 64 }
     }
 
-    /// Whether one host can have it: neither unspecified nor multicast.
-    #[must_use]
-    pub fn is_host(self) -> bool {
-        !self.ip.is_unspecified() && !self.ip.is_multicast()
+    /// Reads an address that one host can have.
+    ///
+    /// # Errors
+    /// What it is instead.
+    pub fn of_host(text: &str) -> Result<Self, String> {
+        let address = Self::parse(text).filter(|a| !a.ip.is_unspecified() && !a.ip.is_multicast());
+        let address = address.ok_or("not an address")?;
+        // A network of two addresses has neither (RFC 3021).
+        let IpAddr::V4(ip) = address.ip else { return Ok(address) };
+        let hosts = u32::MAX.checked_shr(address.len.into()).unwrap_or(0);
+        match ip.to_bits() & hosts {
+            _ if address.len > 30 => Ok(address),
+            0 => Err(format!("{ip} is the address of the network {}", address.network())),
+            bits if bits == hosts => Err(format!("{ip} is the broadcast address of {}", address.network())),
+            _ => Ok(address),
+        }
     }
 }
 
@@ -115,6 +127,29 @@ mod tests {
             ["10.9.0.11", "10.9.0.300/24", "10.9.0.1/33", "fd00::/129", "10.0.0.1/+8", "10.0.0.1/", "/8"]
         {
             assert_eq!(Cidr::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_host_has_neither_the_first_nor_the_last_address_of_a_network() {
+        let why = |text| Cidr::of_host(text).err().unwrap_or_default();
+        for good in [
+            "10.9.0.1/24",
+            "10.9.0.254/24",
+            "10.9.0.0/31",
+            "10.9.0.1/31",
+            "10.9.0.0/32",
+            "10.9.1.0/23",
+            "fd00::/64",
+            "fd00::ffff/112",
+        ] {
+            assert_eq!(why(good), "", "{good}");
+        }
+        assert_eq!(why("10.9.0.255/24"), "10.9.0.255 is the broadcast address of 10.9.0.0/24");
+        assert_eq!(why("10.9.0.0/24"), "10.9.0.0 is the address of the network 10.9.0.0/24");
+        assert_eq!(why("10.9.0.3/30"), "10.9.0.3 is the broadcast address of 10.9.0.0/30");
+        for bad in ["0.0.0.0/0", "224.0.0.1/24", "ff02::1/64", "::/0", "10.9.0.1", "x"] {
+            assert_eq!(why(bad), "not an address", "{bad}");
         }
     }
 

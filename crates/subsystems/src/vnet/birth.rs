@@ -114,7 +114,8 @@ pub fn check(ask: &Ask<'_>) -> Result<()> {
     }
     let mut around = Around::of(ask.parent)?;
     for name in wanted.segments() {
-        around.foreign(name)?;
+        let by_link = wanted.links.iter().any(|link| link.segment == name);
+        around.foreign(if by_link { "vnet.link" } else { "vnet.host" }, name)?;
     }
     for link in &wanted.links {
         let key = segment::key(ask.parent, &link.segment);

@@ -38,7 +38,7 @@ impl Spec {
         }
         let mut spec = Self { segment: segment.to_owned(), addresses: Vec::new() };
         for word in words {
-            let address = Cidr::parse(word).filter(|a| a.is_host()).ok_or_else(|| bad("not an address"))?;
+            let address = Cidr::of_host(word).map_err(|wrong| bad(&wrong))?;
             if spec.addresses.iter().any(|a| a.ip == address.ip) {
                 return Err(bad(&format!("{} twice", address.ip)));
             }

@@ -64,7 +64,7 @@ impl Spec {
             return Err(bad(&format!("\"{segment}\": {wrong}")));
         }
         while let Some(word) = words.next_if(|word| word.contains('/')) {
-            let address = Cidr::parse(word).filter(|a| a.is_host()).ok_or_else(|| bad("not an address"))?;
+            let address = Cidr::of_host(word).map_err(|wrong| bad(&wrong))?;
             if spec.addresses.iter().any(|a| a.ip == address.ip) {
                 return Err(bad(&format!("{} twice", address.ip)));
             }
@@ -220,8 +220,9 @@ mod tests {
             mtu in prop::option::of(MTU),
             autoconf: bool,
         ) {
-            let mut addresses: Vec<_> =
-                ips.into_iter().map(|(ip, len)| Cidr { ip: std::net::Ipv4Addr::from_bits(ip).into(), len }).collect();
+            let text = |(ip, len)| format!("{}/{len}", std::net::Ipv4Addr::from_bits(ip));
+            let hosts = ips.into_iter().map(text).filter_map(|text| Cidr::of_host(&text).ok());
+            let mut addresses: Vec<_> = hosts.collect();
             addresses.dedup_by_key(|a| a.ip);
             let mac = mac.map(|[a, b, c, d, e]| [2, a, b, c, d, e]);
             let spec = Spec { name: "e0".into(), segment: "s".into(), addresses, mac, mtu, autoconf };

@@ -29,11 +29,13 @@ mod update;
 
 use std::time::Instant;
 
-use kernel::act::Act;
+use kernel::{act::Act, probe::Feature};
 use vimage::{
-    Ask, Context as _, Doomed, Error, House, Instance, Known, Lack, Node, Param, Piece, Plan, Result,
-    Settings, Site, Subsystem, Support,
+    Ask, Context as _, Doomed, Error, House, Instance, Known, Node, Param, Piece, Plan, Result, Settings,
+    Site, Subsystem, Support,
 };
+
+use crate::needs;
 
 /// The subsystem's name.
 const NAME: &str = "vnet";
@@ -56,11 +58,7 @@ impl Subsystem<Act> for Vnet {
     }
 
     fn probe(&self) -> Support {
-        if std::path::Path::new("/proc/self/ns/net").exists() {
-            return Support::Full;
-        }
-        let hint = "CONFIG_NET_NS, and a proc file system; without them only vnet=inherit works";
-        Support::Lacks(vec![Lack { what: "network namespaces", hint }])
+        needs::namespaces(Feature::NetNamespaces, &[NAME])
     }
 
     fn check(&self, ask: &Ask<'_>) -> Result<()> {

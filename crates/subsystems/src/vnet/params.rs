@@ -1,6 +1,6 @@
 //! The parameters.
 
-use vimage::{Child, Kind, Mode, Param, When};
+use vimage::{Kind, Mode, Param, When};
 
 /// All of them.
 pub static PARAMS: [Param; 6] = [
@@ -9,10 +9,10 @@ pub static PARAMS: [Param; 6] = [
         kind: Kind::Mode(&[Mode::New, Mode::Inherit]),
         when: When::Create,
         default: Some("inherit"),
-        child: Child::Free,
         help: "a network stack of the jail's own (new) or its parent's (inherit)",
         doc: "With new the jail has interfaces, addresses, routes, ports and network sysctls of its own, and \
               its root rules over them. With inherit it has its parent's.",
+        ..Param::BASE
     },
     Param {
         name: "vnet.link",

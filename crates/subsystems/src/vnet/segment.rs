@@ -69,16 +69,16 @@ impl Around {
     /// The foreign bridge of a segment's name; `None`: the segment is, or will be, one of ours.
     ///
     /// # Errors
-    /// There is an interface of that name which is neither.
-    pub fn foreign(&mut self, segment: &str) -> Result<Option<Link>> {
+    /// There is an interface of that name which is neither; `param` asked for it.
+    pub fn foreign(&mut self, param: &str, segment: &str) -> Result<Option<Link>> {
         match self.socket.link_by_name(segment).map_err(stack::refused)? {
             None => Ok(None),
             Some(link) if is_ours(&link) => Ok(None),
             Some(link) if link.kind.as_deref() == Some("bridge") => Ok(Some(link)),
-            Some(_) => Err(Error::usage(format!(
-                "vnet.link: {segment} is an interface of the parent, but no bridge"
-            ))
-            .hint("a segment of ours has a name that no interface has; a foreign one is a bridge")),
+            Some(_) => {
+                Err(Error::usage(format!("{param}: {segment} is an interface of the parent, but no bridge"))
+                    .hint("a segment of ours has a name that no interface has; a foreign one is a bridge"))
+            }
         }
     }
 }
@@ -111,7 +111,7 @@ pub fn places<'n>(
         if places.contains_key(name) {
             continue;
         }
-        let place = if let Some(bridge) = around.foreign(name)? {
+        let place = if let Some(bridge) = around.foreign("vnet", name)? {
             let anchor = site.house.anchor("net", around.fd.as_fd())?;
             Place { stack: around.fd.clone(), anchor, bridges: vec![bridge.index], foreign: Some(bridge.mtu) }
         } else {

@@ -1,4 +1,4 @@
-//! A toy subsystem: a folder of counters for each jail, and pools of counters that jails share.
+//! The toy that has everything: a folder of counters for each jail, changed in part, and pools that jails share.
 //!
 //! There is nothing here about rollback, repair, audit, ledger or trace: that is what the tests are about.
 

@@ -4,8 +4,8 @@ use std::os::unix::process::ExitStatusExt as _;
 
 use crate::lab::{Lab, failing_at, no_fault};
 
-const FULL: &str = "counters.names=a,b counters.pools=p,q gauges.names=c gauges.pools=p";
-const OTHER: &str = "counters.names=b,d counters.pools=q,r gauges.names=e gauges.pools=";
+const FULL: &str = "counters.names=a,b counters.pools=p,q gauges.names=c gauges.pools=p tallies=s,t";
+const OTHER: &str = "counters.names=b,d counters.pools=q,r gauges.names=e gauges.pools= tallies=t,u";
 
 /// The points at which an act is made to fail, in turn, until it passes them all.
 fn at_every_point(mut act: impl FnMut(u64) -> bool) {
@@ -15,7 +15,7 @@ fn at_every_point(mut act: impl FnMut(u64) -> bool) {
 
 fn lab_with_a_neighbour() -> Lab {
     let lab = Lab::new();
-    lab.create(&no_fault(), 9, "counters.names=x counters.pools=p").unwrap();
+    lab.create(&no_fault(), 9, "counters.names=x counters.pools=p tallies=t").unwrap();
     lab
 }
 

@@ -18,7 +18,7 @@ pub struct Folder {
 
 impl Folder {
     pub fn at(root: &Path) -> Self {
-        for dir in ["shared", "held", "numbers", "jails", "counters", "gauges"] {
+        for dir in ["shared", "held", "numbers", "jails", "counters", "gauges", "tallies"] {
             fs::create_dir_all(root.join(dir)).unwrap();
         }
         Self { root: root.to_owned(), shelf: root.join("shared") }

@@ -15,6 +15,7 @@ use vimage::{
 use crate::{
     counters::{Counters, LIST, MODE},
     house::Folder,
+    tallies::Tallies,
 };
 
 /// Declared first and needed last, so that the order is the registry's doing.
@@ -66,7 +67,11 @@ impl Lab {
     }
 
     pub fn at(root: &Path) -> Self {
-        Self { house: Folder::at(root), registry: Registry::new(&[&GAUGES, &COUNTERS]).unwrap(), _dir: None }
+        Self {
+            house: Folder::at(root),
+            registry: Registry::new(&[&GAUGES, &COUNTERS, &Tallies]).unwrap(),
+            _dir: None,
+        }
     }
 
     pub fn root(&self) -> &Path {
@@ -182,7 +187,7 @@ impl Lab {
 
     pub fn state(&self) -> State {
         let mut files = BTreeMap::new();
-        for dir in ["counters", "gauges", "held", "shared"] {
+        for dir in ["counters", "gauges", "tallies", "held", "shared"] {
             walk(&self.root().join(dir), &mut files);
         }
         files.retain(|path, _| !path.ends_with("journal"));
@@ -193,7 +198,7 @@ impl Lab {
     pub fn assert_clean(&self) {
         assert_eq!(self.findings(), [""; 0]);
         let state = self.state();
-        assert!(state.files.values().all(Option::is_none) && state.files.len() == 4, "{state:#?}");
+        assert!(state.files.values().all(Option::is_none) && state.files.len() == 5, "{state:#?}");
         assert!(state.pieces.is_empty(), "{state:#?}");
         assert_eq!(self.jids(), [0; 0]);
         for (kind, count) in self.ledger().iter() {

@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, fs};
 
 use vimage::{Anchor, Event, Instance, Param, Piece, Registry, Result, Site, Subsystem};
 
-use crate::lab::{COUNTERS, GAUGES, Lab, no_fault};
+use crate::{
+    lab::{COUNTERS, GAUGES, Lab, no_fault},
+    tallies::Tallies,
+};
 
 #[test]
 fn a_jail_that_is_unmade_leaves_nothing_and_the_ledger_says_so() {
@@ -63,8 +66,8 @@ fn the_trace_has_each_phase_and_each_piece() {
 fn what_comes_after_another_is_made_after_it_and_unmade_before_it() {
     let lab = Lab::new();
     let order: Vec<_> = lab.registry.iter().map(Subsystem::name).collect();
-    assert_eq!(order, ["counters", "gauges"]);
-    let again = Registry::new(&[&COUNTERS as &'static dyn Subsystem<()>, &GAUGES]).unwrap();
+    assert_eq!(order, ["counters", "gauges", "tallies"]);
+    let again = Registry::new(&[&COUNTERS as &'static dyn Subsystem<()>, &GAUGES, &Tallies]).unwrap();
     assert_eq!(again.iter().map(Subsystem::name).collect::<Vec<_>>(), order);
     let recorder = no_fault();
     lab.create(&recorder, 1, "counters.names=a gauges.names=c").unwrap();
@@ -144,4 +147,18 @@ fn an_instance_is_gone_when_its_anchor_is_and_not_before() {
     assert!(driver.settle(&mut owners, now).unwrap());
     assert_eq!(owners[0].journal.pieces(), []);
     assert!(!open(&owners[0].instance(&lab.house)));
+}
+
+#[test]
+fn the_promise_in_sixty_lines() {
+    assert!(include_str!("tallies.rs").lines().count() <= 60);
+    let lab = Lab::new();
+    lab.create(&no_fault(), 1, "tallies=s,t").unwrap();
+    fs::write(lab.root().join("tallies/lost"), "").unwrap();
+    fs::remove_file(lab.root().join("tallies/j1-s")).unwrap();
+    let found = [
+        "j1: tallies/file/tallies/j1-s is recorded and does not exist",
+        "tallies/file/tallies/lost is in no record",
+    ];
+    assert_eq!(lab.findings(), found);
 }

@@ -1,5 +1,6 @@
 //! The framework's promise, on a toy: whoever says how a thing is made, undone and found gets rollback,
-//! repair, audit, ledger and trace without a line of its own.
+//! repair, audit, ledger and trace without a line of its own. `tallies` is the promise in sixty lines; `counters`, of
+//! which there are two, adds what is changed in part, shared between jails and made in an order.
 
 mod audit;
 mod counters;
@@ -9,6 +10,7 @@ mod lab;
 mod life;
 mod random;
 mod sharing;
+mod tallies;
 
 use vimage::Recorder;
 

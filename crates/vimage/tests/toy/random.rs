@@ -24,10 +24,11 @@ fn list(names: &'static [&'static str]) -> impl Strategy<Value = String> {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let words = (list(&["a", "b"]), list(&["p", "q"]), list(&["c"]), list(&["p"]));
-    let words = words.prop_map(|(names, pools, gauges, gauge_pools)| {
+    let words = (list(&["a", "b"]), list(&["p", "q"]), list(&["c"]), list(&["p"]), list(&["s", "t"]));
+    let words = words.prop_map(|(names, pools, gauges, gauge_pools, tallies)| {
         format!(
-            "counters.names={names} counters.pools={pools} gauges.names={gauges} gauges.pools={gauge_pools}"
+            "counters.names={names} counters.pools={pools} gauges.names={gauges} gauges.pools={gauge_pools} \
+             tallies={tallies}"
         )
     });
     let accident = prop_oneof![

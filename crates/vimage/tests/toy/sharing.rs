@@ -132,7 +132,7 @@ fn sixteen_at_once_make_it_once_and_unmake_it_once() {
                 });
             }
         });
-        assert_eq!(registry.iter().count(), 2);
+        assert_eq!(registry.iter().count(), 3);
         lab.assert_clean();
     }
 }
