@@ -13,9 +13,7 @@ use kernel::{
     step::{Stage, Step},
 };
 use rustix::io::Errno;
-use vimage::{
-    Ask, Entry, Error, Instance, Lack, Param, Plan, Result, Settings, Site, Subsystem, Support, Value,
-};
+use vimage::{Ask, Entry, Error, Instance, Param, Plan, Result, Settings, Site, Subsystem, Support, Value};
 
 use crate::{needs, user};
 use table::{Can, ROWS, Row};
@@ -118,9 +116,7 @@ impl Subsystem<Act> for Allow {
     }
 
     fn probe(&self) -> Support {
-        let hint = "CONFIG_SECCOMP_FILTER: no jail is made without";
-        let lack = Lack { what: "seccomp filters", hint, denies: &["allow"] };
-        needs::file("/proc/sys/kernel/seccomp/actions_avail", lack)
+        needs::filters(&["allow"])
     }
 
     fn resolve(&self, ask: &mut Ask<'_>) {

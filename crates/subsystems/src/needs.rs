@@ -29,9 +29,12 @@ pub(crate) fn file_system(name: &str, lack: Lack) -> Support {
     support(known.map_or(true, has), lack)
 }
 
-/// A file that is there where something is.
-pub(crate) fn file(path: &str, lack: Lack) -> Support {
-    support(!fs::exists("/proc/self").unwrap_or(false) || fs::exists(path).unwrap_or(true), lack)
+/// Filters of system calls, without which these parameters are refused.
+pub(crate) fn filters(denies: &'static [&'static str]) -> Support {
+    let lack =
+        Lack { what: "seccomp filters", hint: "CONFIG_SECCOMP_FILTER: no jail is made without", denies };
+    let has = |status: String| status.lines().any(|line| line.starts_with("Seccomp:"));
+    support(fs::read_to_string("/proc/self/status").map_or(true, has), lack)
 }
 
 /// All that either lacks.
@@ -71,9 +74,8 @@ mod tests {
     fn what_is_there_is_not_missing() {
         assert_eq!(file_system("proc", LACK), Support::Full);
         assert_eq!(file_system("nosuchfs", LACK), Support::Lacks(vec![LACK]));
-        assert_eq!(file("/proc/self/status", LACK), Support::Full);
-        assert_eq!(file("/proc/nosuch", LACK), Support::Lacks(vec![LACK]));
-        let two = both(file("/proc/nosuch", LACK), file_system("nosuchfs", LACK));
+        assert_eq!(filters(&[]), Support::Full);
+        let two = both(file_system("nosuch", LACK), file_system("nosuchfs", LACK));
         assert_eq!(two, Support::Lacks(vec![LACK, LACK]));
     }
 }

@@ -68,6 +68,14 @@ lab_test!(output_that_goes_past_the_jails_terminal_is_left_alone for root; needs
     quiet(lab, "jail -r a");
 });
 
+lab_test!(a_stop_character_is_the_jails for root; needs [CgroupV2, Program("script")]; |lab| {
+    quiet(lab, "jail -c name=a persist");
+    // Nobody above the command could go on with it: the kernel stops no such process, nor is jexec stopped.
+    let line = "(sleep 0.5; printf '\\032'; sleep 1.5) | script -qec 'jexec a sh -c \"sleep 1; echo over\"' /dev/null";
+    prints(lab, line, "^Zover\r\n");
+    quiet(lab, "jail -r a");
+});
+
 lab_test!(a_directory_that_is_not_there_is_named for root; needs [CgroupV2]; |lab| {
     quiet(lab, "jail -c name=a persist");
     let error = "jexec: cannot change to the directory \"/nodir\": No such file or directory\n";

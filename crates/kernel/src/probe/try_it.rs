@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, open};
 use rustix::io::{Errno, Result};
@@ -64,7 +64,10 @@ fn cgroup2() -> Option<PathBuf> {
 pub(super) fn namespaces(kind: Kind) -> bool {
     let name = kind.name();
     let most = fs::read_to_string(format!("/proc/sys/user/max_{name}_namespaces"));
-    fs::symlink_metadata(format!("/proc/self/ns/{name}")).is_ok() && !most.is_ok_and(|n| n.trim() == "0")
+    // Without a proc file system nothing is known, and the kernel will say.
+    let built =
+        fs::symlink_metadata(format!("/proc/self/ns/{name}")).is_ok() || !Path::new("/proc/self/ns").exists();
+    built && !most.is_ok_and(|n| n.trim() == "0")
 }
 
 /// Makes a child that exits with status 0 at once, and returns its pidfd: clone3(2). Nobody is told by a
