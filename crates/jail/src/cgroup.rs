@@ -45,10 +45,9 @@ fn usual() -> Option<PathBuf> {
     const INITIAL: u64 = 0xEFFF_FFFB;
     use std::os::unix::fs::MetadataExt as _;
     let inode = |path: &str| fs::metadata(path).map(|m| m.ino()).ok();
-    let is_root = |path: &&str| {
-        rustix::fs::statfs(*path).is_ok_and(|fs| i64::try_from(fs.f_type) == Ok(MAGIC))
-            && inode(path) == Some(ROOT)
-    };
+    #[allow(clippy::useless_conversion, reason = "its type differs between machines")]
+    let is_cgroup2 = |fs: rustix::fs::StatFs| i64::try_from(fs.f_type) == Ok(MAGIC);
+    let is_root = |path: &&str| rustix::fs::statfs(*path).is_ok_and(is_cgroup2) && inode(path) == Some(ROOT);
     let root = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].into_iter().find(is_root)?;
     (inode("/proc/self/ns/cgroup") == Some(INITIAL)).then(|| root.into())
 }

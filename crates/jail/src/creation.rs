@@ -173,7 +173,8 @@ impl Jails<'_> {
                 // The hold was for the time of the commands.
                 let new = owner.settings.clone();
                 owner.settings.set("persist", Value::Bool(true));
-                self.driver().update(&mut owner, &new, &mut |of, acts| entry::inside(of, acts))?;
+                let name = owner.name.clone();
+                self.driver().update(&mut owner, &name, &new, &mut |of, acts| entry::inside(of, acts))?;
             }
             if persist || self.stays(&owner, locked.record.init.as_ref()) {
                 return locked.save(&mut owner.journal);

@@ -5,6 +5,7 @@
 mod audit;
 mod birth;
 pub mod cgroup;
+mod change;
 pub mod core;
 mod creation;
 mod entry;

@@ -78,6 +78,7 @@ impl Jails<'_> {
         let (mut locked, mut owners): (Vec<_>, Vec<_>) = owners.into_iter().unzip();
         for (locked, owner) in locked.iter_mut().zip(&mut owners) {
             locked.record.state = State::Dying;
+            locked.record.change = None;
             // Whatever happens now, the name is free. A full file system does not stop a removal: that the jail
             // has no name says as much as the record.
             let _said_again_at_the_end = locked.save(&mut owner.journal);
@@ -113,9 +114,9 @@ impl Jails<'_> {
             errors.extend(driver.quiesce(&instances, drained));
         }
         errors.extend(driver.unmake(&mut owners));
-        let settled =
-            self.recorder.timed(&all, "settle", "instances", || driver.settle(&mut owners, Instant::now()));
-        errors.extend(settled.err());
+        let start = Instant::now();
+        driver.settle(&mut owners, start);
+        self.recorder.note(&all, "settle", "instances", start, None);
         for (mut locked, mut owner) in locked.into_iter().zip(owners) {
             if owner.journal.pieces().is_empty() {
                 errors.extend(locked.forget(&self.premises.store).err());
@@ -162,11 +163,11 @@ impl Jails<'_> {
         }
         for jid in jids {
             match self.premises.store.read(jid) {
-                Ok(Some(record)) if record.other_name.is_none() && self.is_alive(&record) => {
+                Ok(Some(record)) if record.is_settled() && self.is_alive(&record) => {
                     // Looked at again under its lock: somebody may be removing it.
                     let locked =
                         self.premises.store.lock(jid, Wait::No)?.filter(|l| self.is_alive(&l.record));
-                    if locked.is_some_and(|l| l.record.settings.bool("persist")) {
+                    if locked.is_some_and(|l| l.record.is_settled() && l.record.settings.bool("persist")) {
                         self.premises.store.set_pending(jid, false)?;
                     }
                     continue;
@@ -193,7 +194,9 @@ impl Jails<'_> {
                 continue;
             };
             if self.is_alive(&locked.record) {
-                errors.extend(self.follow(&mut locked).err());
+                errors.extend(self.mend(&mut locked).err().map(|e| e.doing(&locked.record.name)));
+            }
+            if self.is_alive(&locked.record) {
                 continue;
             }
             let owner = self.owner(&locked, None)?;

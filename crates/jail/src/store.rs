@@ -20,7 +20,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use vimage::{Context as _, Error, ErrorKind, Journal, Result, Settings};
+use vimage::{Context as _, Error, ErrorKind, Journal, Piece, Result, Settings};
 
 use crate::record::{Record, State};
 
@@ -37,6 +37,10 @@ pub struct Locked {
     _lock: File,
     /// What the record's file says; nothing if there is none.
     saved: Vec<u8>,
+    /// The pieces that it has, without those that the journal has beyond them.
+    pieces: Vec<Piece>,
+    /// Whether it says that a change is under way.
+    changing: bool,
     /// The record. [`Locked::save`] writes it.
     pub record: Record,
 }
@@ -203,7 +207,8 @@ impl Store {
         let (mut record, saved) =
             read_record(&dir)?.unwrap_or_else(|| (blank(jid, State::Creating), Vec::new()));
         record.jid = jid;
-        Ok(Some(Locked { dir, _lock: lock, saved, record }))
+        let (pieces, changing) = (record.pieces.clone(), record.change.is_some());
+        Ok(Some(Locked { dir, _lock: lock, saved, pieces, changing, record }))
     }
 
     /// Takes a number and a name for a new jail, and locks it. Without a name it is named by its number.
@@ -242,7 +247,9 @@ impl Store {
         };
         let number = jid.to_string();
         let name = name.unwrap_or(&number);
-        let mut locked = Locked { dir, _lock: lock, saved: Vec::new(), record: blank(jid, State::Creating) };
+        let record = blank(jid, State::Creating);
+        let mut locked =
+            Locked { dir, _lock: lock, saved: Vec::new(), pieces: Vec::new(), changing: false, record };
         locked.record.name = name.to_owned();
         // Again: a sweep may have found the mark before the folder.
         if let Err(error) = self.set_pending(jid, true).and_then(|()| self.claim(name, jid, free)) {
@@ -362,20 +369,28 @@ impl Locked {
     /// # Errors
     /// It cannot be opened.
     pub fn journal(&self) -> Result<Journal> {
-        Journal::open(&self.dir.join("journal"), self.record.pieces.clone())
+        Journal::open(&self.dir.join("journal"), self.pieces.clone())
     }
 
-    /// Writes the record with the journal's pieces, and empties the journal.
+    /// Writes the record with the journal's pieces, and empties the journal. Not while a change is under way: then
+    /// the record keeps the pieces that it had, and the journal has those that the change makes.
     ///
     /// # Errors
     /// The file system refuses; record and journal together still say the truth.
     pub fn save(&mut self, journal: &mut Journal) -> Result<()> {
-        self.record.pieces = journal.pieces().to_vec();
+        let open = self.changing && self.record.change.is_some();
+        self.record.pieces = if open { self.pieces.clone() } else { journal.pieces().to_vec() };
         let text = serde_json::to_vec(&self.record).doing("cannot encode a record")?;
         // Every command takes up all jails that are dying, and mostly finds them as they were.
         if text != self.saved {
             write_record(&self.dir, &text)?;
             self.saved = text;
+            self.pieces.clone_from(&self.record.pieces);
+            self.changing = self.record.change.is_some();
+        }
+        if open {
+            self.record.pieces = journal.pieces().to_vec();
+            return Ok(());
         }
         journal.folded()
     }
@@ -407,6 +422,8 @@ fn blank(jid: u32, state: State) -> Record {
         maker: None,
         state,
         settings: Settings::default(),
+        change: None,
+        narrows: false,
         init: None,
         created: now.map_or(0, |n| n.as_secs()),
         reasons: Vec::new(),

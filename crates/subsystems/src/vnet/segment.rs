@@ -210,16 +210,16 @@ fn share_bridge(site: &mut Site<'_>, name: &str, stack: &OwnedFd, switch: &Ancho
 }
 
 /// Unmakes a bridge of ours, unless the switch stack is about to go and takes it along: that saves the 17 ms
-/// that the kernel takes for a deletion.
+/// that the kernel takes for a deletion. `alone`: who leaves it may stay in the switch.
 ///
 /// # Errors
 /// The kernel refuses.
-pub fn undo_bridge(house: &dyn House, piece: &Piece) -> Result<()> {
+pub fn undo_bridge(house: &dyn House, piece: &Piece, alone: bool) -> Result<()> {
     // Who leaves the last segment is a user of the switch until its next step: a single one is the last.
     let (users, _) = Shared::peek(house.shelf(), &Shared::name(super::NAME, SWITCH))?;
     let kinds = ["segment/", pair::PREFIX].map(|kind| Shared::name(super::NAME, kind));
     let inside = |name: &&String| kinds.iter().any(|kind| name.starts_with(kind));
-    if users.len() == 1 && Shared::names(house.shelf())?.iter().filter(inside).count() == 1 {
+    if !alone && users.len() == 1 && Shared::names(house.shelf())?.iter().filter(inside).count() == 1 {
         return Ok(());
     }
     super::port::delete(house, piece)
