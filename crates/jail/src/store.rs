@@ -16,7 +16,7 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, symlink},
+    os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, symlink},
     path::{Path, PathBuf},
 };
 
@@ -456,14 +456,32 @@ fn read_record(dir: &Path) -> Result<Option<(Record, Vec<u8>)>> {
     }
 }
 
-/// Writes a record anew: all of it or nothing.
+/// Writes a record anew: all of it or nothing. On a full file system one that is no longer than the old one is
+/// written over it: a removal, which frees room, must not need any.
 fn write_record(dir: &Path, text: &[u8]) -> Result<()> {
     let (new, path) = (dir.join("record.new"), dir.join("record"));
     let done = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
     if done.is_err() {
         let _takes_no_room = fs::remove_file(&new);
     }
+    let full = |e: &io::Error| [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&e.kind());
+    let done = match done {
+        Err(e) if full(&e) && fs::metadata(&path).is_ok_and(|m| m.len() >= text.len() as u64) => {
+            write_over(&path, text)
+        }
+        other => other,
+    };
     done.doing_with(|| format!("cannot write {}", path.display()))
+}
+
+/// Writes over a file that is no shorter, in one call; the rest becomes blanks, and is then cut off.
+fn write_over(path: &Path, text: &[u8]) -> io::Result<()> {
+    let file = File::options().write(true).open(path)?;
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(text.len());
+    let mut padded = text.to_vec();
+    padded.resize(length.max(text.len()), b' ');
+    file.write_all_at(&padded, 0)?;
+    file.set_len(text.len() as u64)
 }
 
 /// Locks a folder, by a file in it that nobody else may open; `None` if the folder is gone, or locked and we do not
