@@ -4,7 +4,11 @@
 //! it ends the change. As long as it says so its pieces are those of before, and the journal has what the change
 //! made and unmade: so that whoever sweeps after a command that was killed can take the change back.
 
-use vimage::{Context as _, Error, Failed, Given, Instance, Owner, Piece, Result, Settings, Value};
+use std::time::Duration;
+
+use vimage::{
+    Context as _, Error, ErrorKind, Failed, Given, Instance, Owner, Piece, Result, Settings, Value,
+};
 
 use crate::{
     Created, Jails, entry, privilege,
@@ -12,6 +16,9 @@ use crate::{
     rename::set_name,
     store::{Locked, Wait},
 };
+
+/// How long another command may be at a jail that is to be changed.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Jails<'_> {
     /// Changes a living jail, and narrows what its descendants have where it must be.
@@ -23,7 +30,7 @@ impl Jails<'_> {
         let mut given = given.clone();
         let wanted = given.settings.remove("name").map(|name| name.text()).filter(|name| name != word);
         given.settings.remove("jid");
-        let mut locked = self.lock_alive(word)?;
+        let mut locked = self.lock_alive(word, Wait::Or(PATIENCE, &mut |by| Err(busy(word, by))))?;
         // What an earlier command left is either out of the way now, or in it.
         self.mend(&mut locked).doing_with(|| locked.record.name.clone())?;
         let name = match &wanted {
@@ -57,8 +64,9 @@ impl Jails<'_> {
         // In the order in which everybody locks.
         let mut held = Vec::new();
         if name != old {
-            for (_, jid) in family.iter().filter(|(suffix, _)| !suffix.is_empty()) {
-                held.extend(self.premises.store.lock(*jid, Wait::Yes)?);
+            for (suffix, jid) in family.iter().filter(|(suffix, _)| !suffix.is_empty()) {
+                let busy = &mut |by| Err(busy(&format!("{old}{suffix}"), by));
+                held.extend(self.premises.store.lock(*jid, Wait::Or(PATIENCE, busy))?);
             }
         }
         // First by itself, so that what the journal has from here on is the change's.
@@ -180,7 +188,9 @@ impl Jails<'_> {
             if parent_of(&name) != Some(parent.name) {
                 continue;
             }
-            let Some(mut locked) = self.premises.store.lock(jid, Wait::Yes)? else { continue };
+            let busy = &mut |by| Err(busy(&name, by));
+            let locked = self.premises.store.lock(jid, Wait::Or(PATIENCE, busy))?;
+            let Some(mut locked) = locked else { continue };
             self.mend(&mut locked)?;
             let less = self.registry.narrowing(&locked.record.settings, parent.settings);
             if less.iter().next().is_none() {
@@ -201,4 +211,18 @@ impl Jails<'_> {
         let Some(mut locked) = self.premises.store.lock(jid, Wait::No)? else { return Ok(None) };
         Ok(if self.is_alive(&locked.record) { self.mend(&mut locked).err() } else { None })
     }
+}
+
+/// A jail that another command does not let go of.
+fn busy(jail: &str, holder: Option<i32>) -> Error {
+    let Some(pid) = holder else {
+        return Error::new(ErrorKind::Busy, format!("jail \"{jail}\" is locked by another command"))
+            .hint("one in another pid namespace; jail -r removes the jail all the same");
+    };
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let name = name.trim();
+    let what = format!("jail \"{jail}\" is locked by process {pid} ({name})");
+    let hint =
+        "it may wait for a jail that is frozen (cgroup.freeze); end it by kill, or the jail by jail -r";
+    Error::new(ErrorKind::Busy, what).hint(hint)
 }

@@ -64,7 +64,7 @@ impl Jails<'_> {
         }
         let name = wanted.clone().or_else(|| jid.map(|j| j.to_string())).unwrap_or_default();
         // Locked against removal for as long as the child is made.
-        let above = parent_of(&name).map(|p| self.lock_alive(p)).transpose()?;
+        let above = parent_of(&name).map(|p| self.lock_alive(p, Wait::Yes)).transpose()?;
         let ancestors = above.as_ref().map(|p| self.lineage(&p.record)).transpose()?;
         self.with_lineage(ancestors.as_deref().unwrap_or_default(), |parent| {
             if let Some(parent) = parent {

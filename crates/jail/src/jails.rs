@@ -82,7 +82,7 @@ impl<'r> Jails<'r> {
         command: impl FnOnce(&Place<'_>) -> Result<C>,
     ) -> Result<Running> {
         privilege::check()?;
-        let mut locked = self.lock_alive(word)?;
+        let mut locked = self.lock_alive(word, Wait::Yes)?;
         let lineage = self.lineage(&locked.record)?;
         self.with_lineage(&lineage[1..], |parent| {
             let mut owner = self.owner(&locked, parent)?;
@@ -213,9 +213,9 @@ impl<'r> Jails<'r> {
         })
     }
 
-    pub(crate) fn lock_alive(&self, word: &str) -> Result<Locked> {
+    pub(crate) fn lock_alive(&self, word: &str, wait: Wait<'_>) -> Result<Locked> {
         let jid = self.premises.store.jid(word).ok_or_else(|| not_found(word))?;
-        let locked = self.premises.store.lock(jid, Wait::Yes)?;
+        let locked = self.premises.store.lock(jid, wait)?;
         let mut locked = locked.ok_or_else(|| not_found(word))?;
         locked.record.pieces = locked.journal()?.pieces().to_vec();
         if !is_called(&locked.record, word) || !self.is_alive(&locked.record) {

@@ -11,6 +11,7 @@ mod creation;
 mod entry;
 pub mod house;
 mod jails;
+mod lock;
 mod notes;
 mod place;
 mod privilege;

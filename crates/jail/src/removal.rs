@@ -18,6 +18,9 @@ use crate::{
 /// How long processes may take to end once they are killed, before the jail is left dying.
 const KILLED: Duration = Duration::from_secs(10);
 
+/// How long another command may be at a jail that is to be removed, before the jail's processes are killed.
+const MOMENT: Duration = Duration::from_millis(250);
+
 impl Jails<'_> {
     /// Removes jails and all that are in them. Goes on past failures; what could not be undone stays in a
     /// dying record, which the next command takes up again. Returns the names of the removed, and failures.
@@ -44,7 +47,7 @@ impl Jails<'_> {
             })
             .cloned()
         {
-            let locked = self.premises.store.lock(jid, Wait::Yes)?;
+            let locked = self.seize(&name, jid)?;
             // Another may have had its number since.
             if let Some(locked) = locked.filter(|locked| locked.record.name == name) {
                 if locked.record.settings.int("children.max").unwrap_or(0) > 0 {
@@ -60,6 +63,16 @@ impl Jails<'_> {
         let removed = owners.iter().map(|(_, owner)| owner.name.clone()).collect();
         let errors = self.unmake(owners, Instant::now() + DRAINED);
         Ok((removed, errors))
+    }
+
+    /// Locks a jail that is to be removed. Whoever is at it for more than a moment may wait for what never comes: a
+    /// process that enters a frozen jail. It is one of the jail's then, and ends with them.
+    fn seize(&self, name: &str, jid: u32) -> Result<Option<Locked>> {
+        let kill = &mut |_| {
+            let record = self.premises.store.read(jid)?.filter(|record| record.name == name);
+            record.and_then(|record| cgroup_of(&record.pieces)).map_or(Ok(()), |dir| cgroup::kill(&dir))
+        };
+        self.premises.store.lock(jid, Wait::Or(MOMENT, kill))
     }
 
     /// Whether the processes of a jail can be found. Without them it is not taken down: they would live on in
@@ -216,11 +229,9 @@ impl Jails<'_> {
     /// Whether the jail that has a wanted name or number is dead, and has now given both up.
     pub(crate) fn give_up(&self, jid: u32) -> Result<bool> {
         // One that is being made, or taken down, is waited for: then it is there, or not.
-        let wait = match self.premises.store.read(jid)? {
-            Some(record) if self.is_alive(&record) => Wait::No,
-            _ => Wait::Yes,
-        };
-        let Some(locked) = self.premises.store.lock(jid, wait)? else { return Ok(wait == Wait::Yes) };
+        let alive = self.premises.store.read(jid)?.is_some_and(|record| self.is_alive(&record));
+        let wait = if alive { Wait::No } else { Wait::Yes };
+        let Some(locked) = self.premises.store.lock(jid, wait)? else { return Ok(!alive) };
         if self.is_alive(&locked.record) {
             return Ok(false);
         }

@@ -16,13 +16,17 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, symlink},
+    os::unix::fs::{DirBuilderExt as _, FileExt as _, symlink},
     path::{Path, PathBuf},
 };
 
 use vimage::{Context as _, Error, ErrorKind, Journal, Piece, Result, Settings};
 
-use crate::record::{Record, State};
+pub use crate::lock::Wait;
+use crate::{
+    lock::lock,
+    record::{Record, State},
+};
 
 /// The records of all jails.
 #[derive(Clone, Debug)]
@@ -43,15 +47,6 @@ pub struct Locked {
     changing: bool,
     /// The record. [`Locked::save`] writes it.
     pub record: Record,
-}
-
-/// Whether to wait for a lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wait {
-    /// As long as it takes.
-    Yes,
-    /// Not at all.
-    No,
 }
 
 /// What the mark of a jail ends with that waits for nothing but the kernel.
@@ -200,7 +195,7 @@ impl Store {
     ///
     /// # Errors
     /// The record cannot be read or understood.
-    pub fn lock(&self, jid: u32, wait: Wait) -> Result<Option<Locked>> {
+    pub fn lock(&self, jid: u32, wait: Wait<'_>) -> Result<Option<Locked>> {
         let dir = self.dir(jid);
         let Some(lock) = lock(&dir, wait)? else { return Ok(None) };
         // A folder without a record is one whose maker died before it made anything.
@@ -482,31 +477,6 @@ fn write_over(path: &Path, text: &[u8]) -> io::Result<()> {
     padded.resize(length.max(text.len()), b' ');
     file.write_all_at(&padded, 0)?;
     file.set_len(text.len() as u64)
-}
-
-/// Locks a folder, by a file in it that nobody else may open; `None` if the folder is gone, or locked and we do not
-/// wait.
-fn lock(dir: &Path, wait: Wait) -> Result<Option<File>> {
-    let path = dir.join("lock");
-    loop {
-        let mut options = File::options();
-        let file = match options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other.doing_with(|| format!("cannot open {}", path.display()))?,
-        };
-        match wait {
-            Wait::Yes => file.lock().doing_with(|| format!("cannot lock {}", dir.display()))?,
-            Wait::No if file.try_lock().is_err() => return Ok(None),
-            Wait::No => {}
-        }
-        // The one before us may have removed the folder, and another made it anew, while we waited.
-        let id = |m: fs::Metadata| (m.dev(), m.ino());
-        match (file.metadata().map(id), fs::metadata(&path).map(id)) {
-            (Ok(ours), Ok(there)) if ours == there => return Ok(Some(file)),
-            (_, Err(e)) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            _ => {}
-        }
-    }
 }
 
 fn missing(e: io::Error) -> io::Result<()> {
