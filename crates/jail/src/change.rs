@@ -176,7 +176,8 @@ impl Jails<'_> {
             return Ok(());
         }
         let mut owner = self.owner(locked, parent)?;
-        self.narrow(&owner.instance(&self.premises))?;
+        self.narrow(&owner.instance(&self.premises))
+            .hint("the change is made; the next command narrows what is in the jail")?;
         locked.record.narrows = false;
         locked.save(&mut owner.journal)?;
         self.unmark(locked)
