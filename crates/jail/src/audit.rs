@@ -31,6 +31,11 @@ impl Jails<'_> {
             error: error.to_string(),
         }));
         for record in &records {
+            if !record.is_settled()
+                && let Some(error) = self.unfinished(record.jid)?
+            {
+                findings.push(Finding::Unfinished { owner: record.name.clone(), error: error.to_string() });
+            }
             if !self.with_instance(record, |of| self.driver().missing(of))?.is_empty() {
                 findings.extend(self.missing(record.jid)?);
             }

@@ -101,6 +101,9 @@ pub(crate) fn bear(
     let mut pidfds = done.pidfds;
     if parent.is_some() {
         let _status = reap(pidfds.remove(0).as_fd());
+        if pidfds.is_empty() {
+            return Err(died());
+        }
     }
     let command = if run.is_some() { pidfds.pop() } else { None };
     let Some(command) = command else {

@@ -181,14 +181,18 @@ impl Subsystem<Act> for Core {
     }
 
     fn update(&self, site: &mut Site<'_>, old: &Settings) -> Result<Vec<Act>> {
+        let held = site.instance().pieces_of(NAME, HELD).next().cloned();
         match (old.bool("persist"), site.settings.bool("persist")) {
-            (false, true) => {
-                reopen_mounts(&site.instance())?;
+            (false, true) if held.is_none() => {
+                reopen(&site.instance())?;
                 hold(site)?;
             }
             (true, false) => {
-                let held = site.instance().pieces_of(NAME, HELD).next().cloned();
                 if let Some(piece) = held {
+                    // Without processes all of it is gone then: so that it can be held again if the change fails.
+                    if visit(&site.instance())?.is_none() {
+                        reopen(&site.instance())?;
+                    }
                     let house = site.house;
                     site.unmake(&piece, || house.release(&piece.key))?;
                 }
@@ -198,7 +202,7 @@ impl Subsystem<Act> for Core {
         if let Some(anchor) = site.instance().anchor(CGROUP) {
             let dir = Path::new(anchor.object());
             let leaf = leaf(dir, site.settings);
-            if !leaf.exists() {
+            if leaf != dir {
                 cgroup::create(&leaf)?;
                 cgroup::move_all(dir, &leaf)?;
             }
@@ -305,15 +309,14 @@ fn is_held(name: &str) -> bool {
 
 /// Opens the namespaces of a living jail, and the mounts that its processes have at the places of prepared
 /// ones.
-fn reopen_mounts(of: &Instance<'_>) -> Result<()> {
+fn reopen(of: &Instance<'_>) -> Result<()> {
     for piece in of.pieces.iter().filter(|p| p.kind == Piece::INSTANCE) {
         of.fd(&piece.key)?;
     }
-    let Some(_visit) = visit(of)? else {
-        return Err(Error::new(ErrorKind::NotFound, "persist: the jail has no process left to keep"));
-    };
     for path in prepared(of) {
-        of.fds.put(format!("mount:{path}"), clone_of(path)?);
+        if of.fd(&format!("mount:{path}"))?.is_none() {
+            return Err(Error::new(ErrorKind::NotFound, "persist: the jail has no process left to keep"));
+        }
     }
     Ok(())
 }

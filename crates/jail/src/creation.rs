@@ -64,7 +64,7 @@ impl Jails<'_> {
         }
         let name = wanted.clone().or_else(|| jid.map(|j| j.to_string())).unwrap_or_default();
         // Locked against removal for as long as the child is made.
-        let above = parent_of(&name).map(|p| self.lock_alive(p)).transpose()?;
+        let above = parent_of(&name).map(|p| self.lock_alive(p, Wait::Yes)).transpose()?;
         let ancestors = above.as_ref().map(|p| self.lineage(&p.record)).transpose()?;
         self.with_lineage(ancestors.as_deref().unwrap_or_default(), |parent| {
             if let Some(parent) = parent {
@@ -173,7 +173,8 @@ impl Jails<'_> {
                 // The hold was for the time of the commands.
                 let new = owner.settings.clone();
                 owner.settings.set("persist", Value::Bool(true));
-                self.driver().update(&mut owner, &new, &mut |of, acts| entry::inside(of, acts))?;
+                let name = owner.name.clone();
+                self.driver().update(&mut owner, &name, &new, &mut |of, acts| entry::inside(of, acts))?;
             }
             if persist || self.stays(&owner, locked.record.init.as_ref()) {
                 return locked.save(&mut owner.journal);

@@ -124,7 +124,7 @@ fn join(
     *arrived = true;
     let done = process.finish().map_err(|e| failed(e, doing))?;
     let mut pidfds = done.pidfds;
-    let _status = reap(pidfds[0].as_fd());
+    arrived_whole(&pidfds, doing)?;
     let running = pidfds.pop().map(|pidfd| Running::new(pidfd, reaper));
     running.ok_or_else(|| Error::new(ErrorKind::Failed, "no process was made"))
 }
@@ -183,7 +183,8 @@ fn first(
     let doing = "cannot start the first process";
     let done = spawn(Program::new(outer, End::Exit), into).doing(doing)?.finish();
     let mut pidfds = done.map_err(|e| failed(e, doing))?.pidfds;
-    let _status = reap(pidfds.remove(0).as_fd());
+    arrived_whole(&pidfds, doing)?;
+    pidfds.remove(0);
     let init = process::identify(pidfds[0].as_fd()).ok();
     let running = if together {
         let reaper = if own_pids { Reaper::Init } else { Reaper::Us };
@@ -195,6 +196,19 @@ fn first(
     drop(hold);
     let running = running.ok_or_else(|| Error::new(ErrorKind::Failed, "no process was made"))?;
     Ok((running, init))
+}
+
+/// Collects the maker of a process that entered, the first of these. One that was killed on its way, as by a removal
+/// of the jail, may have made nothing.
+fn arrived_whole(pidfds: &[OwnedFd], doing: &str) -> Result<()> {
+    // Where the kernel collects children by itself (SIGCHLD is ignored) it does not say.
+    let status = pidfds.first().map_or(0, |maker| reap(maker.as_fd()).unwrap_or(0));
+    if status == 0 && pidfds.len() > 1 {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Failed, "it was killed on its way")
+        .doing(doing)
+        .hint("is the jail being removed?"))
 }
 
 /// A command that cannot be executed says so by itself.

@@ -7,12 +7,10 @@ use std::{
 };
 
 use kernel::act::Act;
-use vimage::{
-    Context as _, Driver, Error, ErrorKind, Fds, Given, Instance, Owner, Piece, Recorder, Registry, Result,
-};
+use vimage::{Driver, Error, ErrorKind, Fds, Instance, Owner, Piece, Recorder, Registry, Result};
 
 use crate::{
-    cgroup, entry,
+    cgroup,
     house::Premises,
     place::Place,
     privilege,
@@ -84,7 +82,7 @@ impl<'r> Jails<'r> {
         command: impl FnOnce(&Place<'_>) -> Result<C>,
     ) -> Result<Running> {
         privilege::check()?;
-        let mut locked = self.lock_alive(word)?;
+        let mut locked = self.lock_alive(word, Wait::Yes)?;
         let lineage = self.lineage(&locked.record)?;
         self.with_lineage(&lineage[1..], |parent| {
             let mut owner = self.owner(&locked, parent)?;
@@ -118,78 +116,6 @@ impl<'r> Jails<'r> {
         let jid = self.premises.store.jid(word);
         let record = jid.map(|jid| self.premises.store.read(jid)).transpose()?.flatten();
         record.filter(|r| is_called(r, word) && self.is_alive(r)).ok_or_else(|| not_found(word))
-    }
-
-    /// Changes a living jail, and narrows what its descendants have where it must be.
-    ///
-    /// # Errors
-    /// See jail(8). The jail is as before.
-    pub fn modify(&self, word: &str, given: &Given) -> Result<Created> {
-        privilege::check()?;
-        let mut given = given.clone();
-        let wanted = given.settings.remove("name").map(|name| name.text()).filter(|name| name != word);
-        given.settings.remove("jid");
-        let mut locked = self.lock_alive(word)?;
-        let old = locked.record.name.clone();
-        if let Some(wanted) = wanted {
-            let new = Self::new_name(&locked, &wanted)?;
-            self.rename(&mut locked, &new)?;
-        }
-        let done = self.change(&mut locked, &given);
-        if done.is_err() {
-            self.rename(&mut locked, &old)?;
-        }
-        done.map(|()| Created { jid: locked.record.jid, name: locked.record.name.clone() })
-    }
-
-    /// Changes all of a locked jail but its name.
-    fn change(&self, locked: &mut Locked, given: &Given) -> Result<()> {
-        let lineage = self.lineage(&locked.record)?;
-        let (name, jid) = (locked.record.name.clone(), locked.record.jid);
-        self.with_lineage(&lineage[1..], |parent| {
-            let mut owner = self.owner(locked, parent)?;
-            let (new, live) = {
-                let instance = owner.instance(&self.premises);
-                let new = self.driver().ask(&name, jid, given, parent, Some(&instance))?.settings;
-                (new, self.driver().live(&instance, &given.settings)?)
-            };
-            // What was changed inside is changed back by the value that is recorded.
-            owner.settings.merge(&live);
-            let done = self
-                .driver()
-                .update(&mut owner, &new, &mut |of, acts| entry::inside(of, acts))
-                .doing_with(|| name.clone());
-            locked.record.settings = owner.settings.clone();
-            locked.save(&mut owner.journal)?;
-            self.premises.store.set_pending(jid, !owner.settings.bool("persist"))?;
-            done?;
-            let changed = owner.instance(&self.premises);
-            self.narrow(&changed)
-        })
-    }
-
-    /// Narrows the children of a jail to what it now allows, and theirs in turn.
-    fn narrow(&self, parent: &Instance<'_>) -> Result<()> {
-        for (name, jid) in self.premises.store.names()? {
-            if parent_of(&name) != Some(parent.name) {
-                continue;
-            }
-            let Some(mut locked) = self.premises.store.lock(jid, Wait::Yes)? else { continue };
-            let less = self.registry.narrowing(&locked.record.settings, parent.settings);
-            if less.iter().next().is_none() {
-                continue;
-            }
-            let mut owner = self.owner(&locked, Some(parent))?;
-            let mut new = owner.settings.clone();
-            new.merge(&less);
-            self.driver()
-                .update(&mut owner, &new, &mut |of, acts| entry::inside(of, acts))
-                .doing_with(|| name)?;
-            locked.record.settings = new;
-            locked.save(&mut owner.journal)?;
-            self.narrow(&owner.instance(&self.premises))?;
-        }
-        Ok(())
     }
 
     /// All jails that can be entered; with `dying`, also those that are on their way out.
@@ -287,13 +213,17 @@ impl<'r> Jails<'r> {
         })
     }
 
-    pub(crate) fn lock_alive(&self, word: &str) -> Result<Locked> {
+    pub(crate) fn lock_alive(&self, word: &str, wait: Wait<'_>) -> Result<Locked> {
         let jid = self.premises.store.jid(word).ok_or_else(|| not_found(word))?;
-        let locked = self.premises.store.lock(jid, Wait::Yes)?;
+        let locked = self.premises.store.lock(jid, wait)?;
         let mut locked = locked.ok_or_else(|| not_found(word))?;
         locked.record.pieces = locked.journal()?.pieces().to_vec();
-        let found = is_called(&locked.record, word) && self.is_alive(&locked.record);
-        if found { Ok(locked) } else { Err(not_found(word)) }
+        if !is_called(&locked.record, word) || !self.is_alive(&locked.record) {
+            return Err(not_found(word));
+        }
+        // What cannot be mended is the audit's to tell: the jail may be good enough to enter.
+        let _left = self.mend(&mut locked);
+        if self.is_alive(&locked.record) { Ok(locked) } else { Err(not_found(word)) }
     }
 
     /// Whether one more jail may exist below each ancestor.

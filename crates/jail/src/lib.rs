@@ -5,11 +5,13 @@
 mod audit;
 mod birth;
 pub mod cgroup;
+mod change;
 pub mod core;
 mod creation;
 mod entry;
 pub mod house;
 mod jails;
+mod lock;
 mod notes;
 mod place;
 pub mod privilege;

@@ -19,6 +19,12 @@ pub struct Record {
     pub state: State,
     /// All its values.
     pub settings: Settings,
+    /// What they are to be, while a change is under way: then the pieces are those of before, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<Settings>,
+    /// Whether jails in it may have more than it allows since its last change.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub narrows: bool,
     /// The init of its pid namespace, or its first process: the last that was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<ProcessId>,
@@ -58,6 +64,12 @@ pub struct ProcessId {
 impl Record {
     /// The format that this program writes and reads.
     pub const VERSION: u32 = 1;
+
+    /// Whether no change or renaming is under way, or was left by a command that was killed.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.other_name.is_none() && self.change.is_none() && !self.narrows
+    }
 
     /// The name of the jail that this one is in.
     #[must_use]

@@ -18,6 +18,9 @@ use crate::{
 /// How long processes may take to end once they are killed, before the jail is left dying.
 const KILLED: Duration = Duration::from_secs(10);
 
+/// How long another command may be at a jail that is to be removed, before the jail's processes are killed.
+const MOMENT: Duration = Duration::from_millis(250);
+
 impl Jails<'_> {
     /// Removes jails and all that are in them. Goes on past failures; what could not be undone stays in a
     /// dying record, which the next command takes up again. Returns the names of the removed, and failures.
@@ -44,7 +47,7 @@ impl Jails<'_> {
             })
             .cloned()
         {
-            let locked = self.premises.store.lock(jid, Wait::Yes)?;
+            let locked = self.seize(&name, jid)?;
             // Another may have had its number since.
             if let Some(locked) = locked.filter(|locked| locked.record.name == name) {
                 if locked.record.settings.int("children.max").unwrap_or(0) > 0 {
@@ -60,6 +63,16 @@ impl Jails<'_> {
         let removed = owners.iter().map(|(_, owner)| owner.name.clone()).collect();
         let errors = self.unmake(owners, Instant::now() + DRAINED);
         Ok((removed, errors))
+    }
+
+    /// Locks a jail that is to be removed. Whoever is at it for more than a moment may wait for what never comes: a
+    /// process that enters a frozen jail. It is one of the jail's then, and ends with them.
+    fn seize(&self, name: &str, jid: u32) -> Result<Option<Locked>> {
+        let kill = &mut |_| {
+            let record = self.premises.store.read(jid)?.filter(|record| record.name == name);
+            record.and_then(|record| cgroup_of(&record.pieces)).map_or(Ok(()), |dir| cgroup::kill(&dir))
+        };
+        self.premises.store.lock(jid, Wait::Or(MOMENT, kill))
     }
 
     /// Whether the processes of a jail can be found. Without them it is not taken down: they would live on in
@@ -80,6 +93,7 @@ impl Jails<'_> {
             // A jail that ended by itself is dead to everybody as it is.
             let lived = self.is_alive(&locked.record);
             locked.record.state = State::Dying;
+            locked.record.change = None;
             // Whatever happens now, the name is free. A full file system does not stop a removal: that the jail
             // has no name says as much as the record.
             if lived {
@@ -117,9 +131,9 @@ impl Jails<'_> {
             errors.extend(driver.quiesce(&instances, drained));
         }
         errors.extend(driver.unmake(&mut owners));
-        let settled =
-            self.recorder.timed(&all, "settle", "instances", || driver.settle(&mut owners, Instant::now()));
-        errors.extend(settled.err());
+        let start = Instant::now();
+        driver.settle(&mut owners, start);
+        self.recorder.note(&all, "settle", "instances", start, None);
         for (mut locked, mut owner) in locked.into_iter().zip(owners) {
             if owner.journal.pieces().is_empty() {
                 errors.extend(locked.forget(&self.premises.store).err());
@@ -166,11 +180,11 @@ impl Jails<'_> {
         }
         for jid in jids {
             match self.premises.store.read(jid) {
-                Ok(Some(record)) if record.other_name.is_none() && self.is_alive(&record) => {
+                Ok(Some(record)) if record.is_settled() && self.is_alive(&record) => {
                     // Looked at again under its lock: somebody may be removing it.
                     let locked =
                         self.premises.store.lock(jid, Wait::No)?.filter(|l| self.is_alive(&l.record));
-                    if locked.is_some_and(|l| l.record.settings.bool("persist")) {
+                    if locked.is_some_and(|l| l.record.is_settled() && l.record.settings.bool("persist")) {
                         self.premises.store.set_pending(jid, false)?;
                     }
                     continue;
@@ -197,7 +211,9 @@ impl Jails<'_> {
                 continue;
             };
             if self.is_alive(&locked.record) {
-                errors.extend(self.follow(&mut locked).err());
+                errors.extend(self.mend(&mut locked).err().map(|e| e.doing(&locked.record.name)));
+            }
+            if self.is_alive(&locked.record) {
                 continue;
             }
             let owner = self.owner(&locked, None)?;
@@ -217,11 +233,9 @@ impl Jails<'_> {
     /// Whether the jail that has a wanted name or number is dead, and has now given both up.
     pub(crate) fn give_up(&self, jid: u32) -> Result<bool> {
         // One that is being made, or taken down, is waited for: then it is there, or not.
-        let wait = match self.premises.store.read(jid)? {
-            Some(record) if self.is_alive(&record) => Wait::No,
-            _ => Wait::Yes,
-        };
-        let Some(locked) = self.premises.store.lock(jid, wait)? else { return Ok(wait == Wait::Yes) };
+        let alive = self.premises.store.read(jid)?.is_some_and(|record| self.is_alive(&record));
+        let wait = if alive { Wait::No } else { Wait::Yes };
+        let Some(locked) = self.premises.store.lock(jid, wait)? else { return Ok(!alive) };
         if self.is_alive(&locked.record) {
             return Ok(false);
         }

@@ -6,11 +6,7 @@
 
 use vimage::{Error, Result, Value};
 
-use crate::{
-    Jails, core,
-    record::parent_of,
-    store::{Locked, Wait},
-};
+use crate::{Jails, core, record::parent_of, store::Locked};
 
 impl Jails<'_> {
     /// The full name that a jail is to have, from the words of `name=`: what has no dot stays in its parent.
@@ -28,46 +24,19 @@ impl Jails<'_> {
         Ok(name)
     }
 
-    /// Renames a locked jail.
+    /// Makes the names of a jail's family lead to them below another name, too.
     ///
     /// # Errors
-    /// `jail "x" already exists`; the file system refuses. All names are as before.
-    pub(crate) fn rename(&self, locked: &mut Locked, new: &str) -> Result<()> {
-        let store = &self.premises.store;
-        let old = locked.record.name.clone();
-        if new == old {
-            return Ok(());
-        }
-        let family = self.family(&old, locked.record.jid)?;
-        // In the order in which everybody locks.
-        let mut _held = Vec::new();
-        for (suffix, jid) in &family {
-            if !suffix.is_empty() {
-                _held.extend(store.lock(*jid, Wait::Yes)?);
-            }
-        }
-        store.set_pending(locked.record.jid, true)?;
-        locked.record.other_name = Some(new.to_owned());
-        self.save(locked)?;
-        let claimed = family.iter().try_for_each(|(suffix, jid)| {
-            store.claim(&format!("{new}{suffix}"), *jid, &mut |dead| self.give_up(dead))
-        });
-        let done = claimed.and_then(|()| {
-            set_name(locked, new);
-            locked.record.other_name = Some(old.clone());
-            self.save(locked)
-        });
-        if let Err(error) = done {
-            set_name(locked, &old);
-            locked.record.other_name = Some(new.to_owned());
-            self.follow(locked)?;
-            return Err(error);
-        }
-        self.follow(locked)
+    /// `jail "x" already exists`; the file system refuses.
+    pub(crate) fn claim(&self, family: &[(String, u32)], new: &str) -> Result<()> {
+        family.iter().try_for_each(|(suffix, jid)| {
+            let free = &mut |dead| self.give_up(dead);
+            self.premises.store.claim(&format!("{new}{suffix}"), *jid, free)
+        })
     }
 
     /// Ends a renaming, whichever way: all that are in the jail get names below its own, and nothing is left
-    /// of the other name. The caller has locked the family, or nobody else can: see [`Jails::rename`].
+    /// of the other name. The caller has locked the family, or nobody else can.
     pub(crate) fn follow(&self, locked: &mut Locked) -> Result<()> {
         let store = &self.premises.store;
         let Some(other) = locked.record.other_name.clone() else { return Ok(()) };
@@ -83,23 +52,18 @@ impl Jails<'_> {
             store.unname(&wrong, jid)?;
         }
         locked.record.other_name = None;
-        self.save(locked)?;
-        store.set_pending(own, !locked.record.settings.bool("persist"))
+        let mut journal = locked.journal()?;
+        locked.save(&mut journal)
     }
 
     /// The jail of a name and those in it: what of each name comes after the jail's, and its number.
-    fn family(&self, name: &str, jid: u32) -> Result<Vec<(String, u32)>> {
+    pub(crate) fn family(&self, name: &str, jid: u32) -> Result<Vec<(String, u32)>> {
         let names = self.premises.store.names()?.into_iter();
         let below = names.filter_map(|(other, jid)| {
             let suffix = other.strip_prefix(name).filter(|suffix| suffix.starts_with('.'))?;
             Some((suffix.to_owned(), jid))
         });
         Ok(std::iter::once((String::new(), jid)).chain(below).collect())
-    }
-
-    fn save(&self, locked: &mut Locked) -> Result<()> {
-        let mut journal = locked.journal()?;
-        locked.save(&mut journal)
     }
 }
 

@@ -16,13 +16,17 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, symlink},
+    os::unix::fs::{DirBuilderExt as _, FileExt as _, symlink},
     path::{Path, PathBuf},
 };
 
-use vimage::{Context as _, Error, ErrorKind, Journal, Result, Settings};
+use vimage::{Context as _, Error, ErrorKind, Journal, Piece, Result, Settings};
 
-use crate::record::{Record, State};
+pub use crate::lock::Wait;
+use crate::{
+    lock::lock,
+    record::{Record, State},
+};
 
 /// The records of all jails.
 #[derive(Clone, Debug)]
@@ -37,17 +41,12 @@ pub struct Locked {
     _lock: File,
     /// What the record's file says; nothing if there is none.
     saved: Vec<u8>,
+    /// The pieces that it has, without those that the journal has beyond them.
+    pieces: Vec<Piece>,
+    /// Whether it says that a change is under way.
+    changing: bool,
     /// The record. [`Locked::save`] writes it.
     pub record: Record,
-}
-
-/// Whether to wait for a lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wait {
-    /// As long as it takes.
-    Yes,
-    /// Not at all.
-    No,
 }
 
 /// What the mark of a jail ends with that waits for nothing but the kernel.
@@ -196,14 +195,15 @@ impl Store {
     ///
     /// # Errors
     /// The record cannot be read or understood.
-    pub fn lock(&self, jid: u32, wait: Wait) -> Result<Option<Locked>> {
+    pub fn lock(&self, jid: u32, wait: Wait<'_>) -> Result<Option<Locked>> {
         let dir = self.dir(jid);
         let Some(lock) = lock(&dir, wait)? else { return Ok(None) };
         // A folder without a record is one whose maker died before it made anything.
         let (mut record, saved) =
             read_record(&dir)?.unwrap_or_else(|| (blank(jid, State::Creating), Vec::new()));
         record.jid = jid;
-        Ok(Some(Locked { dir, _lock: lock, saved, record }))
+        let (pieces, changing) = (record.pieces.clone(), record.change.is_some());
+        Ok(Some(Locked { dir, _lock: lock, saved, pieces, changing, record }))
     }
 
     /// Takes a number and a name for a new jail, and locks it. Without a name it is named by its number.
@@ -242,7 +242,9 @@ impl Store {
         };
         let number = jid.to_string();
         let name = name.unwrap_or(&number);
-        let mut locked = Locked { dir, _lock: lock, saved: Vec::new(), record: blank(jid, State::Creating) };
+        let record = blank(jid, State::Creating);
+        let mut locked =
+            Locked { dir, _lock: lock, saved: Vec::new(), pieces: Vec::new(), changing: false, record };
         locked.record.name = name.to_owned();
         // Again: a sweep may have found the mark before the folder.
         if let Err(error) = self.set_pending(jid, true).and_then(|()| self.claim(name, jid, free)) {
@@ -362,20 +364,28 @@ impl Locked {
     /// # Errors
     /// It cannot be opened.
     pub fn journal(&self) -> Result<Journal> {
-        Journal::open(&self.dir.join("journal"), self.record.pieces.clone())
+        Journal::open(&self.dir.join("journal"), self.pieces.clone())
     }
 
-    /// Writes the record with the journal's pieces, and empties the journal.
+    /// Writes the record with the journal's pieces, and empties the journal. Not while a change is under way: then
+    /// the record keeps the pieces that it had, and the journal has those that the change makes.
     ///
     /// # Errors
     /// The file system refuses; record and journal together still say the truth.
     pub fn save(&mut self, journal: &mut Journal) -> Result<()> {
-        self.record.pieces = journal.pieces().to_vec();
+        let open = self.changing && self.record.change.is_some();
+        self.record.pieces = if open { self.pieces.clone() } else { journal.pieces().to_vec() };
         let text = serde_json::to_vec(&self.record).doing("cannot encode a record")?;
         // Every command takes up all jails that are dying, and mostly finds them as they were.
         if text != self.saved {
             write_record(&self.dir, &text)?;
             self.saved = text;
+            self.pieces.clone_from(&self.record.pieces);
+            self.changing = self.record.change.is_some();
+        }
+        if open {
+            self.record.pieces = journal.pieces().to_vec();
+            return Ok(());
         }
         journal.folded()
     }
@@ -407,6 +417,8 @@ fn blank(jid: u32, state: State) -> Record {
         maker: None,
         state,
         settings: Settings::default(),
+        change: None,
+        narrows: false,
         init: None,
         created: now.map_or(0, |n| n.as_secs()),
         reasons: Vec::new(),
@@ -445,39 +457,32 @@ fn read_record(dir: &Path) -> Result<Option<(Record, Vec<u8>)>> {
     }
 }
 
-/// Writes a record anew: all of it or nothing.
+/// Writes a record anew: all of it or nothing. On a full file system one that is no longer than the old one is
+/// written over it: a removal, which frees room, must not need any.
 fn write_record(dir: &Path, text: &[u8]) -> Result<()> {
     let (new, path) = (dir.join("record.new"), dir.join("record"));
     let done = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
     if done.is_err() {
         let _takes_no_room = fs::remove_file(&new);
     }
+    let full = |e: &io::Error| [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&e.kind());
+    let done = match done {
+        Err(e) if full(&e) && fs::metadata(&path).is_ok_and(|m| m.len() >= text.len() as u64) => {
+            write_over(&path, text)
+        }
+        other => other,
+    };
     done.doing_with(|| format!("cannot write {}", path.display()))
 }
 
-/// Locks a folder, by a file in it that nobody else may open; `None` if the folder is gone, or locked and we do not
-/// wait.
-fn lock(dir: &Path, wait: Wait) -> Result<Option<File>> {
-    let path = dir.join("lock");
-    loop {
-        let mut options = File::options();
-        let file = match options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other.doing_with(|| format!("cannot open {}", path.display()))?,
-        };
-        match wait {
-            Wait::Yes => file.lock().doing_with(|| format!("cannot lock {}", dir.display()))?,
-            Wait::No if file.try_lock().is_err() => return Ok(None),
-            Wait::No => {}
-        }
-        // The one before us may have removed the folder, and another made it anew, while we waited.
-        let id = |m: fs::Metadata| (m.dev(), m.ino());
-        match (file.metadata().map(id), fs::metadata(&path).map(id)) {
-            (Ok(ours), Ok(there)) if ours == there => return Ok(Some(file)),
-            (_, Err(e)) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            _ => {}
-        }
-    }
+/// Writes over a file that is no shorter, in one call; the rest becomes blanks, and is then cut off.
+fn write_over(path: &Path, text: &[u8]) -> io::Result<()> {
+    let file = File::options().write(true).open(path)?;
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(text.len());
+    let mut padded = text.to_vec();
+    padded.resize(length.max(text.len()), b' ');
+    file.write_all_at(&padded, 0)?;
+    file.set_len(text.len() as u64)
 }
 
 fn missing(e: io::Error) -> io::Result<()> {

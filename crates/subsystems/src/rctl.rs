@@ -141,7 +141,14 @@ impl Subsystem<Act> for Rctl {
 
     fn undo(&self, doomed: &[Doomed<'_>]) -> Vec<Result<()>> {
         let deadline = Instant::now() + PATIENCE;
-        let gone = doomed.iter().map(|d| legacy::remove(Path::new(&d.piece.key), deadline)).collect();
+        let one = |d: &Doomed<'_>| {
+            let dir = Path::new(&d.piece.key);
+            if d.alone {
+                legacy::leave(d.of, dir, d.piece.text("controller").unwrap_or_default())?;
+            }
+            legacy::remove(dir, deadline)
+        };
+        let gone = doomed.iter().map(one).collect();
         for above in doomed.iter().filter_map(|d| Path::new(&d.piece.key).parent()) {
             // The common directory goes with the last jail; while there are others it is not empty.
             let _others_are_there = std::fs::remove_dir(above);

@@ -27,6 +27,13 @@ pub enum Finding {
         /// Who is gone.
         jids: Vec<u32>,
     },
+    /// A change of a jail was interrupted, and cannot be taken back.
+    Unfinished {
+        /// The jail.
+        owner: String,
+        /// Why.
+        error: String,
+    },
     /// A subsystem could not look.
     Unknown {
         /// Which.
@@ -42,6 +49,9 @@ impl std::fmt::Display for Finding {
             Self::Missing { owner, piece } => write!(f, "{owner}: {piece} is recorded and does not exist"),
             Self::Stray { piece } => write!(f, "{piece} is in no record"),
             Self::Unused { owner, jids } => write!(f, "{owner} has users that are gone: {jids:?}"),
+            Self::Unfinished { owner, error } => {
+                write!(f, "{owner}: an interrupted change of it cannot be taken back: {error}")
+            }
             Self::Unknown { subsystem, error } => write!(f, "{subsystem}: cannot look: {error}"),
         }
     }
@@ -66,7 +76,7 @@ impl<S> Driver<'_, S> {
         Ok(findings)
     }
 
-    fn exists(&self, piece: &Piece, owner: &User) -> Result<bool> {
+    pub(crate) fn exists(&self, piece: &Piece, owner: &User) -> Result<bool> {
         match (self.registry.subsystem(&piece.subsystem), piece.kind.as_str()) {
             (_, Piece::INSTANCE) => Ok(self.is_alive(piece)),
             (_, Shared::USE) => {
@@ -142,7 +152,7 @@ impl<S> Driver<'_, S> {
     /// It will not go.
     pub fn undo_stray(&self, piece: &Piece, nobody: &Instance<'_>) -> Result<()> {
         let Some(subsystem) = self.registry.subsystem(&piece.subsystem) else { return Ok(()) };
-        self.undo_one(subsystem, &Doomed { piece, of: nobody })?;
+        self.undo_one(subsystem, &Doomed { piece, of: nobody, alone: false })?;
         self.recorder.freed(piece);
         Ok(())
     }
@@ -176,7 +186,8 @@ impl<S> Driver<'_, S> {
         // Looked at again: now nobody comes or goes.
         let (users, _) = Shared::look(self.house.shelf(), name)?;
         let gone = users.into_iter().filter(|user| !stays(user));
-        shared.end(gone, &Settings::default(), self.house, |of, journal| self.unmake_shared(of, journal))
+        shared
+            .end(gone, &Settings::default(), self.house, |of, journal| self.unmake_shared(of, journal, true))
     }
 
     /// Whether a user of something shared is still there: asked anew each time, since others come and go.

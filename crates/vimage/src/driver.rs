@@ -1,8 +1,11 @@
-//! The driver: every life cycle, as loops over subsystems and pieces. Here: making and changing.
+//! The driver: every life cycle, as loops over subsystems and pieces. Here: making and looking.
 
 mod removal;
+mod update;
 
 use std::time::Instant;
+
+pub use update::{Failed, Inside};
 
 use crate::{
     Ask, Context as _, Entry, Fds, Given, House, Instance, Journal, Plan, Recorder, Registry, Result,
@@ -164,50 +167,6 @@ impl<'a, S> Driver<'a, S> {
         Ok(steps)
     }
 
-    /// Changes a living jail to `new`, subsystem by subsystem; on failure changes back those already done.
-    /// `inside` runs the steps that must be taken inside.
-    ///
-    /// # Errors
-    /// A subsystem's; the jail is as before then, as far as it could be changed back.
-    pub fn update(
-        &self,
-        owner: &mut Owner<'_>,
-        new: &Settings,
-        inside: &mut dyn FnMut(&Instance<'_>, Vec<S>) -> Result<()>,
-    ) -> Result<()> {
-        let old = owner.settings.clone();
-        let mut done: Vec<&dyn Subsystem<S>> = Vec::new();
-        for subsystem in self.registry.iter().filter(|s| changes(*s, &old, new)) {
-            done.push(subsystem);
-            let Err(error) = self.change(owner, subsystem, &old, new, inside) else { continue };
-            for subsystem in done.into_iter().rev() {
-                if let Err(e) = self.change(owner, subsystem, new, &old, inside) {
-                    return Err(error.hint(format!("{}: cannot change back: {e}", subsystem.name())));
-                }
-            }
-            return Err(error);
-        }
-        owner.settings = new.clone();
-        Ok(())
-    }
-
-    fn change(
-        &self,
-        owner: &mut Owner<'_>,
-        subsystem: &dyn Subsystem<S>,
-        old: &Settings,
-        new: &Settings,
-        inside: &mut dyn FnMut(&Instance<'_>, Vec<S>) -> Result<()>,
-    ) -> Result<()> {
-        let start = Instant::now();
-        let mut site = self.site(owner, new, subsystem.name());
-        let done = subsystem
-            .update(&mut site, old)
-            .and_then(|steps| if steps.is_empty() { Ok(()) } else { inside(&site.instance(), steps) });
-        self.recorder.note(&owner.name, "update", subsystem.name(), start, done.as_ref().err());
-        done
-    }
-
     /// Live values over recorded ones.
     ///
     /// # Errors
@@ -257,9 +216,4 @@ impl<'a, S> Driver<'a, S> {
             unmaker: self,
         }
     }
-}
-
-/// Whether any of a subsystem's own values differ.
-fn changes<S>(subsystem: &dyn Subsystem<S>, old: &Settings, new: &Settings) -> bool {
-    subsystem.params().iter().any(|p| old.get(p.name) != new.get(p.name))
 }

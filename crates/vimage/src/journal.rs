@@ -28,6 +28,8 @@ enum Line {
 pub struct Journal {
     file: File,
     pieces: Vec<Piece>,
+    /// Those among them that were made since the record was written.
+    fresh: Vec<Piece>,
     /// Whether the last line may be torn, so that the next one must not continue it.
     torn: bool,
 }
@@ -45,12 +47,9 @@ impl Journal {
             OpenOptions::new().append(true).create(true).read(true).open(path).doing_with(doing)?;
         let mut text = Vec::new();
         file.read_to_end(&mut text).doing_with(doing)?;
-        let pieces = over(recorded, &text);
-        if text.last().is_some_and(|last| *last != b'\n') {
-            // So that the next line does not continue a torn one.
-            file.write_all(b"\n").doing_with(doing)?;
-        }
-        Ok(Self { file, pieces, torn: false })
+        let (pieces, fresh) = over(recorded, &text);
+        let torn = text.last().is_some_and(|last| *last != b'\n');
+        Ok(Self { file, pieces, fresh, torn })
     }
 
     /// The pieces of an owner whose record names `recorded`, with what the file says beyond them.
@@ -60,7 +59,7 @@ impl Journal {
     pub fn replay(path: &Path, recorded: Vec<Piece>) -> Result<Vec<Piece>> {
         match std::fs::read(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(recorded),
-            other => Ok(over(recorded, &other.doing_with(|| format!("cannot read {}", path.display()))?)),
+            other => Ok(over(recorded, &other.doing_with(|| format!("cannot read {}", path.display()))?).0),
         }
     }
 
@@ -70,25 +69,36 @@ impl Journal {
         &self.pieces
     }
 
+    /// Whether a piece was made since the record was written, or since [`Journal::begin`]: one that there was, and
+    /// that was made again over itself, was not.
+    #[must_use]
+    pub fn is_fresh(&self, piece: &Piece) -> bool {
+        self.fresh.iter().any(|p| p.is(piece))
+    }
+
+    /// Takes all that there is for old: from here on it is known what was made.
+    pub fn begin(&mut self) {
+        self.fresh.clear();
+    }
+
     /// Says that a piece is about to be made.
     ///
     /// # Errors
     /// The line cannot be written (a full file system): the piece must not be made then.
     pub fn make(&mut self, piece: Piece) -> Result<()> {
         self.append(&Line::Make(piece.clone()))?;
-        self.pieces.retain(|p| !p.is(&piece));
-        self.pieces.push(piece);
+        add(&mut self.pieces, &mut self.fresh, piece);
         Ok(())
     }
 
-    /// Says that a piece is gone.
-    ///
-    /// # Errors
-    /// The line cannot be written; undoing it again will do no harm.
-    pub fn gone(&mut self, piece: &Piece) -> Result<()> {
-        self.pieces.retain(|p| !p.is(piece));
+    /// Says that a piece is gone. Where the line cannot be written (a full file system) that is no reason to stop:
+    /// what frees space must go on, and to undo the piece again will do no harm.
+    pub fn gone(&mut self, piece: &Piece) {
+        let is_other = |p: &Piece| !p.is(piece);
+        self.pieces.retain(is_other);
+        self.fresh.retain(is_other);
         let Piece { subsystem, kind, key, .. } = piece.clone();
-        self.append(&Line::Gone { subsystem, kind, key })
+        let _undone_again = self.append(&Line::Gone { subsystem, kind, key });
     }
 
     /// Empties the file, after the owner's record was written with [`Journal::pieces`].
@@ -98,6 +108,7 @@ impl Journal {
     pub fn folded(&mut self) -> Result<()> {
         self.file.set_len(0).doing("cannot empty the journal")?;
         self.torn = false;
+        self.fresh.clear();
         Ok(())
     }
 
@@ -113,23 +124,32 @@ impl Journal {
     }
 }
 
-/// The pieces of a record with what the lines of a journal say beyond them.
-fn over(recorded: Vec<Piece>, text: &[u8]) -> Vec<Piece> {
-    let mut pieces = recorded;
+/// The pieces of a record with what the lines of a journal say beyond them; and those among them that are new.
+fn over(recorded: Vec<Piece>, text: &[u8]) -> (Vec<Piece>, Vec<Piece>) {
+    let (mut pieces, mut fresh) = (recorded, Vec::new());
     // Bytes, not text: a line can be torn within a character.
     for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         match serde_json::from_slice(line) {
-            Ok(Line::Make(piece)) => {
-                pieces.retain(|p: &Piece| !p.is(&piece));
-                pieces.push(piece);
-            }
+            Ok(Line::Make(piece)) => add(&mut pieces, &mut fresh, piece),
             Ok(Line::Gone { subsystem, kind, key }) => {
-                pieces.retain(|p| !(p.subsystem == subsystem && p.kind == kind && p.key == key));
+                let is_other = |p: &Piece| !(p.subsystem == subsystem && p.kind == kind && p.key == key);
+                pieces.retain(is_other);
+                fresh.retain(is_other);
             }
             Err(_) => {}
         }
     }
-    pieces
+    (pieces, fresh)
+}
+
+/// Adds a piece that is about to be made; one that there is already takes the place of the old one.
+fn add(pieces: &mut Vec<Piece>, fresh: &mut Vec<Piece>, piece: Piece) {
+    let before = pieces.len();
+    pieces.retain(|p| !p.is(&piece));
+    if pieces.len() == before {
+        fresh.push(piece.clone());
+    }
+    pieces.push(piece);
 }
 
 #[cfg(test)]
@@ -147,11 +167,38 @@ mod tests {
         let mut journal = Journal::open(&path, vec![piece("old")]).unwrap();
         journal.make(piece("a")).unwrap();
         journal.make(piece("b")).unwrap();
-        journal.gone(&piece("a")).unwrap();
-        journal.gone(&piece("old")).unwrap();
+        journal.gone(&piece("a"));
+        journal.gone(&piece("old"));
         drop(journal);
         let journal = Journal::open(&path, vec![piece("old")]).unwrap();
         assert_eq!(journal.pieces(), [piece("b")]);
+    }
+
+    #[test]
+    fn what_was_made_since_the_record_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let recorded = || vec![piece("old"), piece("again")];
+        let mut journal = Journal::open(&path, recorded()).unwrap();
+        journal.make(piece("new")).unwrap();
+        journal.make(piece("old")).unwrap();
+        journal.gone(&piece("again"));
+        journal.make(piece("again")).unwrap();
+        for mut journal in [Journal::open(&path, recorded()).unwrap(), journal] {
+            let fresh = |journal: &Journal| ["new", "old", "again"].map(|key| journal.is_fresh(&piece(key)));
+            assert_eq!(fresh(&journal), [true, false, true]);
+            journal.begin();
+            assert_eq!(fresh(&journal), [false; 3]);
+        }
+    }
+
+    #[test]
+    fn a_piece_that_is_gone_is_forgotten_although_that_cannot_be_written() {
+        let file = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut journal = Journal { file, pieces: vec![piece("a")], fresh: Vec::new(), torn: false };
+        assert!(journal.make(piece("b")).is_err());
+        journal.gone(&piece("a"));
+        assert_eq!(journal.pieces(), []);
     }
 
     #[test]

@@ -26,7 +26,7 @@ mod snapshot;
 mod subsystem;
 
 pub use audit::Finding;
-pub use driver::{Driver, Owner};
+pub use driver::{Driver, Failed, Inside, Owner};
 pub use error::{Cause, Context, Error, ErrorKind, Result};
 pub use journal::Journal;
 pub use ledger::{Count, Ledger};

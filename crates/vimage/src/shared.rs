@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Context as _, Error, ErrorKind, Fds, House, Instance, Journal, Piece, Result, Settings, Site};
 
+/// The file of the record.
+const RECORD: &str = "record";
+/// Where the record is from when the last user leaves: whatever it says, the thing is not whole any more.
+const UNMADE: &str = "unmade";
 /// The folder of users' files.
 const USERS: &str = "users";
 
@@ -85,8 +89,8 @@ impl User {
 
 /// Whoever can undo the pieces of something shared: the driver.
 pub(crate) trait Unmaker: fmt::Debug {
-    /// Undoes all of them, last first.
-    fn unmake_shared(&self, of: &Instance<'_>, journal: &mut Journal) -> Result<()>;
+    /// Undoes all of them, last first. `alone`: who used them lives on, and with it what else it uses.
+    fn unmake_shared(&self, of: &Instance<'_>, journal: &mut Journal, alone: bool) -> Result<()>;
 }
 
 impl Shared {
@@ -169,7 +173,7 @@ impl Shared {
     ) -> Result<serde_json::Value> {
         self.enter(&User::of(site.jid, site.name))?;
         let unmaker = site.unmaker;
-        let unmake = |of: &Instance<'_>, journal: &mut Journal| unmaker.unmake_shared(of, journal);
+        let unmake = |of: &Instance<'_>, journal: &mut Journal| unmaker.unmake_shared(of, journal, true);
         if self.record.whole {
             self.cut(site.settings, site.house, unmake)?;
         } else {
@@ -206,7 +210,7 @@ impl Shared {
             return Err(Error::new(ErrorKind::NotFound, format!("{} is gone", self.name)));
         }
         let (settings, house, unmaker) = (site.settings, site.house, site.unmaker);
-        let unmake = |of: &Instance<'_>, journal: &mut Journal| unmaker.unmake_shared(of, journal);
+        let unmake = |of: &Instance<'_>, journal: &mut Journal| unmaker.unmake_shared(of, journal, true);
         self.cut(settings, house, unmake)?;
         let mut journal = self.journal()?;
         match act(&mut self.site(site, &mut journal), &self.record.data) {
@@ -277,7 +281,11 @@ impl Shared {
         let mut journal = self.journal()?;
         // From here on it is no longer whole, whatever happens: the next user makes it anew.
         self.record.whole = false;
-        self.write()?;
+        let [whole, unmade] = [RECORD, UNMADE].map(|name| self.dir.join(name));
+        // Takes no room, unlike writing it: a full file system keeps nobody from leaving.
+        fs::rename(&whole, &unmade)
+            .or_else(missing)
+            .doing_with(|| format!("cannot rename {}", whole.display()))?;
         self.clear(&mut journal, settings, house, unmake)?;
         fs::remove_dir_all(&self.dir).doing_with(|| format!("cannot remove {}", self.dir.display()))
     }
@@ -337,7 +345,7 @@ impl Shared {
     fn write(&mut self) -> Result<()> {
         self.record.version = Self::VERSION;
         let text = serde_json::to_vec(&self.record).doing("cannot encode a record")?;
-        let (new, path) = (self.dir.join("record.new"), self.dir.join("record"));
+        let (new, path) = (self.dir.join("record.new"), self.dir.join(RECORD));
         fs::write(&new, text)
             .and_then(|()| fs::rename(&new, &path))
             .doing_with(|| format!("cannot write {}", path.display()))
@@ -345,12 +353,20 @@ impl Shared {
 }
 
 fn read(dir: &Path) -> Result<Option<Record>> {
-    let path = dir.join("record");
-    let text = match fs::read(&path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other.doing_with(|| format!("cannot read {}", path.display()))?,
+    let text = |name: &str| {
+        let path = dir.join(name);
+        match fs::read(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some).doing_with(|| format!("cannot read {}", path.display())),
+        }
     };
-    let record: Record =
+    let (text, unmade) = match text(RECORD)? {
+        None => (text(UNMADE)?, true),
+        there => (there, false),
+    };
+    let Some(text) = text else { return Ok(None) };
+    let path = dir.join(if unmade { UNMADE } else { RECORD });
+    let mut record: Record =
         serde_json::from_slice(&text).doing_with(|| format!("cannot understand {}", path.display()))?;
     if record.version != Shared::VERSION {
         return Err(Error::unsupported(format!(
@@ -360,6 +376,7 @@ fn read(dir: &Path) -> Result<Option<Record>> {
         ))
         .hint("it was written by another version of this program"));
     }
+    record.whole &= !unmade;
     Ok(Some(record))
 }
 

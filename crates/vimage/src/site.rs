@@ -263,12 +263,12 @@ impl Site<'_> {
     /// Unmakes a piece, in the course of an update.
     ///
     /// # Errors
-    /// The act failed, or the journal cannot be written.
+    /// The act failed.
     pub fn unmake(&mut self, piece: &Piece, act: impl FnOnce() -> Result<()>) -> Result<()> {
         let label = piece.to_string();
         self.recorder.point("undo", &label)?;
         self.recorder.timed(self.name, "undo", &label, act)?;
-        self.journal.gone(piece)?;
+        self.journal.gone(piece);
         self.recorder.freed(piece);
         self.recorder.point("undone", &label)
     }
@@ -321,7 +321,7 @@ impl Site<'_> {
         let (settings, house, unmaker) = (self.settings, self.house, self.unmaker);
         self.unmake(&piece, || {
             let shared = Shared::lock(house.shelf(), &name)?;
-            shared.leave(&user, settings, house, |of, journal| unmaker.unmake_shared(of, journal))
+            shared.leave(&user, settings, house, |of, journal| unmaker.unmake_shared(of, journal, true))
         })
     }
 }

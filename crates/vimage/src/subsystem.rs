@@ -220,6 +220,9 @@ pub struct Doomed<'a> {
     pub piece: &'a Piece,
     /// The instance it is part of.
     pub of: &'a Instance<'a>,
+    /// Whether only this goes, in the course of a change, and not the jail whose it is, or who used it: then
+    /// nothing else takes it along.
+    pub alone: bool,
 }
 
 /// Which pieces the records know.

@@ -241,6 +241,32 @@ lab_test!(a_feature_that_nothing_does_without_is_named for root; needs [CgroupV2
     }
 });
 
+lab_test!(a_removal_frees_a_full_file_system for root; needs [CgroupV2]; |lab| {
+    lab.sh("mount -t tmpfs -o size=192k full /mnt");
+    let store = "export JAIL_ROOT=/mnt/store;";
+    let empty = lab.snapshot();
+    for create in [
+        "persist",
+        r#"vnet vnet.link="eth0 lan 10.9.0.11/24" vnet.host="lan 10.9.0.1/24" persist"#,
+        r#"vnet vnet.link="eth0 lan 10.9.0.11/24" exec.start='sleep 31415.8 & exit 0' persist"#,
+    ] {
+        quiet(lab, &format!("{store} jail -c name=web {create}"));
+        lab.sh("dd if=/dev/zero of=/mnt/fill bs=1k 2>/dev/null || true; ! echo x >/mnt/more 2>/dev/null");
+        // What it frees goes on being counted only where there is room.
+        let removal = run(lab, &format!("{store} jail -r web"));
+        let counts = |line: &str| line.contains("/ledger: ") || line.contains("/trace: ");
+        assert!(removal.status.success() && removal.stderr.lines().all(counts), "{removal}");
+        lab.until("all is gone", || {
+            lab.sh(&format!("{store} jail -q -r nosuch || true; jls -d name; cd $JAIL_ROOT; ls jails ranges shared names pending addresses | grep -v :"))
+                .trim().is_empty()
+        });
+        quiet(lab, &format!("{store} jdb audit --all"));
+        assert_eq!(lab.snapshot().since(&empty), [""; 0]);
+        lab.sh("rm /mnt/fill /mnt/more");
+    }
+    lab.sh("umount /mnt");
+});
+
 lab_test!(a_full_file_system_does_not_keep_jails for root; needs [CgroupV2]; |lab| {
     lab.sh("mount -t tmpfs -o size=96k full /mnt");
     let store = "export JAIL_ROOT=/mnt/store;";

@@ -11,6 +11,8 @@ mod shell;
 
 /// What is refused.
 mod bad_input;
+/// Jails are changed.
+mod change;
 /// Hosts and moments out of the ordinary.
 mod corners;
 /// Jails are made.

@@ -1,10 +1,13 @@
 //! What jail(8) does and says when jails are removed and renamed, and what is free at once.
 
-use std::{thread::sleep, time::Duration};
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use vimage_tests::lab_test;
 
-use crate::shell::{all_gone, gives, jid, names, prints, quiet, refused};
+use crate::shell::{all_gone, gives, jid, names, prints, quiet, refused, run};
 
 lab_test!(several_are_removed_together for root; needs [CgroupV2]; |lab| {
     for name in ["a", "b", "c"] {
@@ -129,6 +132,46 @@ lab_test!(a_jail_and_those_inside_are_renamed for root; needs [CgroupV2]; |lab| 
     quiet(lab, "jail -c name=z persist");
     assert_eq!(names(lab), ["taken", "z", "5", "5.y", "5.y.x"]);
     quiet(lab, "jail -q -r '*'");
+});
+
+lab_test!(a_removal_wins_over_who_cannot_enter for root; needs [CgroupV2]; |lab| {
+    for (jail, command) in [("persist", "true"), ("persist exec.start='sleep 1000 & exit 0'", "true"), ("user=inherit persist", "sh -c 'exit 3'")] {
+        let before = lab.snapshot();
+        quiet(lab, &format!("jail -c name=y jid=7 {jail}"));
+        let freeze = lab.cgroup().join("jail/7/cgroup.freeze");
+        lab.sh(&format!("echo 1 >{}", freeze.display()));
+        let entering = lab.spawn(&format!("exec jexec y {command}"));
+        lab.until("it holds the lock", || {
+            lab.sh("flock -n /run/jail/jails/7/lock true && echo free || true").is_empty()
+        });
+        let start = Instant::now();
+        let refused = run(lab, "jail -m name=y host.hostname=z").fails(1);
+        let pid = entering.id();
+        let by = format!("jail: jail \"y\" is locked by process {pid} (jexec)\nhint: ");
+        assert!(refused.starts_with(&by) && start.elapsed() < Duration::from_secs(8), "{refused}");
+        let start = Instant::now();
+        quiet(lab, "jail -r y");
+        assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+        let entered = entering.finish();
+        assert!(!entered.status.success() && !entered.to_string().contains("panicked"), "{entered}");
+        all_gone(lab);
+        lab.until("nothing is left", || lab.snapshot() == before);
+    }
+});
+
+lab_test!(who_enters_a_frozen_jail_goes_on_when_it_thaws for root; needs [CgroupV2]; |lab| {
+    quiet(lab, "jail -c name=y jid=7 persist");
+    let freeze = lab.cgroup().join("jail/7/cgroup.freeze").display().to_string();
+    lab.sh(&format!("echo 1 >{freeze}"));
+    let entering = lab.spawn("exec jexec y echo in");
+    let changing = lab.spawn("sleep 0.2; exec jail -m name=y host.hostname=z");
+    sleep(Duration::from_millis(800));
+    lab.sh(&format!("echo 0 >{freeze}"));
+    assert_eq!(entering.finish().ok(), "in\n");
+    changing.finish().ok();
+    prints(lab, "jls -j y host.hostname", "z\n");
+    quiet(lab, "jail -r y");
+    all_gone(lab);
 });
 
 lab_test!(a_renaming_that_was_killed_is_finished for root; needs [CgroupV2]; |lab| {

@@ -31,6 +31,17 @@ pub(super) fn make(site: &mut Site<'_>, base: &Path, controller: &str) -> Result
     Ok(dir)
 }
 
+/// Moves the processes of a jail that lives on out of its directory: to where they were before it was made.
+pub(super) fn leave(of: &Instance<'_>, dir: &Path, controller: &str) -> Result<()> {
+    let parents = of.parent.and_then(|parent| dirs(parent).remove(controller));
+    // Above it is the common directory of the jails, which has no processes, and above that the top.
+    let Some(to) = parents.or_else(|| dir.ancestors().nth(2).map(Path::to_owned)) else { return Ok(()) };
+    for from in below(dir).into_iter().chain([dir.to_owned()]) {
+        move_all(&from, &to, &to.join("nowhere"))?;
+    }
+    Ok(())
+}
+
 pub(super) fn piece(dir: &Path, controller: &str) -> Piece {
     Piece::new(CGROUP1, dir.to_string_lossy()).with(BTreeMap::from([("controller", controller)]))
 }

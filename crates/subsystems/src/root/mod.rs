@@ -70,7 +70,10 @@ static PARAMS: &[Param] = &[
         help: "file systems to mount in the jail, a line of fstab(5) each",
         doc: "File systems to mount in the jail: a line of fstab(5) each, with a mount point below the jail's \
               root. The type none (or nullfs, or bind) mounts a directory or file of the host; options are ro, \
-              rw, nosuid, nodev, noexec, and those of the file system.",
+              rw, nosuid, nodev, noexec, and those of the file system. Mount points that a tree of the jail's own \
+              lacks, /dev, /proc and /sys among them, are made in it, empty, and stay when the jail is removed: \
+              another jail may have the same tree, and would lose what it has mounted there with the mount point. \
+              In the host's own tree / none is made.",
         ..Param::BASE
     },
     Param {
@@ -282,7 +285,8 @@ fn places(lines: &[fstab::Line]) -> Result<()> {
     Ok(())
 }
 
-/// The steps that attach a prepared mount.
+/// The steps that attach a prepared mount. Mount points are no pieces: to remove one would take away the mounts that
+/// other jails of the same tree have there (rmdir(2) detaches what is mounted in other mount namespaces).
 fn attach(at: &str, tree: &Rc<OwnedFd>) -> Result<Vec<Step>> {
     if at == "/" {
         return Ok(vec![Step::Root(tree.clone())]);

@@ -226,15 +226,15 @@ fn grow(site: &mut Site<'_>, name: &str, place: &Place, there: usize) -> Result<
 }
 
 /// Unmakes a bridge or trunk of ours, unless the switch stack is about to go and takes it along: that saves
-/// the 17 ms that the kernel takes for a deletion.
+/// the 17 ms that the kernel takes for a deletion. `alone`: who leaves it may stay in the switch.
 ///
 /// # Errors
 /// The kernel refuses.
-pub fn undo(of: &Instance<'_>, piece: &Piece) -> Result<()> {
+pub fn undo(of: &Instance<'_>, piece: &Piece, alone: bool) -> Result<()> {
     let shelf = of.house.shelf();
     let own = piece.text("segment").map(|key| Shared::name(NAME, &share_key(key)));
     // A segment that lives loses what could not be added to it, whoever else is there.
-    if own.is_some_and(|own| own == of.name) && Shared::peek(shelf, of.name)?.0.is_empty() {
+    if !alone && own.is_some_and(|own| own == of.name) && Shared::peek(shelf, of.name)?.0.is_empty() {
         // Who leaves the last segment is a user of the switch until its next step: a single one is the last.
         let (users, _) = Shared::peek(shelf, &Shared::name(NAME, SWITCH))?;
         let kinds = ["segment/", pair::PREFIX].map(|kind| Shared::name(NAME, kind));

@@ -101,7 +101,7 @@ impl Subsystem<Act> for Vnet {
     }
 
     fn undo(&self, doomed: &[Doomed<'_>]) -> Vec<Result<()>> {
-        doomed.iter().map(|d| undo(d.of, d.piece)).collect()
+        doomed.iter().map(undo).collect()
     }
 
     fn exists(&self, piece: &Piece, house: &dyn House) -> Result<bool> {
@@ -113,16 +113,16 @@ impl Subsystem<Act> for Vnet {
     }
 }
 
-fn undo(of: &Instance<'_>, piece: &Piece) -> Result<()> {
+fn undo(&Doomed { piece, of, alone }: &Doomed<'_>) -> Result<()> {
     match piece.kind.as_str() {
         // A link goes with the jail's stack, whose death the framework waits for: to delete it costs 17 ms.
-        port::KIND if of.anchor("net").is_some() => Ok(()),
+        port::KIND if !alone && of.anchor("net").is_some() => Ok(()),
         port::KIND => port::delete(of.house, piece),
         claim::KIND => claim::undo(of.house, piece),
         interface::KIND => interface::give_back(of.house, piece),
         cable::END => cable::undo_end(of, piece),
         pair::KIND => mend::undo(of.house, piece),
-        bridge::KIND | bridge::TRUNK => bridge::undo(of, piece),
+        bridge::KIND | bridge::TRUNK => bridge::undo(of, piece, alone),
         segment::HELD => of.house.release(&piece.key),
         _ => Ok(()),
     }

@@ -200,7 +200,7 @@ impl Lab {
     pub fn modify(&self, owner: &mut Owner<'_>, words: &[&str]) -> Result<()> {
         let (name, jid) = (owner.name.clone(), owner.jid);
         let new = self.settings(words, &name, jid, (owner.parent, Some(owner)))?;
-        self.driver().update(owner, &new, &mut |_, _| Ok(()))
+        Ok(self.driver().update(owner, &name, &new, &mut |_, _| Ok(()))?)
     }
 
     /// Removes jails as the product does; all of them must be gone at the end.
@@ -216,7 +216,7 @@ impl Lab {
         drop(instances);
         let last = (0..passes).map(|_| self.driver().unmake(&mut owners)).last();
         assert_eq!(last.unwrap(), []);
-        assert!(self.driver().settle(&mut owners, deadline).unwrap());
+        assert!(self.driver().settle(&mut owners, deadline));
         assert!(owners.iter().all(|o| o.journal.pieces().is_empty()));
     }
 
@@ -225,7 +225,7 @@ impl Lab {
         owner.fds.clear();
         assert_eq!(self.driver().unmake(std::slice::from_mut(&mut owner)), []);
         let deadline = Instant::now() + Duration::from_secs(5);
-        assert!(self.driver().settle(std::slice::from_mut(&mut owner), deadline).unwrap());
+        assert!(self.driver().settle(std::slice::from_mut(&mut owner), deadline));
     }
 
     /// Neither record nor kernel has anything left.

@@ -48,7 +48,7 @@ impl<S> Driver<'_, S> {
                         batch.extend(left.pop().map(|piece| (owner, piece)));
                     }
                 }
-                for (owner, error) in self.undo(subsystem, owners, batch) {
+                for (owner, error) in self.undo(subsystem, owners, batch, false) {
                     left[owner].clear();
                     errors.push(error);
                 }
@@ -62,12 +62,13 @@ impl<S> Driver<'_, S> {
         errors
     }
 
-    /// Undoes one batch; returns the owners whose pieces would not go.
-    fn undo(
+    /// Undoes one batch; returns the owners whose pieces would not go. `alone`: they live on without them.
+    pub(super) fn undo(
         &self,
         subsystem: &dyn Subsystem<S>,
         owners: &mut [Owner<'_>],
         batch: Vec<(usize, Piece)>,
+        alone: bool,
     ) -> Vec<(usize, Error)> {
         let start = Instant::now();
         let label = batch.iter().map(|(_, p)| p.to_string()).collect::<Vec<_>>().join(" ");
@@ -75,10 +76,12 @@ impl<S> Driver<'_, S> {
         let results = self.recorder.point("undo", &label).map(|()| {
             let instances: Vec<_> = owners.iter().map(|o| o.instance(self.house)).collect();
             if batch.first().is_some_and(|(_, p)| p.kind == Shared::USE) {
-                batch.iter().map(|(o, p)| self.leave(subsystem, p, &instances[*o])).collect()
+                batch.iter().map(|(o, p)| self.leave(subsystem, p, &instances[*o], alone)).collect()
             } else {
-                let doomed: Vec<_> =
-                    batch.iter().map(|(owner, piece)| Doomed { piece, of: &instances[*owner] }).collect();
+                let doomed: Vec<_> = batch
+                    .iter()
+                    .map(|(owner, piece)| Doomed { piece, of: &instances[*owner], alone })
+                    .collect();
                 subsystem.undo(&doomed)
             }
         });
@@ -94,7 +97,7 @@ impl<S> Driver<'_, S> {
             let forgotten = result.and_then(|()| {
                 // Here the journal still has what is gone: it will be undone once more.
                 self.recorder.point("undone", &piece.to_string())?;
-                owners[owner].journal.gone(&piece)?;
+                owners[owner].journal.gone(&piece);
                 self.recorder.freed(&piece);
                 Ok(())
             });
@@ -113,17 +116,23 @@ impl<S> Driver<'_, S> {
     }
 
     /// Ends an instance's use of something shared.
-    fn leave(&self, subsystem: &dyn Subsystem<S>, piece: &Piece, of: &Instance<'_>) -> Result<()> {
+    fn leave(
+        &self,
+        subsystem: &dyn Subsystem<S>,
+        piece: &Piece,
+        of: &Instance<'_>,
+        alone: bool,
+    ) -> Result<()> {
         let shared = Shared::lock(self.house.shelf(), &Shared::name(subsystem.name(), &piece.key))?;
         let user = User::of(of.jid, of.name);
-        shared.leave(&user, of.settings, self.house, |i, j| self.unmake_shared(i, j))
+        shared.leave(&user, of.settings, self.house, |i, j| self.unmake_shared(i, j, alone))
     }
 
-    /// Undoes the pieces of a shared thing without users, last first.
+    /// Undoes the pieces of a shared thing without users, last first. `alone`: who used it lives on.
     ///
     /// # Errors
     /// The first piece that would not go.
-    pub fn unmake_shared(&self, of: &Instance<'_>, journal: &mut Journal) -> Result<()> {
+    pub fn unmake_shared(&self, of: &Instance<'_>, journal: &mut Journal, alone: bool) -> Result<()> {
         for piece in of.pieces.iter().rev() {
             let Some(subsystem) = self.registry.subsystem(&piece.subsystem) else {
                 return Err(strange(piece));
@@ -131,11 +140,11 @@ impl<S> Driver<'_, S> {
             self.recorder.point("undo", &piece.to_string())?;
             match piece.kind.as_str() {
                 Piece::INSTANCE => {}
-                Shared::USE => self.leave(subsystem, piece, of)?,
-                _ => self.undo_one(subsystem, &Doomed { piece, of })?,
+                Shared::USE => self.leave(subsystem, piece, of, alone)?,
+                _ => self.undo_one(subsystem, &Doomed { piece, of, alone })?,
             }
             self.recorder.point("undone", &piece.to_string())?;
-            journal.gone(piece)?;
+            journal.gone(piece);
             self.recorder.freed(piece);
         }
         Ok(())
@@ -143,10 +152,7 @@ impl<S> Driver<'_, S> {
 
     /// Waits until the anchors of all the owners are gone, to the deadline at the latest, and forgets those
     /// that are. Returns whether all are.
-    ///
-    /// # Errors
-    /// A journal cannot be written.
-    pub fn settle(&self, owners: &mut [Owner<'_>], deadline: Instant) -> Result<bool> {
+    pub fn settle(&self, owners: &mut [Owner<'_>], deadline: Instant) -> bool {
         for owner in owners.iter() {
             owner.fds.clear();
         }
@@ -159,13 +165,13 @@ impl<S> Driver<'_, S> {
                     if self.is_alive(&piece) {
                         all_gone = false;
                     } else {
-                        owner.journal.gone(&piece)?;
+                        owner.journal.gone(&piece);
                         self.recorder.freed(&piece);
                     }
                 }
             }
             if all_gone || Instant::now() >= deadline {
-                return Ok(all_gone);
+                return all_gone;
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(4));
@@ -180,8 +186,8 @@ impl<S> Driver<'_, S> {
 }
 
 impl<S> Unmaker for Driver<'_, S> {
-    fn unmake_shared(&self, of: &Instance<'_>, journal: &mut Journal) -> Result<()> {
-        Driver::unmake_shared(self, of, journal)
+    fn unmake_shared(&self, of: &Instance<'_>, journal: &mut Journal, alone: bool) -> Result<()> {
+        Driver::unmake_shared(self, of, journal, alone)
     }
 }
 

@@ -110,3 +110,23 @@ fn what_an_update_that_is_killed_left_is_removed() {
 fn a_removal_that_is_killed_is_finished_by_the_next() {
     killed_at_every_point(|lab| lab.create(&no_fault(), 1, FULL).unwrap(), "remove 1");
 }
+
+#[test]
+fn an_update_that_is_killed_is_taken_back() {
+    let lab = lab_with_a_neighbour();
+    lab.create(&no_fault(), 1, FULL).unwrap();
+    let before = lab.state();
+    at_every_point(|n| {
+        let killed = lab.in_child(&format!("kill:{n}"), &format!("update 1 {OTHER}")).signal() == Some(6);
+        if !killed {
+            return true;
+        }
+        // To take it back may fail, too.
+        let _tried_again = lab.restore(&failing_at(n / 2 + 1), 1);
+        lab.restore(&no_fault(), 1).unwrap();
+        assert_eq!(lab.state(), before, "at {n}");
+        assert_eq!(lab.findings(), [""; 0], "at {n}");
+        false
+    });
+    assert_ne!(lab.state(), before);
+}

@@ -96,9 +96,15 @@ impl Lab {
             jid,
             settings: settings.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default(),
             parent: None,
-            journal: Journal::open(&dir.join("journal"), Vec::new()).unwrap(),
+            journal: Journal::open(&dir.join("journal"), self.recorded(jid)).unwrap(),
             fds: Fds::default(),
         }
+    }
+
+    /// The pieces that were there when the jail was changed last.
+    fn recorded(&self, jid: u32) -> Vec<Piece> {
+        let pieces = fs::read(self.folder(jid).join("pieces")).ok();
+        pieces.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
     }
 
     fn save(&self, jid: u32, settings: &Settings) {
@@ -134,9 +140,20 @@ impl Lab {
     pub fn update(&self, recorder: &Recorder, jid: u32, words: &str) -> Result<()> {
         let mut owner = self.owner(jid);
         let new = self.ask(recorder, &owner, words, false)?;
-        self.driver(recorder).update(&mut owner, &new, &mut |_, _| Ok(()))?;
+        let (name, dir) = (owner.name.clone(), self.folder(jid));
+        fs::write(dir.join("wanted"), serde_json::to_vec(&new).unwrap()).unwrap();
+        fs::write(dir.join("pieces"), serde_json::to_vec(owner.journal.pieces()).unwrap()).unwrap();
+        owner.journal.folded().unwrap();
+        self.driver(recorder).update(&mut owner, &name, &new, &mut |_, _| Ok(()))?;
         self.save(jid, &owner.settings);
         Ok(())
+    }
+
+    /// Takes an update back that was killed.
+    pub fn restore(&self, recorder: &Recorder, jid: u32) -> Result<()> {
+        let wanted = fs::read(self.folder(jid).join("wanted")).unwrap();
+        let wanted = serde_json::from_slice(&wanted).unwrap();
+        self.driver(recorder).restore(&mut self.owner(jid), &wanted, &mut |_, _| Ok(()))
     }
 
     pub fn remove(&self, recorder: &Recorder, jid: u32) -> Vec<Error> {
@@ -160,7 +177,7 @@ impl Lab {
 
     /// All pieces of jails and of what they share.
     pub fn pieces(&self) -> Vec<Piece> {
-        let own = |jid| Journal::replay(&self.folder(jid).join("journal"), Vec::new()).unwrap();
+        let own = |jid| Journal::replay(&self.folder(jid).join("journal"), self.recorded(jid)).unwrap();
         let shared = Shared::names(self.house.shelf()).unwrap();
         let shared = shared.iter().flat_map(|name| Shared::peek(self.house.shelf(), name).unwrap().1);
         self.jids().into_iter().flat_map(own).chain(shared).collect()

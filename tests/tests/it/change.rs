@@ -1,0 +1,174 @@
+//! `jail -m` that fails, or is killed, at every point of its way.
+
+use std::time::SystemTime;
+
+use vimage_tests::{Cmd, Lab, Snapshot, lab_test};
+
+/// A jail, and what is changed of it.
+struct Case {
+    create: &'static str,
+    change: &'static str,
+    /// The names it may have afterwards, its first one first.
+    names: &'static [&'static str],
+}
+
+const LINKS: Case = Case {
+    create: r#"jail -c name=j vnet vnet.link="eth0 lan 10.9.0.11/24 mtu 1400" vnet.link="eth1 more 10.8.0.11/24" \
+        vnet.host="lan 10.9.0.1/24" vnet.route="default via 10.9.0.1" host.hostname=one rctl.maxproc=90 persist"#,
+    change: r#"jail -m name=j vnet.link="eth0 lan 10.9.0.12/24 mtu 1300" vnet.link="eth2 third 10.7.0.11/24" \
+        vnet.host="lan 10.9.0.2/24" vnet.route="default via 10.9.0.2" host.hostname=two rctl.maxproc=91"#,
+    names: &["j"],
+};
+
+/// From nothing, and all at once.
+const NAME: Case = Case {
+    create: "jail -c name=j vnet host.hostname=one persist",
+    change: r#"jail -m jid=$(jls -j j jid) name=k vnet.link="eth0 lan 10.9.0.12/24" vnet.host="lan 10.9.0.2/24" \
+        vnet.route="default via 10.9.0.2" host.hostname=two rctl.maxproc=91"#,
+    names: &["j", "k"],
+};
+
+/// All links go; another jail on the segment stays, and with it what they share.
+const LAST: Case = Case {
+    create: r#"jls -j n jid >/dev/null 2>&1 || jail -c name=n vnet vnet.link="eth0 lan 10.9.0.99/24" persist
+        jail -c name=j vnet vnet.link="eth0 lan 10.9.0.11/24" vnet.host="lan 10.9.0.1/24" \
+        vnet.route="default via 10.9.0.1" rctl.maxproc=90 persist"#,
+    change: "jail -m name=j vnet.link= vnet.host= vnet.route=",
+    names: &["j"],
+};
+
+/// With a process, that holds it.
+const KEPT: Case = Case {
+    create: r#"jail -c name=j vnet vnet.link="eth0 lan 10.9.0.11/24" command=sh -c 'sleep 1000 >/dev/null 2>&1 &'"#,
+    change: r#"jail -m name=j persist vnet.link="eth0 more 10.9.0.11/24" rctl.maxproc=90"#,
+    names: &["j"],
+};
+
+const LET_GO: Case = Case {
+    create: r#"jail -c name=j vnet vnet.link="eth0 lan 10.9.0.11/24" persist; jexec j sh -c 'sleep 1000 >/dev/null 2>&1 &'"#,
+    change: r#"jail -m name=j persist=0 vnet.link="eth0 more 10.9.0.11/24" rctl.maxproc=90"#,
+    names: &["j"],
+};
+
+/// What the jail allows is narrowed for the one inside, which is done after the change: by the next command, if by
+/// no other.
+const NESTED: Case = Case {
+    create: "jail -c name=j children.max=2 rctl.maxproc=90 persist; jail -c name=j.c rctl.maxproc=80 persist",
+    change: "jail -m jid=$(jls -j j jid) name=k rctl.maxproc=50",
+    names: &["j", "k"],
+};
+
+const CASES: [Case; 6] = [LINKS, NAME, LAST, KEPT, LET_GO, NESTED];
+
+/// A store of its own: version 1 hierarchies of cgroups are common to all labs, and are told apart by the store.
+struct House<'l> {
+    lab: &'l Lab,
+    root: String,
+}
+
+impl<'l> House<'l> {
+    fn new(lab: &'l Lab) -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is after 1970");
+        let root = format!("/run/store-{}", now.as_nanos());
+        Self { lab, root }
+    }
+
+    fn cmd(&self, line: &str) -> Cmd {
+        self.lab.cmd("sh").args(["-euc", line]).env("JAIL_ROOT", &self.root)
+    }
+
+    #[track_caller]
+    fn sh(&self, line: &str) -> String {
+        self.cmd(line).run().ok()
+    }
+
+    /// As every command does.
+    fn sweep(&self) {
+        let _there_is_none = self.cmd("jail -q -r nosuch").run();
+    }
+
+    /// All of a jail that a change may change, as the kernel has it and as the record says; and that it can be
+    /// entered.
+    #[track_caller]
+    fn state(&self, names: &[&str]) -> (String, String) {
+        let there = |name: &&&str| self.cmd(&format!("jls -j {name} jid")).run().status.success();
+        let Some(name) = names.iter().find(there) else {
+            panic!("none of {names:?}: {}", self.sh("jls -d; jdb audit || true"));
+        };
+        let script = format!(
+            "jexec {name} sh -c 'hostname; ip -o link; ip -o address; ip route' >/tmp/inside
+            sed 's/^[0-9]*: //; s/@if[0-9]*//; s/link-netns.*//; s/valid_lft.*//; s/qlen.*link/link/; s/state [A-Z]*//' /tmp/inside | sort
+            ip -o address show >/tmp/host; grep -v ' lo ' /tmp/host | sed 's/^[0-9]*: //; s/valid_lft.*//'
+            jls -j {name} -n persist rctl.maxproc vnet.link vnet.host vnet.route host.hostname
+            if jls -j {name}.c jid >/dev/null 2>&1; then jls -j {name}.c rctl.maxproc; jexec {name}.c true; fi"
+        );
+        ((*name).to_owned(), self.sh(&script))
+    }
+
+    /// What there is of jails.
+    fn left(&self) -> (Vec<String>, Snapshot) {
+        self.sweep();
+        let dirs = "jails names pending ranges shared addresses files";
+        let files = self.sh(&format!("cd $JAIL_ROOT; find {dirs} 2>/dev/null || true"));
+        (files.lines().map(str::to_owned).collect(), self.lab.snapshot())
+    }
+
+    /// `again`: in which steps of its way it is killed when it is taken back, too.
+    fn at_every_point(&self, fault: &str, case: &Case, again: &[u32]) {
+        // So that what stays of a first jail is there before.
+        self.sh(case.create);
+        self.sh(case.change);
+        let after = self.state(case.names);
+        self.sh(&format!("jail -r {}", after.0));
+        self.lab.until("it is gone", || {
+            self.sweep();
+            !self.sh("jls -d name").lines().any(|name| name == after.0)
+        });
+        let empty = self.left();
+        for n in 1..400 {
+            let what = format!("{fault}:{n} {}", case.change);
+            self.sh(case.create);
+            let before = self.state(case.names);
+            let output = self.cmd(case.change).env("JAIL_FAULT", format!("{fault}:{n}")).run();
+            let failed = !output.status.success();
+            if fault == "kill" {
+                for again in again {
+                    let fault = format!("kill:{}", n * again % 23 + 1);
+                    let _may_be_killed = self.cmd("jail -q -r nosuch").env("JAIL_FAULT", fault).run();
+                }
+                self.sweep();
+            } else if failed {
+                assert!(output.to_string().contains("injected failure"), "{what}: {output}");
+            }
+            let done = output.to_string().contains("hint: the change is made");
+            if done {
+                self.sweep();
+            }
+            let now = self.state(case.names);
+            let right = if failed && !done && (fault == "fail" || now != after) { &before } else { &after };
+            assert_eq!(now, *right, "{what}: {output}");
+            let findings = self.cmd("jdb audit --all").run();
+            assert!(findings.status.success(), "{what}: {output} {findings} {}", self.sh("jdb trace"));
+            self.sh(&format!("jail -r {}", now.0));
+            self.lab.until(&format!("all is gone after {what}"), || self.left() == empty);
+            if !failed {
+                assert!(n > 4, "there are only {n} points");
+                self.sh("jail -r '*' || true");
+                return;
+            }
+        }
+        panic!("the points never end");
+    }
+}
+
+lab_test!(a_change_that_is_killed_is_taken_back_or_done for root; needs [CgroupV2]; with timeout(300); |lab| {
+    CASES.iter().for_each(|case| House::new(lab).at_every_point("kill", case, &[]));
+});
+
+lab_test!(a_change_that_fails_leaves_exactly_what_was for root; needs [CgroupV2]; with timeout(300); |lab| {
+    CASES.iter().for_each(|case| House::new(lab).at_every_point("fail", case, &[]));
+});
+
+lab_test!(a_taking_back_that_is_killed_is_taken_up for root; needs [CgroupV2]; with timeout(300); |lab| {
+    CASES.iter().for_each(|case| House::new(lab).at_every_point("kill", case, &[5, 11, 2]));
+});
