@@ -101,9 +101,10 @@ pub(crate) fn bear(
     let mut pidfds = done.pidfds;
     if parent.is_some() {
         let _status = reap(pidfds.remove(0).as_fd());
-        if pidfds.is_empty() {
-            return Err(died());
-        }
+    }
+    // Whoever was killed on the way has made no more.
+    if pidfds.len() < if run.is_some() && own_pids { 2 } else { 1 } {
+        return Err(died());
     }
     let command = if run.is_some() { pidfds.pop() } else { None };
     let Some(command) = command else {

@@ -189,9 +189,11 @@ impl Subsystem<Act> for Core {
             }
             (true, false) => {
                 if let Some(piece) = held {
-                    // Without processes all of it is gone then: so that it can be held again if the change fails.
-                    if visit(&site.instance())?.is_none() {
-                        reopen(&site.instance())?;
+                    let instance = site.instance();
+                    // Without processes all of it is gone then: so that it can be held again if what else is to
+                    // be changed fails.
+                    if differ_but_in_persist(old, site.settings) && !has_process(&instance) {
+                        reopen(&instance)?;
                     }
                     let house = site.house;
                     site.unmake(&piece, || house.release(&piece.key))?;
@@ -342,6 +344,19 @@ pub(crate) fn reopen_mount(of: &Instance<'_>, premises: &Premises, name: &str) -
 fn prepared<'a>(of: &Instance<'a>) -> impl Iterator<Item = &'a str> {
     let pieces = of.pieces.iter().find(|p| p.subsystem == NAME && p.kind == MOUNTS);
     pieces.and_then(|p| p.data.as_array()).into_iter().flatten().filter_map(|p| p.as_str())
+}
+
+fn differ_but_in_persist(old: &Settings, new: &Settings) -> bool {
+    let others = |s: &Settings| {
+        let mut others = s.clone();
+        others.remove("persist");
+        others
+    };
+    others(old) != others(new)
+}
+
+fn has_process(of: &Instance<'_>) -> bool {
+    of.anchor(CGROUP).is_some_and(|a| cgroup::populated(Path::new(a.object())))
 }
 
 /// Enters the mount namespace of one of a jail's processes, if it has any.

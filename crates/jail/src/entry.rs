@@ -124,7 +124,7 @@ fn join(
     *arrived = true;
     let done = process.finish().map_err(|e| failed(e, doing))?;
     let mut pidfds = done.pidfds;
-    arrived_whole(&pidfds, doing)?;
+    arrived_whole(&pidfds, 1, doing)?;
     let running = pidfds.pop().map(|pidfd| Running::new(pidfd, reaper));
     running.ok_or_else(|| Error::new(ErrorKind::Failed, "no process was made"))
 }
@@ -183,7 +183,7 @@ fn first(
     let doing = "cannot start the first process";
     let done = spawn(Program::new(outer, End::Exit), into).doing(doing)?.finish();
     let mut pidfds = done.map_err(|e| failed(e, doing))?.pidfds;
-    arrived_whole(&pidfds, doing)?;
+    arrived_whole(&pidfds, if together && own_pids { 2 } else { 1 }, doing)?;
     pidfds.remove(0);
     let init = process::identify(pidfds[0].as_fd()).ok();
     let running = if together {
@@ -198,12 +198,13 @@ fn first(
     Ok((running, init))
 }
 
-/// Collects the maker of a process that entered, the first of these. One that was killed on its way, as by a removal
-/// of the jail, may have made nothing.
-fn arrived_whole(pidfds: &[OwnedFd], doing: &str) -> Result<()> {
-    // Where the kernel collects children by itself (SIGCHLD is ignored) it does not say.
-    let status = pidfds.first().map_or(0, |maker| reap(maker.as_fd()).unwrap_or(0));
-    if status == 0 && pidfds.len() > 1 {
+/// Collects the maker, the first of these processes, of so many that entered. One that was killed on its way, as by a
+/// removal of the jail, has made fewer. How it ended says nothing: it may be the command that has killed it.
+fn arrived_whole(pidfds: &[OwnedFd], made: usize, doing: &str) -> Result<()> {
+    if let Some(maker) = pidfds.first() {
+        let _status = reap(maker.as_fd());
+    }
+    if pidfds.len() > made {
         return Ok(());
     }
     Err(Error::new(ErrorKind::Failed, "it was killed on its way")

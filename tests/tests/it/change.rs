@@ -50,6 +50,13 @@ const LET_GO: Case = Case {
     names: &["j"],
 };
 
+/// Without a process nothing is left of it in the end.
+const EMPTY: Case = Case {
+    create: r#"jail -c name=j vnet vnet.link="eth0 lan 10.9.0.11/24" persist"#,
+    change: r#"jail -m name=j persist=0 vnet.link="eth0 more 10.9.0.11/24" rctl.maxproc=90"#,
+    names: &["j"],
+};
+
 /// What the jail allows is narrowed for the one inside, which is done after the change: by the next command, if by
 /// no other.
 const NESTED: Case = Case {
@@ -163,6 +170,36 @@ impl<'l> House<'l> {
 
 lab_test!(a_change_that_is_killed_is_taken_back_or_done for root; needs [CgroupV2]; with timeout(300); |lab| {
     CASES.iter().for_each(|case| House::new(lab).at_every_point("kill", case, &[]));
+});
+
+lab_test!(a_jail_that_is_let_go_stays_if_that_fails for root; needs [CgroupV2]; |lab| {
+    let house = House::new(lab);
+    let empty = house.left().1;
+    for n in 1..400 {
+        let what = format!("fail:{n}");
+        house.sh(EMPTY.create);
+        let before = house.state(EMPTY.names);
+        let changed = house.cmd(EMPTY.change).env("JAIL_FAULT", &what).run().status.success();
+        if !changed {
+            assert_eq!(house.state(EMPTY.names), before, "{what}");
+            house.sh("jdb audit --all; jail -r j");
+        }
+        lab.until(&format!("all is gone after {what}"), || house.left().1 == empty);
+        // Killed, it goes one way or the other.
+        house.sh(EMPTY.create);
+        let _killed = house.cmd(EMPTY.change).env("JAIL_FAULT", format!("kill:{n}")).run();
+        house.sweep();
+        if house.cmd("jls -j j jid").run().status.success() {
+            assert_eq!(house.state(EMPTY.names), before, "{what}");
+            house.sh("jdb audit --all; jail -r j");
+        }
+        lab.until(&format!("all is gone after kill:{n}"), || house.left().1 == empty);
+        if changed {
+            assert!(n > 10, "there are only {n} points");
+            return;
+        }
+    }
+    panic!("the points never end");
 });
 
 lab_test!(a_change_that_fails_leaves_exactly_what_was for root; needs [CgroupV2]; with timeout(300); |lab| {
