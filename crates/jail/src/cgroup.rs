@@ -9,7 +9,10 @@ use std::{
     time::Instant,
 };
 
-use kernel::probe::{Feature, has};
+use kernel::{
+    namespace::{self, Kind},
+    probe::{Feature, has},
+};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     process::{Pid, Signal, kill_process},
@@ -41,15 +44,13 @@ fn usual() -> Option<PathBuf> {
     const MAGIC: i64 = 0x6367_7270;
     /// The inode of the root of every cgroup2 file system.
     const ROOT: u64 = 1;
-    /// That of the initial cgroup namespace, PROC_CGROUP_INIT_INO of the kernel.
-    const INITIAL: u64 = 0xEFFF_FFFB;
     use std::os::unix::fs::MetadataExt as _;
     let inode = |path: &str| fs::metadata(path).map(|m| m.ino()).ok();
     let is_root = |path: &&str| {
         rustix::fs::statfs(*path).is_ok_and(|fs| fs.f_type == MAGIC) && inode(path) == Some(ROOT)
     };
     let root = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].into_iter().find(is_root)?;
-    (inode("/proc/self/ns/cgroup") == Some(INITIAL)).then(|| root.into())
+    namespace::is_first(Kind::Cgroup).is_ok_and(|first| first).then(|| root.into())
 }
 
 /// The last mount of the root of our cgroup namespace.
@@ -126,7 +127,7 @@ fn says_populated(events: &File) -> bool {
 /// # Errors
 /// The kernel refused.
 pub fn kill(dir: &Path) -> Result<()> {
-    if !dir.exists() || !populated(dir) {
+    if !populated(dir) {
         return Ok(());
     }
     let doing = || format!("cannot kill the processes of {}", dir.display());

@@ -276,9 +276,11 @@ pub(crate) fn check_name(name: &str, jid: Option<i64>) -> Result<()> {
 /// Removes a jail's cgroup, and the directory of all with the last jail.
 fn remove(dir: &Path, house: &dyn House) -> Result<()> {
     // A jail's removal has killed them before; those of a cgroup that no record knows still run.
-    cgroup::kill(dir)?;
-    cgroup::wait_empty(dir, Instant::now() + Duration::from_secs(1))?;
-    cgroup::remove(dir)?;
+    if std::fs::remove_dir(dir).is_err() {
+        cgroup::kill(dir)?;
+        cgroup::wait_empty(dir, Instant::now() + Duration::from_secs(1))?;
+        cgroup::remove(dir)?;
+    }
     let base = cgroup::base(house.mark())?;
     if dir.parent() == Some(&base) {
         let _others_are_there = std::fs::remove_dir(base);

@@ -205,7 +205,7 @@ impl Jails<'_> {
     /// Whether the jail has processes, and not only an init that is about to leave.
     fn stays(&self, owner: &Owner<'_>, init: Option<&ProcessId>) -> bool {
         let dir: Option<PathBuf> = owner.instance(&self.premises).anchor("cgroup").map(|a| a.object().into());
-        let Some(dir) = dir else { return false };
+        let Some(dir) = dir.filter(|dir| cgroup::populated(dir)) else { return false };
         if init.is_some_and(|init| cgroup::all_pids(&dir) == [init.pid]) {
             // Nobody enters: the jail is locked. So it need not find out by itself.
             let _looked_at_below =

@@ -108,8 +108,8 @@ impl Jails<'_> {
         let start = Instant::now();
         let cgroups: Vec<_> =
             owners.iter().flat_map(|o| o.journal.pieces()).filter_map(|p| p.anchor.as_ref()).collect();
-        let cgroups: Vec<PathBuf> =
-            cgroups.iter().filter(|a| a.object().starts_with('/')).map(|a| a.object().into()).collect();
+        let cgroups = cgroups.iter().filter(|a| a.object().starts_with('/')).map(|a| a.object().into());
+        let cgroups: Vec<PathBuf> = cgroups.filter(|dir: &PathBuf| cgroup::populated(dir)).collect();
         errors.extend(cgroups.iter().filter_map(|dir| cgroup::kill(dir).err()));
         let deadline = Instant::now() + KILLED;
         for dir in &cgroups {

@@ -5,10 +5,11 @@ mod visit;
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{Mode, OFlags, fstat, open};
 use rustix::io::{Errno, Result};
 use rustix::ioctl::{self, Getter, opcode};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::process::{PidfdFlags, pidfd_open};
+use rustix::thread::{LinkNameSpaceType, gettid, move_into_link_name_space};
 
 use crate::errno::check;
 use crate::ioctl::{NewFd, Number, nsfs, pidfs};
@@ -89,10 +90,33 @@ impl Kind {
 
 /// Returns the namespace of `kind` that the calling thread is in.
 ///
-/// Opens `/proc/thread-self/ns`, namespaces(7): `ENOENT` without a proc file system, or for a kind that
-/// the kernel was built without.
+/// ioctl_pidfd(2), Linux 6.11; before that `/proc/thread-self/ns`, namespaces(7), which the kernel has to make for
+/// each process that looks there: `ENOENT` without a proc file system. Errors also for a kind that the kernel was built
+/// without.
 pub fn current(kind: Kind) -> Result<OwnedFd> {
+    if has(Feature::PidfdNsIoctls) {
+        // PIDFD_THREAD of pidfd_open(2), Linux 6.9.
+        let thread = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_unsigned());
+        return of_process(pidfd_open(gettid(), thread)?, kind);
+    }
     open_link(&format!("/proc/thread-self/ns/{}", kind.name()))
+}
+
+/// Whether the calling thread is in the namespace of `kind` that the kernel started with, which has an inode number of
+/// its own: `enum` of linux/proc_ns.h. Not for network and mount namespaces, which have none before Linux 6.19.
+///
+/// Errors are those of [`current`]; `EINVAL`: another kind.
+pub fn is_first(kind: Kind) -> Result<bool> {
+    let inode = match kind {
+        Kind::Ipc => 0xEFFF_FFFF,
+        Kind::Uts => 0xEFFF_FFFE,
+        Kind::User => 0xEFFF_FFFD,
+        Kind::Pid => 0xEFFF_FFFC,
+        Kind::Cgroup => 0xEFFF_FFFB,
+        Kind::Time => 0xEFFF_FFFA,
+        Kind::Net | Kind::Mnt => return Err(Errno::INVAL),
+    };
+    Ok(fstat(current(kind)?)?.st_ino == inode)
 }
 
 /// Returns the namespace of `kind` that a process is in (of its thread group leader, to be exact).

@@ -3,6 +3,7 @@
 
 use std::fs;
 
+use kernel::namespace::{self, Kind};
 use vimage::{Context as _, Error, ErrorKind, Result};
 
 use super::Ids;
@@ -21,6 +22,10 @@ pub(super) fn same(file: &str) -> Result<String> {
 /// # Errors
 /// Our own map cannot be read.
 pub(super) fn own_ids() -> Result<Option<Ids>> {
+    // Its map need not be read.
+    if namespace::is_first(Kind::User).is_ok_and(|first| first) {
+        return Ok(None);
+    }
     let lines = read("uid_map")?;
     let Some([inside, _, count]) = lines.first().copied() else { return Err(odd("uid_map")) };
     let own = Ids { base: inside, lower: inside, count, identity: true, children: 0 };
