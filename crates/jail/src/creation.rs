@@ -4,10 +4,7 @@
 //! removed as any other. The record names the process that makes it, so that it is not swept between two commands
 //! and not mistaken for a later jail of its number.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, time::Instant};
 
 use vimage::{Context as _, Error, ErrorKind, Fds, Given, Owner, Result, Settings, Value};
 
@@ -19,9 +16,6 @@ use crate::{
     record::{ProcessId, State, parent_of},
     store::{Locked, Wait},
 };
-
-/// How long the init of a jail may take to leave when it is alone.
-const ALONE: Duration = Duration::from_millis(50);
 
 /// How a new jail comes to its commands.
 struct Plan {
@@ -153,7 +147,8 @@ impl Jails<'_> {
                 Some(running) => running,
                 None => self.next(created, plan, command)?,
             };
-            succeed(&running, command)
+            // Of one that was born with its command the init is looked at below, under the lock.
+            succeed(if plan.joint { running.status() } else { running.wait() }, command)
         });
         process::collect();
         if ours {
@@ -206,12 +201,9 @@ impl Jails<'_> {
     fn stays(&self, owner: &Owner<'_>, init: Option<&ProcessId>) -> bool {
         let dir: Option<PathBuf> = owner.instance(&self.premises).anchor("cgroup").map(|a| a.object().into());
         let Some(dir) = dir.filter(|dir| cgroup::populated(dir)) else { return false };
-        if init.is_some_and(|init| cgroup::all_pids(&dir) == [init.pid]) {
-            // Nobody enters: the jail is locked. So it need not find out by itself.
-            let _looked_at_below =
-                cgroup::kill(&dir).and_then(|()| cgroup::wait_empty(&dir, Instant::now() + ALONE));
-        }
-        cgroup::populated(&dir)
+        let pids = cgroup::all_pids(&dir);
+        // Nobody enters: the jail is locked. So an init that is alone need not find out by itself.
+        !pids.is_empty() && init.is_none_or(|init| pids != [init.pid])
     }
 
     /// Takes down what could not be made; returns the reason.
@@ -259,8 +251,8 @@ fn commands(settings: &Settings) -> Result<Vec<Command>> {
 }
 
 /// Waits for a command; one that fails is an error in jail(8)'s words.
-fn succeed(running: &Running, command: &Command) -> Result<()> {
-    let status = running.wait()?;
+fn succeed(status: Result<i32>, command: &Command) -> Result<()> {
+    let status = status?;
     let name = command.argv.iter().map(|a| a.to_string_lossy()).collect::<Vec<_>>().join(" ");
     match (status & 0x7f, status >> 8) {
         (0, 0) => Ok(()),

@@ -160,7 +160,11 @@ impl Running {
         Ok(status)
     }
 
-    fn status(&self) -> Result<i32> {
+    /// As [`Running::wait`], without a look at the init.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub(crate) fn status(&self) -> Result<i32> {
         if self.reaper == Reaper::Us {
             return kernel::spawn::reap(self.pidfd.as_fd()).doing("cannot wait for the command");
         }

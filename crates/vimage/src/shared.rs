@@ -148,6 +148,12 @@ impl Shared {
         Ok(names)
     }
 
+    /// Whether it has users, as far as can be told without the lock.
+    #[must_use]
+    pub fn is_used(shelf: &Path, name: &str) -> bool {
+        shelf.join(name).join(USERS).is_dir()
+    }
+
     /// The jids of its users, and its pieces, without the lock.
     ///
     /// # Errors

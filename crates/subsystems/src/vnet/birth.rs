@@ -112,10 +112,10 @@ pub fn check(ask: &Ask<'_>) -> Result<()> {
     if !wanted.connects() {
         return Ok(());
     }
-    let mut around = Around::of(ask.parent)?;
+    let mut around = Around::of(ask.parent);
     for name in wanted.segments() {
         let by_link = wanted.links.iter().any(|link| link.segment == name);
-        around.foreign(if by_link { "vnet.link" } else { "vnet.host" }, name)?;
+        around.foreign(ask.house, if by_link { "vnet.link" } else { "vnet.host" }, name)?;
     }
     for link in &wanted.links {
         let key = segment::key(ask.parent, &link.segment);
@@ -155,7 +155,7 @@ pub fn furnish(site: &mut Site<'_>) -> Result<()> {
     };
     let wanted = Wanted::of(site.settings)?;
     let later = sysctl::begin(&*jail, &wanted.sysctls)?;
-    let mut around = if wanted.connects() { Some(Around::of(site.parent)?) } else { None };
+    let mut around = if wanted.connects() { Some(Around::of(site.parent)) } else { None };
     if let Some(around) = &mut around {
         let places = connect(site, around, &wanted)?;
         for link in &wanted.links {
@@ -203,7 +203,11 @@ pub fn furnish(site: &mut Site<'_>) -> Result<()> {
 ///
 /// # Errors
 /// As [`segment::places`] and [`host::share`].
-pub fn connect(site: &mut Site<'_>, around: &mut Around, wanted: &Wanted) -> Result<BTreeMap<String, Place>> {
+pub fn connect(
+    site: &mut Site<'_>,
+    around: &mut Around<'_>,
+    wanted: &Wanted,
+) -> Result<BTreeMap<String, Place>> {
     let places = segment::places(site, around, wanted.segments())?;
     for host in &wanted.hosts {
         if let Some(place) = places.get(&host.segment) {

@@ -50,7 +50,8 @@ fn limit() -> u16 {
     if has(Feature::WideBridges) { PORTS } else { FEW }
 }
 
-fn share_key(key: &str) -> String {
+/// The key of the shared record of a segment.
+pub fn share_key(key: &str) -> String {
     format!("segment/{key}")
 }
 

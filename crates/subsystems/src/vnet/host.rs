@@ -87,7 +87,7 @@ pub fn key(site: &Site<'_>, segment: &str) -> String {
 ///
 /// # Errors
 /// The segment is a foreign bridge; another jail asked for other addresses; the kernel refuses.
-pub fn share(site: &mut Site<'_>, around: &mut Around, place: &Place, spec: &Spec) -> Result<()> {
+pub fn share(site: &mut Site<'_>, around: &mut Around<'_>, place: &Place, spec: &Spec) -> Result<()> {
     if place.foreign.is_some() {
         let error = Error::usage(format!("vnet.host: {} is a bridge of the parent's own", spec.segment));
         return Err(error.hint("give the bridge the address"));
@@ -108,7 +108,12 @@ pub fn share(site: &mut Site<'_>, around: &mut Around, place: &Place, spec: &Spe
     }
 }
 
-fn make(site: &mut Site<'_>, around: &mut Around, place: &Place, spec: &Spec) -> Result<serde_json::Value> {
+fn make(
+    site: &mut Site<'_>,
+    around: &mut Around<'_>,
+    place: &Place,
+    spec: &Spec,
+) -> Result<serde_json::Value> {
     let segment = segment::key(site.parent, &spec.segment);
     for address in &spec.addresses {
         claim::make(site, claim::piece(&segment, address.ip, OWNER, &spec.segment))?;
@@ -126,6 +131,7 @@ fn make(site: &mut Site<'_>, around: &mut Around, place: &Place, spec: &Spec) ->
     let name = format!("p{number}");
     let mac = mac::stable(site.house, "host", &made.segment)?;
     let alias = |end: &str| format!("jail {end} {} {mark}", spec.segment);
+    let outside = around.fd()?;
     let on = site.make(Piece::new(KIND, name.clone()).with(&made), || {
         let veth = Veth {
             name: &name,
@@ -135,7 +141,7 @@ fn make(site: &mut Site<'_>, around: &mut Around, place: &Place, spec: &Spec) ->
             peer: Peer {
                 name: &spec.segment,
                 mac: Some(mac),
-                netns: Some(std::os::fd::AsFd::as_fd(&around.fd)),
+                netns: Some(std::os::fd::AsFd::as_fd(&outside)),
                 ..Peer::default()
             },
             ..Veth::default()
@@ -159,8 +165,8 @@ fn make(site: &mut Site<'_>, around: &mut Around, place: &Place, spec: &Spec) ->
 }
 
 /// Marks the parent's end, gives it its addresses and brings it up.
-fn dress(around: &mut Around, spec: &Spec, mac: Mac, alias: &str) -> Result<()> {
-    let found = around.socket.link_by_name(&spec.segment).map_err(stack::refused)?;
+fn dress(around: &mut Around<'_>, spec: &Spec, mac: Mac, alias: &str) -> Result<()> {
+    let found = around.socket()?.link_by_name(&spec.segment).map_err(stack::refused)?;
     let Some(found) = found else {
         return Err(Error::new(ErrorKind::Failed, format!("vnet.host: {} is gone already", spec.segment)));
     };
@@ -177,7 +183,7 @@ fn dress(around: &mut Around, spec: &Spec, mac: Mac, alias: &str) -> Result<()> 
         batch.must(doing, netlink::address::add(found.index, address.ip, address.len));
     }
     batch.must(doing(), link::set_up(found.index));
-    batch.send(&mut around.socket)
+    batch.send(around.socket()?)
 }
 
 #[cfg(test)]

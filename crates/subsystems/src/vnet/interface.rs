@@ -45,12 +45,12 @@ struct Was {
 ///
 /// # Errors
 /// `vnet.interface: cannot move "e0b": No such device`.
-pub fn check(around: &mut Around, name: &str) -> Result<Link> {
+pub fn check(around: &mut Around<'_>, name: &str) -> Result<Link> {
     let bad = |kind, what: &str| Error::new(kind, format!("vnet.interface: cannot move \"{name}\": {what}"));
     if name.is_empty() || name.len() > NAME_MAX || name.contains(['/', '\0']) {
         return Err(bad(ErrorKind::Usage, "not a name"));
     }
-    let found = around.socket.link_by_name(name).map_err(stack::refused)?;
+    let found = around.socket()?.link_by_name(name).map_err(stack::refused)?;
     match found {
         None => Err(bad(ErrorKind::NotFound, "No such device").hint("another jail may have it")),
         Some(_) if name == "lo" => Err(bad(ErrorKind::Usage, "every stack has a loopback of its own")),
@@ -67,11 +67,11 @@ pub fn check(around: &mut Around, name: &str) -> Result<Link> {
 ///
 /// # Errors
 /// As [`check`]; the kernel refuses, as it does for one of that name in the jail.
-pub fn take(site: &mut Site<'_>, around: &mut Around, jail: &OwnedFd, name: &str) -> Result<()> {
+pub fn take(site: &mut Site<'_>, around: &mut Around<'_>, jail: &OwnedFd, name: &str) -> Result<()> {
     let link = check(around, name)?;
     let was = Was {
         name: name.to_owned(),
-        home: site.house.anchor("net", around.fd.as_fd())?.0,
+        home: site.house.anchor("net", around.fd()?.as_fd())?.0,
         jail: site.house.anchor("net", jail.as_fd())?.0,
         index: link.index,
         mac: link.mac,
@@ -86,7 +86,7 @@ pub fn take(site: &mut Site<'_>, around: &mut Around, jail: &OwnedFd, name: &str
         let mut batch = Batch::default();
         let request = link::set_netns(link.index, jail.as_fd(), Some(name));
         batch.must(format!("vnet.interface: cannot move \"{name}\""), request);
-        batch.send(&mut around.socket)
+        batch.send(around.socket()?)
     })
 }
 

@@ -19,7 +19,7 @@ pub static PARAMS: [Param; 6] = [
         kind: Kind::List { commas: false },
         help: "an Ethernet interface: NAME SEGMENT|JAIL:NAME [ADDR/LEN ...] [KEY VALUE ...]",
         doc: "A virtual Ethernet interface NAME of the jail, connected to SEGMENT. If the parent has a bridge \
-              of that name, it is that bridge, which is used and never removed. Otherwise the segment is made \
+              of that name when the segment is first used, it is that bridge, which is used and never removed. Otherwise the segment is made \
               when the first jail asks for it and goes with the last. JAIL:NAME instead of SEGMENT is a cable \
               straight to the interface NAME of JAIL, a jail beside this one. Either jail may declare it, or \
               both; an end that is not declared appears up and without address. As long as the other jail \

@@ -14,7 +14,7 @@ use kernel::{
 };
 use netlink::{Route, Socket, link::Link};
 use serde_json::json;
-use vimage::{Anchor, Context as _, Error, ErrorKind, House, Instance, Piece, Result, Site};
+use vimage::{Anchor, Context as _, Error, ErrorKind, House, Instance, Piece, Result, Shared, Site};
 
 use super::{bridge, stack, sysctl};
 
@@ -47,31 +47,55 @@ pub fn key(parent: Option<&Instance<'_>>, name: &str) -> String {
     format!("{}:{name}", stack::scope(parent))
 }
 
-/// The stack that a jail's links lead to, and its links as they are asked for.
+/// The stack that a jail's links lead to, opened when it is first asked for: a segment of ours that exists needs
+/// nothing of it.
 #[derive(Debug)]
-pub struct Around {
-    /// The stack.
-    pub fd: Rc<OwnedFd>,
-    /// A socket inside.
-    pub socket: Socket<Route>,
+pub struct Around<'a> {
+    parent: Option<&'a Instance<'a>>,
+    opened: Option<(Rc<OwnedFd>, Socket<Route>)>,
 }
 
-impl Around {
+impl<'a> Around<'a> {
     /// That of a jail below this parent.
+    pub fn of(parent: Option<&'a Instance<'a>>) -> Self {
+        Self { parent, opened: None }
+    }
+
+    fn open(&mut self) -> Result<&mut (Rc<OwnedFd>, Socket<Route>)> {
+        let opened = match self.opened.take() {
+            Some(opened) => opened,
+            None => stack::around(self.parent)?,
+        };
+        Ok(self.opened.insert(opened))
+    }
+
+    /// The stack.
     ///
     /// # Errors
     /// It cannot be opened.
-    pub fn of(parent: Option<&Instance<'_>>) -> Result<Self> {
-        let (fd, socket) = stack::around(parent)?;
-        Ok(Self { fd, socket })
+    pub fn fd(&mut self) -> Result<Rc<OwnedFd>> {
+        Ok(self.open()?.0.clone())
     }
 
-    /// The foreign bridge of a segment's name; `None`: the segment is, or will be, one of ours.
+    /// A socket inside.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn socket(&mut self) -> Result<&mut Socket<Route>> {
+        Ok(&mut self.open()?.1)
+    }
+
+    /// The foreign bridge of a segment's name; `None`: the segment is, or will be, one of ours. One that jails are on
+    /// stays the segment of its name, whatever bridges come.
     ///
     /// # Errors
     /// There is an interface of that name which is neither; `param` asked for it.
-    pub fn foreign(&mut self, param: &str, segment: &str) -> Result<Option<Link>> {
-        match self.socket.link_by_name(segment).map_err(stack::refused)? {
+    pub fn foreign(&mut self, house: &dyn House, param: &str, segment: &str) -> Result<Option<Link>> {
+        let record = Shared::name(super::NAME, &bridge::share_key(&key(self.parent, segment)));
+        if Shared::is_used(house.shelf(), &record) {
+            return Ok(None);
+        }
+        match self.socket()?.link_by_name(segment).map_err(stack::refused)? {
             None => Ok(None),
             Some(link) if is_ours(&link) => Ok(None),
             Some(link) if link.kind.as_deref() == Some("bridge") => Ok(Some(link)),
@@ -102,7 +126,7 @@ pub struct Place {
 /// A name is that of an interface which is no bridge; a bridge or the switch stack cannot be made.
 pub fn places<'n>(
     site: &mut Site<'_>,
-    around: &mut Around,
+    around: &mut Around<'_>,
     names: impl IntoIterator<Item = &'n str>,
 ) -> Result<BTreeMap<String, Place>> {
     let mut places = BTreeMap::new();
@@ -111,9 +135,10 @@ pub fn places<'n>(
         if places.contains_key(name) {
             continue;
         }
-        let place = if let Some(bridge) = around.foreign("vnet", name)? {
-            let anchor = site.house.anchor("net", around.fd.as_fd())?;
-            Place { stack: around.fd.clone(), anchor, bridges: vec![bridge.index], foreign: Some(bridge.mtu) }
+        let place = if let Some(bridge) = around.foreign(site.house, "vnet", name)? {
+            let stack = around.fd()?;
+            let anchor = site.house.anchor("net", stack.as_fd())?;
+            Place { stack, anchor, bridges: vec![bridge.index], foreign: Some(bridge.mtu) }
         } else {
             // Used before the segment, so that it is left after it.
             let (stack, anchor) = match &switch {

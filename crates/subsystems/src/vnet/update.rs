@@ -35,7 +35,7 @@ use super::{
 pub fn update(site: &mut Site<'_>, old: &Settings) -> Result<()> {
     let wanted = Wanted::of(site.settings)?;
     let jail = birth::own_stack(site)?;
-    let mut around = Around::of(site.parent)?;
+    let mut around = Around::of(site.parent);
     let mut inside = stack::socket::<Route>(&*jail)?;
     unplug(site, &wanted)?;
     cable::leave(site, &wanted)?;
@@ -167,7 +167,7 @@ fn cables(site: &mut Site<'_>, inside: &mut Socket<Route>, wanted: &Wanted, old:
 }
 
 /// Returns interfaces that are not wanted, and takes those that are.
-fn interfaces(site: &mut Site<'_>, around: &mut Around, wanted: &Wanted) -> Result<()> {
+fn interfaces(site: &mut Site<'_>, around: &mut Around<'_>, wanted: &Wanted) -> Result<()> {
     let pieces: Vec<_> = site.instance().pieces_of(NAME, interface::KIND).cloned().collect();
     let mut there = Vec::new();
     for piece in pieces {
