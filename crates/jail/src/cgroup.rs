@@ -74,8 +74,10 @@ fn none() -> Error {
 /// The file system refuses.
 pub fn create(dir: &Path) -> Result<()> {
     let mut made = fs::create_dir_all(dir);
-    while made.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
-        // The last jail's removal took the common directory away just now.
+    // The last jail's removal took the common directory away just now, perhaps after another had made it.
+    let taken_away =
+        |e: &io::Error| [io::ErrorKind::NotFound, io::ErrorKind::AlreadyExists].contains(&e.kind());
+    while made.as_ref().is_err_and(taken_away) {
         made = fs::create_dir_all(dir);
     }
     made.doing_with(|| format!("cannot make the cgroup {}", dir.display()))

@@ -114,7 +114,11 @@ impl Shared {
                 return Ok(shared);
             }
             let dir = shelf.join(name);
-            fs::create_dir_all(&dir).doing_with(|| format!("cannot make {}", dir.display()))?;
+            match fs::create_dir_all(&dir) {
+                // Another made it, and the last user has removed it since.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                other => other.doing_with(|| format!("cannot make {}", dir.display()))?,
+            }
         }
     }
 
