@@ -192,7 +192,7 @@ fn gone(error: std::io::Error) -> std::io::Result<()> {
 }
 
 /// Puts a program where it is run from, as an installation does. What a linker has written lies in memory in single
-/// pages, and a copy of it in larger pieces: it starts in four fifths of the time.
+/// pages, and a copy of it in larger pieces, from which it starts sooner.
 fn install(program: &Path, to: &Path) -> Result<()> {
     fs::copy(program, to)?;
     Ok(())

@@ -1,6 +1,6 @@
 //! Links the tools statically and at a fixed address, where the C library is there to be linked so. A jail takes
-//! hardly longer than the start of a program, and more than half of the start of a dynamic one is finding, mapping
-//! and relocating libraries.
+//! hardly longer than the start of a program, and a third of the start of a dynamic one is finding, mapping and
+//! relocating libraries.
 //!
 //! rustc's own switch for it, `crt-static`, is for everything that is compiled, and no macro of a dependency can be
 //! compiled so. Therefore the libraries that it names to the linker as shared ones are given another meaning here.

@@ -162,13 +162,13 @@ pub(crate) fn can_join(proc_is_new: bool) -> bool {
 pub(crate) fn first_program(mut steps: Vec<Step>, run: Option<&Command>, own_pids: bool) -> Result<Program> {
     let mut rest = vec![Step::Wait(FURNISHED)];
     let Some(run) = run else {
-        steps.append(&mut rest);
+        steps.extend(rest);
         return Ok(Program::new(steps, End::Exit));
     };
     let (command, end) = run.program()?;
     rest.extend(command);
     if !own_pids {
-        steps.append(&mut rest);
+        steps.extend(rest);
         return Ok(Program::new(steps, end));
     }
     steps.push(Step::Spawn(Box::new(Program::new(rest, end).immortal()), How::default()));

@@ -38,7 +38,7 @@ pub fn base(mark: &str) -> Result<PathBuf> {
 }
 
 /// The cgroup2 file system at one of the places where it usually is, if it is seen from its root and that is the root
-/// of our cgroup namespace, too. To read all mounts takes twenty times as long.
+/// of our cgroup namespace, too. To read all mounts takes far longer.
 fn usual() -> Option<PathBuf> {
     /// CGROUP2_SUPER_MAGIC of linux/magic.h.
     const MAGIC: i64 = 0x6367_7270;

@@ -103,7 +103,8 @@ pub fn current(kind: Kind) -> Result<OwnedFd> {
 }
 
 /// Whether the calling thread is in the namespace of `kind` that the kernel started with, which has an inode number of
-/// its own: `enum` of linux/proc_ns.h. Not for network and mount namespaces, which have none before Linux 6.19.
+/// its own: `enum` of linux/proc_ns.h. Not for network and mount namespaces, which have
+/// none on the kernels that we know.
 ///
 /// Errors are those of [`current`]; `EINVAL`: another kind.
 pub fn is_first(kind: Kind) -> Result<bool> {
