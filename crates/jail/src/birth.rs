@@ -93,6 +93,7 @@ pub(crate) fn bear(
     };
     ready();
     process.open(FURNISHED);
+    driver.complete(owner)?;
     meanwhile(owner, run.map(|_| first))?;
     let done = driver
         .recorder
@@ -143,7 +144,6 @@ fn midwife(
     for (name, fd) in namespaces_of(first, u64::from(Kind::Cgroup.flag()) | below)? {
         owner.fds.put(name, fd);
     }
-    driver.complete(owner)?;
     process::identify(first)
 }
 

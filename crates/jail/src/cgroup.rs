@@ -11,7 +11,7 @@ use std::{
 
 use kernel::{
     namespace::{self, Kind},
-    probe::{Feature, has},
+    probe::{Feature, is_masked},
 };
 use rustix::{
     event::{PollFd, PollFlags, poll},
@@ -129,15 +129,13 @@ fn says_populated(events: &File) -> bool {
 /// # Errors
 /// The kernel refused.
 pub fn kill(dir: &Path) -> Result<()> {
-    if !populated(dir) {
-        return Ok(());
-    }
     let doing = || format!("cannot kill the processes of {}", dir.display());
-    if has(Feature::CgroupKill) {
-        return match fs::write(dir.join("cgroup.kill"), "1") {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other.doing_with(doing),
-        };
+    if !is_masked(Feature::CgroupKill) {
+        match fs::write(dir.join("cgroup.kill"), "1") {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && dir.exists() => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => return other.doing_with(doing),
+        }
     }
     // Before Linux 5.14: nobody can fork while frozen, and a frozen process can be killed.
     fs::write(dir.join("cgroup.freeze"), "1").doing_with(doing)?;

@@ -174,6 +174,8 @@ impl Jails<'_> {
             if persist || self.stays(&owner, locked.record.init.as_ref()) {
                 return locked.save(&mut owner.journal);
             }
+            // It ended by itself: everybody knows it for dead, and nothing needs to be written for that.
+            locked.record.state = State::Dying;
             let errors = self.unmake(vec![(locked, owner)], Instant::now() + DRAINED);
             errors.into_iter().next().map_or(Ok(()), Err)
         })

@@ -111,24 +111,16 @@ impl Jails<'_> {
         let cgroups = cgroups.iter().filter(|a| a.object().starts_with('/')).map(|a| a.object().into());
         let cgroups: Vec<PathBuf> = cgroups.filter(|dir: &PathBuf| cgroup::populated(dir)).collect();
         errors.extend(cgroups.iter().filter_map(|dir| cgroup::kill(dir).err()));
-        let deadline = Instant::now() + KILLED;
-        for dir in &cgroups {
-            match cgroup::wait_empty(dir, deadline) {
-                Ok(true) => {}
-                Ok(false) => errors.push(Error::new(
-                    ErrorKind::Busy,
-                    format!("{}: its processes were killed and do not end", dir.display()),
-                )),
-                Err(e) => errors.push(e),
-            }
-        }
-        process::collect();
         let all = owners.iter().map(|o| o.name.as_str()).collect::<Vec<_>>().join(" ");
-        self.recorder.note(&all, "kill", "processes", start, None);
         let driver = self.driver();
         {
             let instances: Vec<_> = owners.iter().map(|o| o.instance(&self.premises)).collect();
-            errors.extend(driver.quiesce(&instances, drained));
+            // While they end.
+            errors.extend(driver.quiesce(&instances));
+            errors.extend(wait_empty(&cgroups));
+            process::collect();
+            self.recorder.note(&all, "kill", "processes", start, None);
+            errors.extend(driver.drain(&instances, drained));
         }
         errors.extend(driver.unmake(&mut owners));
         let start = Instant::now();
@@ -247,4 +239,18 @@ impl Jails<'_> {
         }
         Ok(true)
     }
+}
+
+/// Waits until the processes of all the cgroups, which are killed, have ended.
+fn wait_empty(cgroups: &[PathBuf]) -> Vec<Error> {
+    let deadline = Instant::now() + KILLED;
+    let stuck = |dir: &PathBuf| match cgroup::wait_empty(dir, deadline) {
+        Ok(true) => None,
+        Ok(false) => {
+            let what = format!("{}: its processes were killed and do not end", dir.display());
+            Some(Error::new(ErrorKind::Busy, what))
+        }
+        Err(e) => Some(e),
+    };
+    cgroups.iter().filter_map(stuck).collect()
 }

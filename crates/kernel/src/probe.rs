@@ -117,9 +117,9 @@ pub fn has(feature: Feature) -> bool {
     *ANSWERS[feature as usize].get_or_init(|| !is_masked(feature) && feature.try_it())
 }
 
-/// Whether `feature` is to be taken for absent. Where nobody asks for a feature before it is used, because the
+/// Returns whether `feature` is to be taken for absent. Where nobody asks for a feature before it is used, because the
 /// kernel's own refusal tells as much and costs nothing, the use is refused in the kernel's stead.
-pub(crate) fn is_masked(feature: Feature) -> bool {
+pub fn is_masked(feature: Feature) -> bool {
     masks(mask(), feature)
 }
 

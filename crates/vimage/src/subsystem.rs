@@ -72,7 +72,7 @@ pub trait Subsystem<S>: Sync {
         Ok(())
     }
 
-    /// Takes over what the process has made by itself on its way, before it becomes a program.
+    /// Takes over what the process has made by itself on its way, while it becomes a program.
     ///
     /// # Errors
     /// The kernel refused something; the framework undoes what was made.
@@ -113,12 +113,14 @@ pub trait Subsystem<S>: Sync {
         Ok(Node::map())
     }
 
-    /// Closes the entrances, so that nothing new comes in. The instances' processes are gone.
+    /// Closes the entrances, so that nothing new comes in. The instances' processes are killed; they may not have
+    /// ended yet.
     fn quiesce(&self, _of: &[Instance<'_>]) -> Vec<Error> {
         Vec::new()
     }
 
-    /// Gets rid of what is still under way inside, until the deadline at the latest.
+    /// Gets rid of what is still under way inside, until the deadline at the latest. The instances' processes are
+    /// gone.
     fn drain(&self, _of: &[Instance<'_>], _deadline: Instant) -> Vec<Error> {
         Vec::new()
     }

@@ -69,24 +69,23 @@ fn destroy(jail: &Instance<'_>) -> Result<usize> {
     }
 }
 
-/// Whether a stack has sockets of the internet protocols, by its counters: proc_pid_net(5). They count what is
+/// Whether a stack has sockets of the internet protocols, by its counters: /proc/net/protocols. They count what is
 /// bound or connected, held by a process or not.
 fn has_sockets(stack: &OwnedFd) -> Result<bool> {
-    let files = {
+    let protocols = {
         let _inside = Visit::enter(stack, Kind::Net).doing("cannot enter the network stack")?;
-        ["sockstat", "sockstat6"].map(|name| fs::read_to_string(format!("/proc/thread-self/net/{name}")))
+        fs::read_to_string("/proc/thread-self/net/protocols")
     };
-    // A kernel without IPv6 has no second file. What cannot be read may be anything.
-    let [four, six] = files;
-    Ok(four.map_or(true, |text| counts_sockets(&text)) || six.is_ok_and(|text| counts_sockets(&text)))
+    // What cannot be read may be anything.
+    Ok(protocols.map_or(true, |text| counts_sockets(&text)))
 }
 
-/// Whether a line like `TCP: inuse 3 orphan 0` has another number than 0 behind `inuse`.
-fn counts_sockets(text: &str) -> bool {
-    let internet = |line: &&str| ["TCP", "UDP", "RAW"].iter().any(|start| line.starts_with(start));
-    text.lines().filter(internet).any(|line| {
-        let mut words = line.split_ascii_whitespace().skip_while(|word| *word != "inuse").skip(1);
-        words.next() != Some("0")
+/// Whether a line like `TCPv6 2432 3 0 no ...` has another number than 0 in its third column.
+fn counts_sockets(protocols: &str) -> bool {
+    let internet = |name: &str| ["TCP", "MPTCP", "UDP", "RAW", "PING"].iter().any(|p| name.starts_with(p));
+    protocols.lines().any(|line| {
+        let mut words = line.split_ascii_whitespace();
+        words.next().is_some_and(internet) && words.nth(1) != Some("0")
     })
 }
 
@@ -96,15 +95,24 @@ mod tests {
 
     #[test]
     fn sockets_are_counted_by_what_is_in_use() {
-        let none = "sockets: used 9\nTCP: inuse 0 orphan 4 tw 0 alloc 7 mem 1\nUDP: inuse 0 mem 0\nUDPLITE: inuse 0\n\
-                    RAW: inuse 0\nFRAG: inuse 0 memory 0\n";
-        assert!(!counts_sockets(none));
-        for protocol in ["TCP", "UDP", "UDPLITE", "RAW"] {
-            assert!(counts_sockets(
-                &none.replace(&format!("{protocol}: inuse 0"), &format!("{protocol}: inuse 1"))
-            ));
+        let with = |of: &str, number: &str| {
+            let line = |name: &&str| {
+                format!(
+                    "{name:<9} 1344 {:>6}   0   NI  0  yes  kernel\n",
+                    if *name == of { number } else { "0" }
+                )
+            };
+            let names =
+                ["PACKET", "MPTCPv6", "PINGv6", "RAWv6", "UDPLITEv6", "UNIX", "UDP-Lite", "TCP", "NETLINK"];
+            let lines: String = names.iter().map(line).collect();
+            counts_sockets(&format!("protocol  size sockets  memory press maxhdr  slab module\n{lines}"))
+        };
+        for protocol in ["MPTCPv6", "PINGv6", "RAWv6", "UDPLITEv6", "UDP-Lite", "TCP"] {
+            assert!(with(protocol, "1"), "{protocol}");
         }
-        assert!(counts_sockets("TCP6: inuse 2\n"));
-        assert!(counts_sockets("TCP: something new\n"));
+        for none in ["none", "UNIX", "NETLINK", "PACKET"] {
+            assert!(!with(none, "7"), "{none}");
+        }
+        assert!(counts_sockets("TCP6: something new\n"));
     }
 }

@@ -183,7 +183,8 @@ impl Lab {
         match made {
             Ok(()) => Ok(owner),
             Err(error) => {
-                assert_eq!(self.driver().quiesce(&[owner.instance(self)], Instant::now()), []);
+                assert_eq!(self.driver().quiesce(&[owner.instance(self)]), []);
+                assert_eq!(self.driver().drain(&[owner.instance(self)], Instant::now()), []);
                 // An injected failure comes once, here or there.
                 let failed = self.driver().unmake(std::slice::from_mut(&mut owner));
                 let rest = self.driver().unmake(std::slice::from_mut(&mut owner));
@@ -212,7 +213,8 @@ impl Lab {
     pub fn remove_in(&self, passes: u32, mut owners: Vec<Owner<'_>>) {
         let deadline = Instant::now() + Duration::from_secs(5);
         let instances: Vec<_> = owners.iter().map(|o| o.instance(self)).collect();
-        assert_eq!(self.driver().quiesce(&instances, deadline), []);
+        assert_eq!(self.driver().quiesce(&instances), []);
+        assert_eq!(self.driver().drain(&instances, deadline), []);
         drop(instances);
         let last = (0..passes).map(|_| self.driver().unmake(&mut owners)).last();
         assert_eq!(last.unwrap(), []);

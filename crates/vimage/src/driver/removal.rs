@@ -9,23 +9,31 @@ use crate::{
 };
 
 impl<S> Driver<'_, S> {
-    /// Closes the entrances of all the jails and drains them, the subsystem that was made last first.
-    pub fn quiesce(&self, of: &[Instance<'_>], deadline: Instant) -> Vec<Error> {
+    /// Closes the entrances of all the jails, the subsystem that was made last first.
+    pub fn quiesce(&self, of: &[Instance<'_>]) -> Vec<Error> {
+        self.end(of, "quiesce", |subsystem| subsystem.quiesce(of))
+    }
+
+    /// Drains all the jails, whose processes are gone, in the same order.
+    pub fn drain(&self, of: &[Instance<'_>], deadline: Instant) -> Vec<Error> {
+        self.end(of, "drain", |subsystem| subsystem.drain(of, deadline))
+    }
+
+    fn end(
+        &self,
+        of: &[Instance<'_>],
+        phase: &'static str,
+        verb: impl Fn(&dyn Subsystem<S>) -> Vec<Error>,
+    ) -> Vec<Error> {
         let mut errors = Vec::new();
         let all = of.iter().map(|i| i.name).collect::<Vec<_>>().join(" ");
-        for phase in ["quiesce", "drain"] {
-            let mut verbs = self.recorder.verbs(phase);
-            for subsystem in self.registry.iter().rev() {
-                let start = Instant::now();
-                errors.extend(if phase == "quiesce" {
-                    subsystem.quiesce(of)
-                } else {
-                    subsystem.drain(of, deadline)
-                });
-                verbs.note(&all, subsystem.name(), start, None);
-            }
-            verbs.end(&all);
+        let mut verbs = self.recorder.verbs(phase);
+        for subsystem in self.registry.iter().rev() {
+            let start = Instant::now();
+            errors.extend(verb(subsystem));
+            verbs.note(&all, subsystem.name(), start, None);
         }
+        verbs.end(&all);
         errors
     }
 
