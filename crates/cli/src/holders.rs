@@ -2,12 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    os::fd::OwnedFd,
     path::Path,
 };
 
 use ::jail::{Jails, cgroup, record::Record};
 use kernel::namespace::{Handle, Kind};
-use observe::{Namespace, What};
+use observe::{Holder, Namespace, What};
 use vimage::{Node, Piece, Result};
 
 /// Whose a holder is.
@@ -19,6 +20,10 @@ enum Whose {
     Vault,
     /// Neither: it keeps a removed jail from being gone.
     Foreign,
+    /// As the last, if it holds it at all: that cannot be known.
+    Perhaps,
+    /// No process, but the kernel.
+    Kernel,
 }
 
 impl Whose {
@@ -27,16 +32,25 @@ impl Whose {
             Self::Jail => "jail",
             Self::Vault => "vault",
             Self::Foreign => "foreign",
+            Self::Perhaps => "perhaps",
+            Self::Kernel => "kernel",
         }
     }
 }
 
 /// The namespaces that are a jail's own, as its record has them.
 pub(crate) fn own(record: &Record) -> Vec<Namespace> {
+    handles(record).map(|handle| namespace(&handle)).collect()
+}
+
+fn handles(record: &Record) -> impl Iterator<Item = Handle> {
     let anchors =
         record.pieces.iter().filter(|p| p.kind == Piece::INSTANCE).filter_map(|p| p.anchor.as_ref());
-    let handles = anchors.filter_map(|a| a.0.parse::<Handle>().ok());
-    handles.map(|h| Namespace { kind: h.kind.name().to_owned(), inode: u64::from(h.inum) }).collect()
+    anchors.filter_map(|a| a.0.parse().ok())
+}
+
+fn namespace(handle: &Handle) -> Namespace {
+    Namespace { kind: handle.kind.name().to_owned(), inode: u64::from(handle.inum) }
 }
 
 /// The cgroups of a jail.
@@ -56,7 +70,6 @@ pub(crate) fn processes(record: &Record) -> BTreeSet<i32> {
 /// # Errors
 /// The vault cannot be looked into.
 pub(crate) fn table(jails: &Jails<'_>, record: &Record) -> Result<Node> {
-    let mut table = Node::table(&["whose", "pid", "comm", "what", "holds"]);
     let inside = processes(record);
     let mut wanted = own(record);
     // A mount and a pid namespace are in no record; a child jail's are not this one's.
@@ -65,31 +78,76 @@ pub(crate) fn table(jails: &Jails<'_>, record: &Record) -> Result<Node> {
     let its = first.map(observe::namespaces_of).unwrap_or_default();
     let transient = |ns: &Namespace| [Kind::Mnt.name(), Kind::Pid.name()].contains(&ns.kind.as_str());
     wanted.extend(its.into_iter().filter(|ns| transient(ns) && !ours.contains(ns)));
-    // One line a holder, with all that it holds.
-    let mut lines: BTreeMap<(Whose, Option<i32>, String), Vec<String>> = BTreeMap::new();
-    let mut hold = |whose, pid, what: &dyn ToString, kind: &str| {
-        let kinds = lines.entry((whose, pid, what.to_string())).or_default();
-        if !kinds.iter().any(|k| k == kind) {
-            kinds.push(kind.to_owned());
-        }
-    };
-    for holder in observe::take(&wanted) {
-        let whose = if inside.contains(&holder.pid) { Whose::Jail } else { Whose::Foreign };
-        hold(whose, Some(holder.pid), &holder.what, &holder.namespace.kind);
+    let mut lines = Lines::default();
+    let holders = observe::take(&wanted);
+    let hidden = observe::hidden(&unexplained(record, &holders));
+    for holder in holders.iter().chain(&hidden) {
+        let whose = match holder.pid {
+            Some(pid) if inside.contains(&pid) => Whose::Jail,
+            Some(_) if !holder.sure => Whose::Perhaps,
+            Some(_) => Whose::Foreign,
+            None => Whose::Kernel,
+        };
+        lines.add(whose, holder.pid, &holder.what, &holder.namespace.kind, holder.release());
+    }
+    let left = |ns: &Namespace| !holders.iter().any(|holder| holder.namespace == *ns);
+    let user = handles(record).find(|h| h.kind == Kind::User && left(&namespace(h)) && h.open().is_ok());
+    if user.is_some() {
+        let release = "jdb wait, when the others are let go".to_owned();
+        lines.add(Whose::Kernel, None, &"namespaces that it owns", Kind::User.name(), release);
     }
     for dir in cgroups(record) {
         for pid in cgroup::all_pids(dir) {
-            hold(Whose::Jail, Some(pid), &What::Process, "processes");
+            lines.add(Whose::Jail, Some(pid), &What::Process, "processes", format!("kill {pid}"));
         }
     }
     for piece in record.pieces.iter().filter(|p| p.kind == "held") {
         for name in jails.premises.vault.names(&piece.key)? {
-            hold(Whose::Vault, None, &"pin", &name);
+            lines.add(Whose::Vault, None, &"pin", &name, format!("jail -r {}", record.name));
         }
     }
-    for ((whose, pid, what), kinds) in lines {
-        let comm = pid.map(observe::comm).unwrap_or_default();
-        table.row(vec![whose.word().into(), pid.into(), comm.into(), what.into(), kinds.into()]);
+    Ok(lines.node())
+}
+
+/// The namespaces that live though nobody was found to hold them, each opened. A user namespace is held by those that
+/// it owns.
+fn unexplained(record: &Record, holders: &[Holder]) -> Vec<(Namespace, OwnedFd)> {
+    let handles = handles(record).filter(|handle| handle.kind != Kind::User);
+    let open = handles.filter_map(|handle| Some((namespace(&handle), handle.open().ok()?)));
+    open.filter(|(namespace, _)| !holders.iter().any(|holder| holder.namespace == *namespace)).collect()
+}
+
+/// The lines of the table: one a holder, with all that it holds and what makes it let go.
+#[derive(Default)]
+struct Lines(BTreeMap<(Whose, Option<i32>, String), Held>);
+
+/// What a holder holds, and what makes it let go.
+#[derive(Default)]
+struct Held {
+    kinds: Vec<String>,
+    release: String,
+}
+
+impl Lines {
+    fn add(&mut self, whose: Whose, pid: Option<i32>, what: &dyn ToString, kind: &str, release: String) {
+        let held = self.0.entry((whose, pid, what.to_string())).or_default();
+        if !held.kinds.iter().any(|k| k == kind) {
+            held.kinds.push(kind.to_owned());
+        }
+        held.release = release;
     }
-    Ok(table)
+
+    fn node(self) -> Node {
+        let mut table = Node::table(&["whose", "pid", "comm", "what", "release", "holds"]);
+        for ((whose, pid, mut what), Held { kinds, mut release }) in self.0 {
+            let comm = pid.map(observe::comm).unwrap_or_default();
+            if let Some(place) = pid.and_then(observe::stuck) {
+                what.push_str(&format!(", stuck in {place}"));
+                release = "no signal ends it before it wakes".to_owned();
+            }
+            let words = [comm.into(), what.into(), release.into(), kinds.into()];
+            table.row([whose.word().into(), pid.into()].into_iter().chain(words).collect());
+        }
+        table
+    }
 }

@@ -1,6 +1,11 @@
 //! jdb(8): the debugger that all virtualised subsystems share.
 
-use std::{fs, path::Path, process::ExitCode};
+use std::{
+    fs,
+    path::Path,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use ::jail::{Jails, privilege, record::State};
 use vimage::{Context as _, Error, ErrorKind, Finding, Node, Result};
@@ -15,7 +20,7 @@ use crate::{
 };
 
 /// What jdb does.
-const COMMANDS: &[&str] = &["show", "holders", "trace", "ledger", "audit", "repair", "bundle"];
+const COMMANDS: &[&str] = &["show", "holders", "wait", "trace", "ledger", "audit", "repair", "bundle"];
 
 /// The tool.
 pub(crate) static TOOL: Tool = Tool {
@@ -25,6 +30,7 @@ pub(crate) static TOOL: Tool = Tool {
         "[--json] show subsystems|params|order|jails",
         "[--json] show JAIL [SUBSYSTEM]",
         "[--json] holders JAIL",
+        "wait JAIL [SECONDS]",
         "[--json] [--last | --all] trace [JAIL]",
         "[--json] ledger",
         "[--json] [--all] audit [JAIL]",
@@ -36,8 +42,14 @@ pub(crate) static TOOL: Tool = Tool {
          or all there is of one jail: its values, its pieces (what was made for it), its namespaces and \
          processes.",
         "holders prints who holds the namespaces and the cgroup of a jail, a line for each holder with the kinds \
-         that it holds: the jail's own processes (jail), what holds it while it persists (vault), and all others \
-         (foreign), which keep a removed jail from being gone. Sockets made in a namespace hold it without being seen here.",
+         that it holds and what makes it let go: the jail's own processes (jail), what holds it while it persists \
+         (vault), and all others, which keep a removed jail from being gone: processes (foreign), and connections that \
+         no process has any more (kernel). A process holds a namespace by being in it, by a thread, a descriptor of it, \
+         a mount of it, a socket or a tap that was made in it. Where nobody does, more is looked for: sockets in a \
+         ring of io_uring(7) or mapped into memory, attached SysV segments, and what may hold it but cannot be looked \
+         into (perhaps): descriptors in flight (SCM_RIGHTS, unix(7)) and open files of /proc that show a namespace.",
+        "wait waits until a jail, living or dying, is gone, and clears up what is let go meanwhile; with SECONDS, so \
+         long at most.",
         "trace prints what the commands concerning a jail did, phase by phase and piece by piece, with the time \
          that each took in microseconds; without a jail, what the last three commands did, and with --all, all that \
          are traced.",
@@ -72,10 +84,11 @@ pub(crate) static TOOL: Tool = Tool {
     ],
     words: &[Word::OneOf(COMMANDS), Word::Jail, Word::File],
     mixed: true,
-    exit: "0; 1 if anything failed, if audit found a difference, or if repair left one.",
+    exit: "0; 1 if anything failed, if a jail that was waited for is not gone, if audit found a difference, or if repair left one.",
     examples: &[
         ("jdb show web", "All there is of the jail web."),
         ("jdb holders 3", "Why the jail 3 is not gone."),
+        ("jdb wait 3 10", "Until the jail 3 is gone, for ten seconds at most."),
         ("jdb --last trace web", "Where the last command's time went."),
     ],
     run,
@@ -108,6 +121,8 @@ fn obey(call: &mut Call<'_>) -> Result<ExitCode> {
             privilege::sees_all()?;
             holders::table(&jails, &record)?
         }
+        ["wait", jail] => return wait(call, jail, None),
+        ["wait", jail, seconds] => return wait(call, jail, Some(seconds)),
         ["trace"] => return print_trace(call, None),
         ["trace", jail] => return print_trace(call, Some(jail)),
         ["ledger"] => bundle::ledger(&store(call)?)?,
@@ -209,6 +224,25 @@ fn audit(call: &mut Call<'_>, jail: Option<&str>) -> Result<ExitCode> {
         lines.iter().for_each(|line| call.out.line(line));
     }
     Ok(if lines.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Waits until a jail is gone.
+fn wait(call: &Call<'_>, jail: &str, seconds: Option<&str>) -> Result<ExitCode> {
+    let limit = |word: &str| {
+        let seconds = word.parse::<f64>().ok().and_then(|n| Duration::try_from_secs_f64(n).ok());
+        seconds.ok_or_else(|| Error::usage(format!("wait: \"{word}\" is no number of seconds")))
+    };
+    let deadline = seconds.map(limit).transpose()?.map(|limit| Instant::now().checked_add(limit));
+    store(call)?.find(jail)?;
+    let jails = open(call)?;
+    let Ok(record) = jails.find(jail) else { return Ok(ExitCode::SUCCESS) };
+    let done = jails.wait_gone(&record, deadline.flatten());
+    close(call.tool, &jails, &Ok(()));
+    if done? {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let error = Error::new(ErrorKind::Busy, format!("jail \"{jail}\" is not gone"));
+    Err(error.hint(format!("jdb holders {jail} says who holds it")))
 }
 
 /// Why a jail is not gone. There is none while its removal is under way.

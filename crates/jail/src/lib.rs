@@ -21,6 +21,7 @@ mod removal;
 mod rename;
 pub mod store;
 pub mod vault;
+mod wait;
 
 pub use jails::{Created, Jails};
 pub use place::Place;

@@ -1,5 +1,12 @@
 //! What is going on: who holds a namespace. Changes nothing, and knows no jail.
 
 mod census;
+mod descriptor;
+mod hidden;
+mod holder;
+mod process;
 
-pub use census::{Holder, Namespace, What, comm, namespaces_of, take};
+pub use census::take;
+pub use hidden::hidden;
+pub use holder::{Holder, Namespace, Open, What};
+pub use process::{comm, namespaces_of, stuck};

@@ -17,6 +17,8 @@ mod change;
 mod corners;
 /// Jails are made.
 mod create;
+/// Who keeps a removed jail from being gone.
+mod holders;
 /// Interprocess communication, System V's and POSIX's.
 mod ipc;
 /// Limits.

@@ -1,0 +1,88 @@
+//! Processes as the proc file system of the caller shows them: proc(5).
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::holder::Namespace;
+
+/// The name of a process; empty if it is gone.
+#[must_use]
+pub fn comm(pid: i32) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    // A program that was executed from memory (memfd_create(2)), as a jail's init: its name is behind.
+    let name = text.trim_end();
+    name.strip_prefix("memfd:").unwrap_or(name).to_owned()
+}
+
+/// The namespaces that a process is in.
+#[must_use]
+pub fn namespaces_of(pid: i32) -> Vec<Namespace> {
+    let links = ["user", "mnt", "net", "ipc", "uts", "pid", "cgroup"];
+    links.into_iter().filter_map(|kind| link(&format!("/proc/{pid}/ns/{kind}"))).collect()
+}
+
+/// Where a process is stuck: the kernel's function in which it sleeps so that nothing wakes it, a signal neither
+/// (proc_pid_wchan(5)); empty if that may not be known. `None`: it is not stuck.
+#[must_use]
+pub fn stuck(pid: i32) -> Option<String> {
+    let wchan = || fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+    (state(pid) == Some('D')).then(|| wchan().trim_matches('0').to_owned())
+}
+
+/// Whether a process has ended and is not collected.
+pub(crate) fn is_zombie(pid: i32) -> bool {
+    state(pid) == Some('Z')
+}
+
+/// A process's state: proc_pid_stat(5).
+fn state(pid: i32) -> Option<char> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before it may have anything in it, parentheses included.
+    text.rsplit_once(") ")?.1.chars().next()
+}
+
+/// The processes, without the caller.
+pub(crate) fn all() -> impl Iterator<Item = i32> {
+    let us = i32::try_from(std::process::id()).unwrap_or(0);
+    numbers("/proc").filter(move |pid| *pid != us)
+}
+
+/// The threads of a process, without the first.
+pub(crate) fn threads(pid: i32) -> impl Iterator<Item = i32> {
+    numbers(&format!("/proc/{pid}/task")).filter(move |tid| *tid != pid)
+}
+
+/// What a process has open, and the thread that has it: the first, unless that has ended.
+pub(crate) fn descriptors(pid: i32) -> (i32, Vec<(u32, PathBuf)>) {
+    let of = |dir: String| {
+        let read = |fd: i32| Some((fd.unsigned_abs(), fs::read_link(format!("{dir}/{fd}")).ok()?));
+        numbers(&dir).filter_map(read).collect::<Vec<_>>()
+    };
+    let own = of(format!("/proc/{pid}/fd"));
+    let ended = own.is_empty() && is_zombie(pid);
+    match threads(pid).next().filter(|_| ended) {
+        Some(tid) => (tid, of(format!("/proc/{pid}/task/{tid}/fd"))),
+        None => (pid, own),
+    }
+}
+
+/// The namespace that a link leads to.
+pub(crate) fn link(path: &str) -> Option<Namespace> {
+    Namespace::parse(fs::read_link(path).ok()?.to_str()?)
+}
+
+/// The inode number of a link such as `socket:[4711]`.
+pub(crate) fn socket(link: &Path) -> Option<u64> {
+    link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// The entries of a directory of proc that are numbers.
+fn numbers(dir: &str) -> impl Iterator<Item = i32> + use<> {
+    fs::read_dir(Path::new(dir))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.parse().ok())
+}

@@ -1,0 +1,133 @@
+//! Every way to keep a removed jail's namespaces: the jail is in nobody's way, `jdb holders` names the holder, and
+//! the jail goes when that lets go.
+
+use std::time::{Duration, Instant};
+
+use vimage_tests::{Background, Lab, lab_test};
+
+use crate::shell::{all_gone, gives, jid, prints, quiet, refused};
+
+/// A jail `a` with a process; returns the jail's number and that process.
+fn held(lab: &Lab) -> (u32, String) {
+    quiet(lab, "jail -c name=a persist vnet exec.start='sleep 31415 & exit 0'");
+    (jid(lab, "a"), lab.sh("pgrep -fx 'sleep 31415'").trim().to_owned())
+}
+
+/// A program that holds a namespace of a process in one of the ways of holder.py.
+fn holder(lab: &Lab, kind: &str, pid: &str) -> Background {
+    let program = lab.dir().join("holder.py");
+    std::fs::write(&program, include_str!("holder.py")).expect("the lab has a disk");
+    let holder = lab.spawn(&format!("exec python3 {} {kind} {pid}", program.display()));
+    lab.until("it is held", || holder.stdout() == "held\n");
+    holder
+}
+
+/// Removes the jail, asserts that the holder is named so, and that the jail goes with it.
+#[track_caller]
+fn named(lab: &Lab, jid: u32, holder: Background, expected: &[(&str, &str, &str)]) {
+    quiet(lab, "jail -r a");
+    // Neither name nor number is kept from anybody.
+    prints(lab, &format!("jail -i -c name=a jid={jid} persist; jail -q -r a"), &format!("{jid}\n"));
+    let number =
+        lab.sh("jls -d name jid | awk '$1 == \"a\" { last = $2 } END { print last }'").trim().to_owned();
+    // Its own processes, and sockets whose end takes a moment, are gone by then.
+    let line = format!("jdb --json holders {number}");
+    let find = |table: &str, (whose, what, holds): (&str, &str, &str)| {
+        let rows: serde_json::Value = serde_json::from_str(table).expect("JSON");
+        rows.as_array().expect("a table").iter().any(|row| {
+            row["whose"] == whose
+                && row["what"].as_str().is_some_and(|text| text.starts_with(what))
+                && row["holds"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == holds))
+                && row["release"].as_str().is_some_and(|text| !text.is_empty())
+                && (whose == "kernel" || row["pid"] == holder.id())
+        })
+    };
+    for expected in expected {
+        let table = lab.sh(&line);
+        assert!(find(&table, *expected), "{expected:?} of {} is not in {table}", holder.id());
+    }
+    let busy = format!("jdb: jail \"{number}\" is not gone\nhint: jdb holders {number} says who holds it\n");
+    refused(lab, &format!("jdb wait {number} 0.1"), &busy);
+    let waits = lab.spawn(&format!("exec jdb wait {number} 20"));
+    drop(holder);
+    assert!(waits.finish().status.success());
+    gives(lab, &format!("jdb holders {number}"), 1, "", &format!("jdb: jail \"{number}\" not found\n"));
+    all_gone(lab);
+}
+
+lab_test!(a_descriptor_of_the_stack for root; needs [CgroupV2, Program("python3")]; |lab| {
+    let (jid, pid) = held(lab);
+    let by = holder(lab, "descriptor", &pid);
+    named(lab, jid, by, &[("foreign", "fd 3", "net"), ("kernel", "namespaces that it owns", "user")]);
+});
+
+lab_test!(sockets_of_all_families for root; needs [CgroupV2, Program("python3")]; |lab| {
+    for (kind, what) in [
+        ("tcp", "tcp socket 127.0.0.1:4711"),
+        ("udp", "udp socket"),
+        ("unix", "unix socket"),
+        ("netlink", "netlink socket"),
+        ("packet", "packet socket"),
+    ] {
+        let (jid, pid) = held(lab);
+        let by = holder(lab, kind, &pid);
+        let line = lab.sh(&format!("jdb holders a | grep ' {} '", by.id()));
+        assert!(line.contains(what) && line.contains("foreign"), "{line}");
+        named(lab, jid, by, &[("foreign", "fd ", "net")]);
+    }
+});
+
+lab_test!(what_does_not_show_by_itself for root; needs [CgroupV2, Program("python3")]; |lab| {
+    for (kind, whose, what, holds) in [
+        ("ring", "foreign", "fd ", "net"),
+        // The removal has ended the connection, and so it is in no table.
+        ("tcpring", "perhaps", "fd ", "net"),
+        ("flight", "perhaps", "fd ", "net"),
+        ("mapping", "foreign", "mapping of socket:[", "net"),
+        ("table", "perhaps", "fd ", "net"),
+        ("segment", "foreign", "mapping of SysV shared memory, key 0x00001234, id 0", "ipc"),
+        ("ipctable", "perhaps", "fd ", "ipc"),
+    ] {
+        let (jid, pid) = held(lab);
+        let by = holder(lab, kind, &pid);
+        named(lab, jid, by, &[(whose, what, holds)]);
+    }
+});
+
+lab_test!(an_interface_that_was_made_inside for root; needs [CgroupV2, Program("python3"), Device("/dev/net/tun")]; |lab| {
+    let (jid, pid) = held(lab);
+    let by = holder(lab, "tap", &pid);
+    named(lab, jid, by, &[("foreign", "fd ", "net")]);
+});
+
+lab_test!(a_thread_whose_first_has_ended for root; needs [CgroupV2, Program("python3")]; |lab| {
+    let (jid, pid) = held(lab);
+    let by = holder(lab, "thread", &pid);
+    named(lab, jid, by, &[("foreign", "thread ", "net")]);
+});
+
+lab_test!(a_mount_elsewhere for root; needs [CgroupV2]; |lab| {
+    let (jid, pid) = held(lab);
+    let pin = format!("touch /tmp/pin; mount --bind /proc/{pid}/ns/net /tmp/pin; echo held; exec sleep 1000");
+    let by = lab.spawn(&format!("exec unshare --mount sh -c '{pin}'"));
+    lab.until("it is held", || by.stdout() == "held\n");
+    named(lab, jid, by, &[("foreign", "mount /tmp/pin", "net")]);
+});
+
+lab_test!(a_jail_without_a_holder_is_gone_when_it_is_waited_for for root; needs [CgroupV2]; |lab| {
+    quiet(lab, "jail -c name=a persist vnet");
+    let number = jid(lab, "a");
+    refused(lab, "jdb wait a x", "jdb: wait: \"x\" is no number of seconds\n");
+    refused(lab, "jdb wait b", "jdb: jail \"b\" not found\n");
+    let waits = lab.spawn("exec jdb wait a");
+    quiet(lab, "jail -r a");
+    assert!(waits.finish().status.success());
+    refused(lab, &format!("jdb wait {number}"), &format!("jdb: jail \"{number}\" not found\n"));
+    prints(lab, "jls -d name", "");
+    // The time is kept.
+    quiet(lab, "jail -c name=a persist");
+    let start = Instant::now();
+    lab.sh("! jdb wait a 0.3");
+    assert!(start.elapsed() >= Duration::from_millis(300));
+    quiet(lab, "jail -r a");
+});
