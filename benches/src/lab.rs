@@ -46,10 +46,11 @@ impl Lab {
         fs::create_dir(&lab.cgroup)
             .map_err(|e| format!("cannot make the cgroup {}: {e}\nhint: be root", lab.cgroup.display()))?;
         install(&jail, &lab.jail)?;
+        install(&jail.with_file_name("jdb"), &lab.jail.with_file_name("jdb"))?;
         fs::create_dir(lab.run())?;
         // As /run is.
         finish(Command::new("mount").args(["-t", "tmpfs", "none"]).arg(lab.run()))?;
-        for dir in ["bin", "dev", "proc", "sys", "tmp"] {
+        for dir in ["bin", "dev", "mnt", "proc", "sys", "tmp"] {
             fs::create_dir_all(lab.tree().join(dir))?;
         }
         let busybox = PATH.split(':').map(|dir| Path::new(dir).join("busybox")).find(|p| p.exists());
@@ -63,6 +64,7 @@ impl Lab {
         })?;
         lab.compile("floor", include_str!("../floor.c"), &lab.floor())?;
         lab.compile("ipc", include_str!("../ipc.c"), &lab.ipc())?;
+        lab.compile("busy", include_str!("../busy.c"), &lab.tree().join("bin/busy"))?;
         Ok(lab)
     }
 
@@ -142,6 +144,13 @@ impl Lab {
         command
     }
 
+    /// The product's jdb(8).
+    pub fn jdb<'w>(&self, words: impl IntoIterator<Item = &'w str>) -> Command {
+        let mut command = self.quiet(&self.jail.with_file_name("jdb"));
+        command.args(words);
+        command
+    }
+
     /// The names of the jails that there are.
     pub fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.store().join("names")).into_iter().flatten().flatten();
@@ -159,6 +168,20 @@ impl Lab {
             finish(self.jail(["-r"]).args(names))?;
         }
         self.sweep()
+    }
+
+    /// Waits until nothing is left of the jails that were removed, for ten seconds at most.
+    ///
+    /// # Errors
+    /// jail(8) cannot be started; something is left.
+    pub fn all_gone(&self) -> Result<()> {
+        for _ in 0..200 {
+            self.sweep()?;
+            if fs::read_dir(self.store().join("jails"))?.count() == self.names().len() {
+                return Ok(());
+            }
+        }
+        Err("jails that were removed are still dying".into())
     }
 
     /// Any command takes up what the one before had to leave to the kernel. This one finds no jail of its own.

@@ -11,6 +11,7 @@ macro_rules! say {
     }};
 }
 
+mod churn;
 mod create;
 mod ipc;
 mod lab;
@@ -25,14 +26,15 @@ use std::{
 
 use lab::{Lab, Result};
 
-const USAGE: &str = "usage: figures [create|ipc|memory|all] [--pairs=N] [--jails=N] [--rounds=N]
+const USAGE: &str = "usage: figures [create|ipc|memory|churn|all] [--pairs=N] [--jails=N] [--rounds=N]
 
 create  one jail with its own network stack, made, run and removed, against the same done bare
 ipc     what ipc of its own adds to a jail's creation, and its throughput against the host's
 memory  what an idle jail takes, against the same namespaces held bare
+churn   what thousands of jails leave behind that use all they have; takes minutes, and is not part of all
 
 --pairs=30   how many pairs of create and ipc
---jails=100  how many jails of memory
+--jails=N    how many jails: 100 of memory, 10000 of churn
 --rounds=5   how often memory is measured";
 
 /// Says that we are in namespaces of our own.
@@ -43,7 +45,7 @@ const INSIDE: &str = "VIMAGE_FIGURES_INSIDE";
 struct Asked {
     what: String,
     pairs: usize,
-    jails: usize,
+    jails: Option<usize>,
     rounds: usize,
 }
 
@@ -81,14 +83,17 @@ fn run() -> Result<()> {
         ipc::figures(&lab, asked.pairs)?;
     }
     if wants("memory") {
-        memory::figures(&lab, asked.jails, asked.rounds)?;
+        memory::figures(&lab, asked.jails.unwrap_or(100), asked.rounds)?;
+    }
+    if asked.what == "churn" {
+        churn::figures(&lab, asked.jails.unwrap_or(10_000))?;
     }
     Ok(())
 }
 
 /// What the arguments ask for; `None`: only how to ask.
 fn parse() -> Result<Option<Asked>> {
-    let mut asked = Asked { what: "all".to_owned(), pairs: 30, jails: 100, rounds: 5 };
+    let mut asked = Asked { what: "all".to_owned(), pairs: 30, jails: None, rounds: 5 };
     for word in std::env::args().skip(1) {
         let value = |text: &str| match text.parse() {
             Ok(number) if number > 0 => Ok(number),
@@ -96,9 +101,9 @@ fn parse() -> Result<Option<Asked>> {
         };
         match word.split_once('=') {
             Some(("--pairs", text)) => asked.pairs = value(text)?,
-            Some(("--jails", text)) => asked.jails = value(text)?,
+            Some(("--jails", text)) => asked.jails = Some(value(text)?),
             Some(("--rounds", text)) => asked.rounds = value(text)?,
-            _ if ["create", "ipc", "memory", "all"].contains(&word.as_str()) => asked.what = word,
+            _ if ["create", "ipc", "memory", "churn", "all"].contains(&word.as_str()) => asked.what = word,
             _ if ["-h", "--help"].contains(&word.as_str()) => return Ok(None),
             _ => return Err(format!("{word}: unknown\n{USAGE}").into()),
         }

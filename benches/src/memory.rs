@@ -108,7 +108,10 @@ fn each(
 }
 
 /// The fields, when all that can be dropped was dropped and the kernel has freed what it was about to free.
-fn taken() -> Result<BTreeMap<&'static str, f64>> {
+///
+/// # Errors
+/// They cannot be read.
+pub fn taken() -> Result<BTreeMap<&'static str, f64>> {
     for _ in 0..3 {
         finish(&mut Command::new("sync"))?;
         fs::write("/proc/sys/vm/drop_caches", "3").map_err(|e| format!("cannot drop caches: {e}"))?;

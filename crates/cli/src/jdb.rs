@@ -56,7 +56,7 @@ pub(crate) static TOOL: Tool = Tool {
         "ledger prints how many pieces of each kind were made and freed.",
         "audit compares the records with the kernel, both ways, and prints a line for each difference: a piece \
          that is recorded and does not exist, something with our mark that is in no record, something shared \
-         whose users are gone. It clears up first what jails that ended by themselves left. repair mends what \
+         whose users are gone; behind it, in parentheses, the command that mends it or says more. It clears up first what jails that ended by themselves left. repair mends what \
          can be mended, and prints what it did.",
         "bundle writes all that is known of a jail to a file of JSON, for a report.",
         "A jail that is dying is named by its number, or by the name it had.",
@@ -203,17 +203,18 @@ fn audit(call: &mut Call<'_>, jail: Option<&str>) -> Result<ExitCode> {
         (Some(name), Finding::Missing { owner, .. }) => owner == name,
         (Some(_), _) => false,
     });
-    let mut lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
-    let mut json: Vec<serde_json::Value> =
-        findings.iter().map(|finding| serde_json::to_value(finding).unwrap_or_default()).collect();
+    let mut lines: Vec<String> = findings.iter().map(line).collect();
+    let mut json: Vec<serde_json::Value> = findings.iter().map(object).collect();
     if call.has("all") {
         for record in jails.list(true)?.into_iter().filter(|r| r.state == State::Dying) {
             if name.as_ref().is_some_and(|name| *name != record.name) {
                 continue;
             }
-            lines.push(format!("{}: dying: {}", record.name, reasons(&record.reasons)));
+            let holders = format!("jdb holders {}", record.jid);
+            lines.push(format!("{}: dying: {} ({holders})", record.name, reasons(&record.reasons)));
             json.push(serde_json::json!({
                 "finding": "dying", "owner": record.name, "jid": record.jid, "reasons": record.reasons,
+                "mend": holders,
             }));
         }
     }
@@ -224,6 +225,17 @@ fn audit(call: &mut Call<'_>, jail: Option<&str>) -> Result<ExitCode> {
         lines.iter().for_each(|line| call.out.line(line));
     }
     Ok(if lines.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A finding, and the command that mends it.
+fn line(finding: &Finding) -> String {
+    finding.mend().map_or_else(|| finding.to_string(), |mend| format!("{finding} ({mend})"))
+}
+
+fn object(finding: &Finding) -> serde_json::Value {
+    let mut object = serde_json::to_value(finding).unwrap_or_default();
+    object["mend"] = finding.mend().into();
+    object
 }
 
 /// Waits until a jail is gone.

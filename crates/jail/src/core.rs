@@ -230,7 +230,7 @@ impl Subsystem<Act> for Core {
     fn exists(&self, piece: &Piece, house: &dyn House) -> Result<bool> {
         match piece.kind.as_str() {
             CGROUP => Ok(Path::new(&piece.key).is_dir()),
-            HELD => Ok(house.held()?.contains(&piece.key)),
+            HELD => house.holds(&piece.key),
             _ => Ok(true),
         }
     }

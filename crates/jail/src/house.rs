@@ -125,6 +125,10 @@ impl House for Premises {
         self.vault.owners()
     }
 
+    fn holds(&self, owner: &str) -> Result<bool> {
+        self.vault.has(owner)
+    }
+
     fn living(&self, jail: &str, kind: &str) -> Result<Option<Anchor>> {
         let Some(jid) = self.store.jid(jail) else { return Ok(None) };
         // One whose processes ended has given up its instances with them: they cannot be opened.

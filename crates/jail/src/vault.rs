@@ -146,6 +146,16 @@ impl Vault {
         Ok(entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect())
     }
 
+    /// Whether it holds anything for an owner.
+    ///
+    /// # Errors
+    /// The vault cannot be entered.
+    pub fn has(&self, owner: &str) -> Result<bool> {
+        let Some(used) = self.used()? else { return Ok(false) };
+        let _visit = VisitMount::enter(&used.ns).doing("cannot enter the vault")?;
+        Ok(Path::new("/").join(owner).exists())
+    }
+
     /// Drops all that an owner holds, and the vault itself when nothing is left in it.
     ///
     /// # Errors

@@ -57,6 +57,18 @@ impl std::fmt::Display for Finding {
     }
 }
 
+impl Finding {
+    /// The command that mends it; `None`: none does, or it takes a look at what is wrong first.
+    #[must_use]
+    pub fn mend(&self) -> Option<String> {
+        match self {
+            Self::Stray { .. } | Self::Unused { .. } => Some("jdb repair".to_owned()),
+            Self::Unfinished { owner, .. } => Some(format!("jail -r {owner}")),
+            Self::Missing { .. } | Self::Unknown { .. } => None,
+        }
+    }
+}
+
 impl<S> Driver<'_, S> {
     /// Pieces of an instance that do not exist.
     ///
@@ -81,7 +93,7 @@ impl<S> Driver<'_, S> {
             (_, Piece::INSTANCE) => Ok(self.is_alive(piece)),
             (_, Shared::USE) => {
                 let name = Shared::name(&piece.subsystem, &piece.key);
-                Ok(Shared::look(self.house.shelf(), &name)?.0.contains(owner))
+                Ok(Shared::has_user(self.house.shelf(), &name, owner))
             }
             (Some(subsystem), _) => subsystem.exists(piece, self.house),
             (None, _) => Ok(true),

@@ -158,6 +158,11 @@ impl Shared {
         shelf.join(name).join(USERS).is_dir()
     }
 
+    /// Whether it has this user, as far as can be told without the lock: for the same price however many it has.
+    pub(crate) fn has_user(shelf: &Path, name: &str, user: &User) -> bool {
+        shelf.join(name).join(USERS).join(user.file()).exists()
+    }
+
     /// The jids of its users, and its pieces, without the lock.
     ///
     /// # Errors

@@ -56,6 +56,14 @@ pub trait House: fmt::Debug {
     /// It cannot be told.
     fn held(&self) -> Result<Vec<String>>;
 
+    /// Whether something is held for an owner.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    fn holds(&self, owner: &str) -> Result<bool> {
+        Ok(self.held()?.iter().any(|other| other == owner))
+    }
+
     /// The anchor of a jail's instance of a kind (`net`), by the jail's full name: of one that lives, or is
     /// just being made. `None`: there is no such jail, or it has no such instance.
     ///

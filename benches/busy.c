@@ -1,0 +1,82 @@
+/*
+ * Uses what a jail has of the kernel and leaves all of it behind: connections with data that nobody reads and that
+ * nobody will take, datagrams for a neighbour who does not answer, System V and POSIX objects, a file in /dev/shm.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <mqueue.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ipc.h>
+#include <sys/mman.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static int check(int done, const char *doing)
+{
+	if (done < 0) {
+		fprintf(stderr, "busy: %s: %s\n", doing, strerror(errno));
+		exit(1);
+	}
+	return done;
+}
+
+static void connections(void)
+{
+	struct sockaddr_in here = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t size = sizeof here;
+	int server = check(socket(AF_INET, SOCK_STREAM, 0), "socket");
+	char data[4096] = "unread";
+	check(bind(server, (struct sockaddr *)&here, size), "bind");
+	check(listen(server, 8), "listen");
+	check(getsockname(server, (struct sockaddr *)&here, &size), "getsockname");
+	for (int i = 0; i < 4; i++) {
+		int client = check(socket(AF_INET, SOCK_STREAM, 0), "socket");
+		check(connect(client, (struct sockaddr *)&here, size), "connect");
+		check((int)write(client, data, sizeof data), "write");
+	}
+}
+
+/* To an address of the jail's network that nobody has. */
+static void datagrams(const char *to)
+{
+	struct sockaddr_in there = { .sin_family = AF_INET, .sin_port = htons(9) };
+	int socket_ = check(socket(AF_INET, SOCK_DGRAM, 0), "socket");
+	int stream = check(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), "socket");
+	check(inet_pton(AF_INET, to, &there.sin_addr) - 1, to);
+	for (int i = 0; i < 4; i++)
+		check((int)sendto(socket_, "x", 1, 0, (struct sockaddr *)&there, sizeof there), "sendto");
+	if (connect(stream, (struct sockaddr *)&there, sizeof there) && errno != EINPROGRESS)
+		check(-1, "connect");
+}
+
+int main(int argc, char **argv)
+{
+	struct { long type; char text[512]; } message = { 1, "left" };
+	struct mq_attr attr = { .mq_maxmsg = 4, .mq_msgsize = 64 };
+	int id;
+	mqd_t queue;
+	char *memory;
+	connections();
+	if (argc > 1)
+		datagrams(argv[1]);
+	id = check(shmget(0x4711, 1 << 20, IPC_CREAT | 0600), "shmget");
+	memory = shmat(id, NULL, 0);
+	check(memory == (void *)-1 ? -1 : 0, "shmat");
+	memset(memory, 1, 1 << 20);
+	check(semget(0x4711, 16, IPC_CREAT | 0600), "semget");
+	id = check(msgget(0x4711, IPC_CREAT | 0600), "msgget");
+	check(msgsnd(id, &message, sizeof message.text, 0), "msgsnd");
+	queue = check(mq_open("/left", O_CREAT | O_RDWR, 0600, &attr), "mq_open");
+	check(mq_send(queue, "left", 4, 0), "mq_send");
+	id = check(shm_open("/left", O_CREAT | O_RDWR, 0600), "shm_open");
+	check(ftruncate(id, 1 << 16), "ftruncate");
+	check((int)write(id, memory, 1 << 16), "write");
+	return 0;
+}
