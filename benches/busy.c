@@ -56,6 +56,32 @@ static void datagrams(const char *to)
 		check(-1, "connect");
 }
 
+static const in_port_t port = 4711;
+
+static int serve(void)
+{
+	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(port) };
+	int server = check(socket(AF_INET, SOCK_STREAM, 0), "socket");
+	check(bind(server, (struct sockaddr *)&any, sizeof any), "bind");
+	check(listen(server, 8), "listen");
+	for (;;)
+		check(accept(server, NULL, NULL), "accept");
+}
+
+/* What it sends last nobody acknowledges, if the server is cut off by then. */
+static int orphan(const char *to)
+{
+	struct sockaddr_in there = { .sin_family = AF_INET, .sin_port = htons(port) };
+	int client = check(socket(AF_INET, SOCK_STREAM, 0), "socket");
+	char byte;
+	check(inet_pton(AF_INET, to, &there.sin_addr) - 1, to);
+	check(connect(client, (struct sockaddr *)&there, sizeof there), "connect");
+	check((int)write(1, "connected\n", 10), "standard output");
+	while (read(0, &byte, 1) > 0)
+		;
+	return write(client, "last words", 10) != 10;
+}
+
 int main(int argc, char **argv)
 {
 	struct { long type; char text[512]; } message = { 1, "left" };
@@ -63,6 +89,10 @@ int main(int argc, char **argv)
 	int id;
 	mqd_t queue;
 	char *memory;
+	if (argc == 2 && !strcmp(argv[1], "serve"))
+		return serve();
+	if (argc == 3 && !strcmp(argv[1], "orphan"))
+		return orphan(argv[2]);
 	connections();
 	if (argc > 1)
 		datagrams(argv[1]);

@@ -46,7 +46,9 @@ impl Lab {
         fs::create_dir(&lab.cgroup)
             .map_err(|e| format!("cannot make the cgroup {}: {e}\nhint: be root", lab.cgroup.display()))?;
         install(&jail, &lab.jail)?;
-        install(&jail.with_file_name("jdb"), &lab.jail.with_file_name("jdb"))?;
+        for tool in ["jdb", "jexec"] {
+            install(&jail.with_file_name(tool), &lab.jail.with_file_name(tool))?;
+        }
         fs::create_dir(lab.run())?;
         // As /run is.
         finish(Command::new("mount").args(["-t", "tmpfs", "none"]).arg(lab.run()))?;
@@ -100,6 +102,24 @@ impl Lab {
     /// The product's program.
     pub fn program(&self) -> &Path {
         &self.jail
+    }
+
+    /// A script for bash(1), which finds the product.
+    pub fn shell(&self, script: &str) -> Command {
+        let mut command = self.quiet(Path::new("bash"));
+        command.args(["-c", script]).env("PATH", format!("{}:{PATH}", self.dir.display()));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// A directory for a command to work in, which is the caller's to remove.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn scratch_dir(&self) -> Result<PathBuf> {
+        let dir = self.dir.join("work");
+        fs::create_dir(&dir)?;
+        Ok(dir)
     }
 
     /// A file for a command to write to.

@@ -16,26 +16,30 @@ mod create;
 mod ipc;
 mod lab;
 mod memory;
+mod orphan;
 mod pairs;
 mod stats;
 
 use std::{
     os::unix::process::CommandExt as _,
     process::{Command, ExitCode},
+    time::Duration,
 };
 
 use lab::{Lab, Result};
 
-const USAGE: &str = "usage: figures [create|ipc|memory|churn|all] [--pairs=N] [--jails=N] [--rounds=N]
+const USAGE: &str = "usage: figures [create|ipc|memory|orphan|churn|all] [--pairs=N] [--jails=N] [--rounds=N]
 
 create  one jail with its own network stack, made, run and removed, against the same done bare
 ipc     what ipc of its own adds to a jail's creation, and its throughput against the host's
 memory  what an idle jail takes, against the same namespaces held bare
+orphan  how long a stack with an orphaned connection lives on, against a bare one
 churn   what thousands of jails leave behind that use all they have; takes minutes, and is not part of all
 
 --pairs=30   how many pairs of create and ipc
 --jails=N    how many jails: 100 of memory, 10000 of churn
---rounds=5   how often memory is measured";
+--rounds=5   how often memory and orphan are measured
+--patience=5 for how many seconds orphan waits for the bare stack";
 
 /// Says that we are in namespaces of our own.
 const INSIDE: &str = "VIMAGE_FIGURES_INSIDE";
@@ -47,6 +51,7 @@ struct Asked {
     pairs: usize,
     jails: Option<usize>,
     rounds: usize,
+    patience: u64,
 }
 
 fn main() -> ExitCode {
@@ -85,6 +90,9 @@ fn run() -> Result<()> {
     if wants("memory") {
         memory::figures(&lab, asked.jails.unwrap_or(100), asked.rounds)?;
     }
+    if wants("orphan") {
+        orphan::figures(&lab, asked.rounds, Duration::from_secs(asked.patience))?;
+    }
     if asked.what == "churn" {
         churn::figures(&lab, asked.jails.unwrap_or(10_000))?;
     }
@@ -93,7 +101,7 @@ fn run() -> Result<()> {
 
 /// What the arguments ask for; `None`: only how to ask.
 fn parse() -> Result<Option<Asked>> {
-    let mut asked = Asked { what: "all".to_owned(), pairs: 30, jails: None, rounds: 5 };
+    let mut asked = Asked { what: "all".to_owned(), pairs: 30, jails: None, rounds: 5, patience: 5 };
     for word in std::env::args().skip(1) {
         let value = |text: &str| match text.parse() {
             Ok(number) if number > 0 => Ok(number),
@@ -103,7 +111,10 @@ fn parse() -> Result<Option<Asked>> {
             Some(("--pairs", text)) => asked.pairs = value(text)?,
             Some(("--jails", text)) => asked.jails = Some(value(text)?),
             Some(("--rounds", text)) => asked.rounds = value(text)?,
-            _ if ["create", "ipc", "memory", "churn", "all"].contains(&word.as_str()) => asked.what = word,
+            Some(("--patience", text)) => asked.patience = value(text)? as u64,
+            _ if ["create", "ipc", "memory", "orphan", "churn", "all"].contains(&word.as_str()) => {
+                asked.what = word
+            }
             _ if ["-h", "--help"].contains(&word.as_str()) => return Ok(None),
             _ => return Err(format!("{word}: unknown\n{USAGE}").into()),
         }
