@@ -81,14 +81,14 @@ impl<'a> Btf<'a> {
     pub fn find<const N: usize>(&self, wanted: [(Kind, &str); N]) -> [Option<Id>; N] {
         let mut found = [None; N];
         for (id, start) in (1..).zip(&self.starts) {
-            let Some(raw) = self.types.get(*start as usize..).and_then(Raw::read) else { continue };
-            let kind = match raw.kind {
-                raw::STRUCT => Kind::Struct,
-                raw::FUNCTION => Kind::Function,
+            let head = self.types.get(*start as usize..).and_then(raw::head);
+            let (name_at, kind) = match head {
+                Some((name, raw::STRUCT)) => (name, Kind::Struct),
+                Some((name, raw::FUNCTION)) => (name, Kind::Function),
                 _ => continue,
             };
             for (found, (of, name)) in found.iter_mut().zip(wanted) {
-                if found.is_none() && of == kind && self.is_named(raw.name, name) {
+                if found.is_none() && of == kind && self.is_named(name_at, name) {
                     *found = Some(id);
                 }
             }

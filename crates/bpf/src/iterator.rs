@@ -12,9 +12,9 @@ use crate::{
 
 /// A program at its iterator; it is gone from the kernel when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Iterator(OwnedFd);
+pub(crate) struct Attached(OwnedFd);
 
-impl Iterator {
+impl Attached {
     /// Loads a program for the iterator with this id among the kernel's types.
     pub(crate) fn load(of: Id, name: &CStr, code: &[[u8; 8]]) -> Result<Self> {
         const BPF_PROG_TYPE_TRACING: u32 = 26;
@@ -78,7 +78,7 @@ mod tests {
         let [target] = Btf::parse(&bytes).unwrap().find([(Kind::Function, "bpf_iter_task_file")]);
         let Some(target) = target else { return println!("SKIP a_refusal: no such iterator") };
         let code = [Instruction::exit().bytes()];
-        match Iterator::load(target, c"wrong", &code).unwrap_err() {
+        match Attached::load(target, c"wrong", &code).unwrap_err() {
             Unavailable::Refused { errno: Errno::PERM | Errno::NOSYS, .. } => {
                 println!("SKIP a_refusal: not allowed");
             }

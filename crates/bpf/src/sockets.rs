@@ -3,7 +3,7 @@
 use crate::{
     Assembler, Instruction, Register, Size,
     btf::{self, Btf, Id, Kind},
-    iterator::Iterator,
+    iterator::Attached,
     unavailable::{Result, Unavailable},
 };
 
@@ -25,7 +25,7 @@ pub struct SocketFile {
 
 /// The program that takes the census, loaded.
 #[derive(Debug)]
-pub struct Sockets(Iterator);
+pub struct Sockets(Attached);
 
 /// Every socket that a process on this machine has open. To take it more than once, load [`Sockets`] once.
 ///
@@ -51,7 +51,7 @@ impl Sockets {
         let bytes = btf::of_kernel().map_err(Unavailable::Unreadable)?;
         let (target, places) = Places::find(&Btf::parse(&bytes)?)?;
         let code = program(&places).ok_or(Unavailable::Missing("short enough program"))?;
-        Ok(Self(Iterator::load(target, c"sockets", &code)?))
+        Ok(Self(Attached::load(target, c"sockets", &code)?))
     }
 
     /// Takes the census, as [`sockets`] does: in the order of threads and their descriptors. Others go on opening and

@@ -15,8 +15,6 @@ pub(super) const TYPE_TAG: u8 = 18;
 /// `struct btf_type`, and what follows it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Raw<'a> {
-    /// Where its name begins among the names; 0: it has none.
-    pub name: u32,
     pub kind: u8,
     /// Whether the members of a structure have their sizes in bits beside their places.
     flag: bool,
@@ -28,6 +26,7 @@ pub(super) struct Raw<'a> {
 /// A member of a structure or union.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Member {
+    /// Where its name begins among the names; 0: it has none.
     pub name: u32,
     pub id: u32,
     /// Its place, in bits.
@@ -40,9 +39,8 @@ impl<'a> Raw<'a> {
     /// Reads the type at the beginning; `None`: it is cut off, or of an unknown kind.
     pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
         let (head, rest) = bytes.split_first_chunk::<12>()?;
-        let [name, info, size_or_type] = [0, 4, 8].map(|at| word(head, at));
-        let [kind, _, ..] = (info >> 24).to_le_bytes();
-        let (kind, flag) = (kind & 0x1f, info >> 31 != 0);
+        let [info, size_or_type] = [4, 8].map(|at| word(head, at));
+        let (kind, flag) = (kind(info), info >> 31 != 0);
         let count = (info & 0xffff) as usize;
         let more = match kind {
             POINTER | 7 | TYPEDEF | VOLATILE | CONST | RESTRICT | FUNCTION | 16 | TYPE_TAG => 0,
@@ -56,7 +54,7 @@ impl<'a> Raw<'a> {
             STRUCT | UNION | 15 | 19 => 12 * count,
             _ => return None,
         };
-        Some(Self { name, kind, flag, size_or_type, rest: rest.get(..more)? })
+        Some(Self { kind, flag, size_or_type, rest: rest.get(..more)? })
     }
 
     /// How many bytes it takes.
@@ -75,6 +73,17 @@ impl<'a> Raw<'a> {
             Member { name, id, bit, bits }
         })
     }
+}
+
+/// The name and the kind of the type at the beginning, without a look at the rest of it.
+pub(super) fn head(bytes: &[u8]) -> Option<(u32, u8)> {
+    let head = bytes.first_chunk::<12>()?;
+    Some((word(head, 0), kind(word(head, 4))))
+}
+
+/// The kind in the second word of a type.
+const fn kind(info: u32) -> u8 {
+    info.to_le_bytes()[3] & 0x1f
 }
 
 /// The word at that place.
