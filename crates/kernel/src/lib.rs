@@ -6,6 +6,7 @@
 
 pub mod act;
 pub mod below;
+pub mod bpf;
 pub mod capability;
 pub mod clock;
 mod errno;

@@ -1,0 +1,19 @@
+//! BPF programs: what we have the kernel run for us, from raw instructions, without a compiler.
+//!
+//! A program is put together by the [`Assembler`] as plain data, with the places of the kernel's fields from its
+//! own [types](btf). Loading needs privileges that few callers have, and a kernel that was built for it: whoever
+//! asks has another way, and takes any [`Unavailable`] as the word to go it.
+
+mod assembler;
+pub mod btf;
+mod instruction;
+mod iterator;
+mod sockets;
+mod unavailable;
+
+pub use crate::{
+    assembler::{Assembler, Label},
+    instruction::{Instruction, Register, Size},
+    sockets::{SocketFile, Sockets, sockets},
+    unavailable::{Result, Unavailable},
+};
