@@ -7,12 +7,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <mqueue.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/msg.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
@@ -82,6 +85,33 @@ static int orphan(const char *to)
 	return write(client, "last words", 10) != 10;
 }
 
+static int hold(int processes, int count, int sockets)
+{
+	struct rlimit files;
+	int ready[2];
+	char byte;
+	check(getrlimit(RLIMIT_NOFILE, &files), "getrlimit");
+	files.rlim_cur = files.rlim_max;
+	check(setrlimit(RLIMIT_NOFILE, &files), "setrlimit");
+	check(pipe(ready), "pipe");
+	for (int i = 0; i < processes; i++) {
+		if (check(fork(), "fork"))
+			continue;
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (int j = 0; j < count; j++)
+			check(sockets ? socket(AF_UNIX, SOCK_STREAM, 0) : open("/dev/null", O_RDONLY), "open");
+		check((int)write(ready[1], "", 1), "write");
+		pause();
+		return 0;
+	}
+	for (int i = 0; i < processes; i++)
+		check((int)read(ready[0], &byte, 1), "read");
+	check((int)write(1, "ready\n", 6), "standard output");
+	while (read(0, &byte, 1) > 0)
+		;
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct { long type; char text[512]; } message = { 1, "left" };
@@ -91,6 +121,8 @@ int main(int argc, char **argv)
 	char *memory;
 	if (argc == 2 && !strcmp(argv[1], "serve"))
 		return serve();
+	if (argc == 5 && !strcmp(argv[1], "hold"))
+		return hold(atoi(argv[2]), atoi(argv[3]), !strcmp(argv[4], "sockets"));
 	if (argc == 3 && !strcmp(argv[1], "orphan"))
 		return orphan(argv[2]);
 	connections();

@@ -11,6 +11,7 @@ macro_rules! say {
     }};
 }
 
+mod census;
 mod churn;
 mod create;
 mod ipc;
@@ -28,17 +29,19 @@ use std::{
 
 use lab::{Lab, Result};
 
-const USAGE: &str = "usage: figures [create|ipc|memory|orphan|churn|all] [--pairs=N] [--jails=N] [--rounds=N]
+const USAGE: &str =
+    "usage: figures [create|ipc|memory|orphan|census|churn|all] [--pairs=N] [--jails=N] [--rounds=N]
 
 create  one jail with its own network stack, made, run and removed, against the same done bare
 ipc     what ipc of its own adds to a jail's creation, and its throughput against the host's
 memory  what an idle jail takes, against the same namespaces held bare
 orphan  how long a stack with an orphaned connection lives on, against a bare one
+census  how long it takes to find who holds a jail among thousands of files, processes and sockets
 churn   what thousands of jails leave behind that use all they have; takes minutes, and is not part of all
 
 --pairs=30   how many pairs of create and ipc
 --jails=N    how many jails: 100 of memory, 10000 of churn
---rounds=5   how often memory and orphan are measured
+--rounds=5   how often memory, orphan and census are measured
 --patience=5 for how many seconds orphan waits for the bare stack";
 
 /// Says that we are in namespaces of our own.
@@ -93,6 +96,9 @@ fn run() -> Result<()> {
     if wants("orphan") {
         orphan::figures(&lab, asked.rounds, Duration::from_secs(asked.patience))?;
     }
+    if wants("census") {
+        census::figures(&lab, asked.rounds)?;
+    }
     if asked.what == "churn" {
         churn::figures(&lab, asked.jails.unwrap_or(10_000))?;
     }
@@ -112,7 +118,7 @@ fn parse() -> Result<Option<Asked>> {
             Some(("--jails", text)) => asked.jails = Some(value(text)?),
             Some(("--rounds", text)) => asked.rounds = value(text)?,
             Some(("--patience", text)) => asked.patience = value(text)? as u64,
-            _ if ["create", "ipc", "memory", "orphan", "churn", "all"].contains(&word.as_str()) => {
+            _ if ["create", "ipc", "memory", "orphan", "census", "churn", "all"].contains(&word.as_str()) => {
                 asked.what = word
             }
             _ if ["-h", "--help"].contains(&word.as_str()) => return Ok(None),

@@ -11,6 +11,9 @@ use kernel::namespace::{Handle, Kind};
 use observe::{Holder, Namespace, What};
 use vimage::{Node, Piece, Result};
 
+/// The kind of the piece that says that the vault holds a jail.
+const HELD: &str = "held";
+
 /// Whose a holder is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Whose {
@@ -101,7 +104,7 @@ pub(crate) fn table(jails: &Jails<'_>, record: &Record) -> Result<Node> {
             lines.add(Whose::Jail, Some(pid), &What::Process, "processes", format!("kill {pid}"));
         }
     }
-    for piece in record.pieces.iter().filter(|p| p.kind == "held") {
+    for piece in record.pieces.iter().filter(|p| p.kind == HELD) {
         for name in jails.premises.vault.names(&piece.key)? {
             lines.add(Whose::Vault, None, &"pin", &name, format!("jail -r {}", record.name));
         }
@@ -110,8 +113,11 @@ pub(crate) fn table(jails: &Jails<'_>, record: &Record) -> Result<Node> {
 }
 
 /// The namespaces that live though nobody was found to hold them, each opened. A user namespace is held by those that
-/// it owns.
+/// it owns, and all of a jail that persists by the vault.
 fn unexplained(record: &Record, holders: &[Holder]) -> Vec<(Namespace, OwnedFd)> {
+    if record.pieces.iter().any(|piece| piece.kind == HELD) {
+        return Vec::new();
+    }
     let handles = handles(record).filter(|handle| handle.kind != Kind::User);
     let open = handles.filter_map(|handle| Some((namespace(&handle), handle.open().ok()?)));
     open.filter(|(namespace, _)| !holders.iter().any(|holder| holder.namespace == *namespace)).collect()

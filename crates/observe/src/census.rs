@@ -3,16 +3,13 @@
 //! A namespace lives while a thread is in it, a descriptor of it is open, or it is mounted somewhere:
 //! namespaces(7). A network stack lives as long as a socket that was made in it, too, or a tun(4) interface.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use crate::{
-    descriptor::{self, Stacks, Task},
+    descriptor::{self, Task},
     holder::{Holder, Namespace, Open, What},
     process,
+    sockets::Sockets,
 };
 
 /// All holders of some namespaces that show by themselves. Processes that are not the caller's to look into, and
@@ -24,6 +21,10 @@ pub fn take(wanted: &[Namespace]) -> Vec<Holder> {
     kinds.sort_unstable();
     kinds.dedup();
     let mut sockets = Sockets::default();
+    if kinds.contains(&"net") {
+        sockets.look();
+        holders.extend(sockets.holders(wanted));
+    }
     let mut mounts_seen = BTreeSet::new();
     for pid in process::all() {
         let hold = |namespace: &Namespace, what| Holder {
@@ -32,6 +33,7 @@ pub fn take(wanted: &[Namespace]) -> Vec<Holder> {
             what,
             sure: true,
         };
+        let threads: Vec<_> = process::threads(pid).collect();
         for kind in &kinds {
             let own = process::link(&format!("/proc/{pid}/ns/{kind}")).filter(|ns| wanted.contains(ns));
             if let Some(own) = &own {
@@ -39,14 +41,14 @@ pub fn take(wanted: &[Namespace]) -> Vec<Holder> {
                 holders.push(hold(own, what));
             }
             // A thread may have gone elsewhere, or have stayed when the first one ended.
-            for tid in process::threads(pid) {
+            for tid in &threads {
                 let found = process::link(&format!("/proc/{pid}/task/{tid}/ns/{kind}"));
                 if let Some(found) = found.filter(|ns| wanted.contains(ns) && Some(ns) != own.as_ref()) {
-                    holders.push(hold(&found, What::Thread(tid)));
+                    holders.push(hold(&found, What::Thread(*tid)));
                 }
             }
         }
-        let (tid, open) = process::descriptors(pid);
+        let (tid, open) = process::descriptors(pid, |tid, fd| sockets.knows(tid, fd));
         let task = Task::new(pid, tid);
         for (fd, link) in open {
             if let Some(found) = link.to_str().and_then(Namespace::parse) {
@@ -75,24 +77,6 @@ pub fn take(wanted: &[Namespace]) -> Vec<Holder> {
     holders.sort();
     holders.dedup();
     holders
-}
-
-/// The stacks of sockets. One that several processes have is looked at once.
-#[derive(Default)]
-struct Sockets {
-    stacks: Stacks,
-    seen: HashMap<u64, Option<u64>>,
-}
-
-impl Sockets {
-    /// The stack of a socket or of an interface, by its link in proc; `None` of anything else.
-    fn stack_of(&mut self, link: &Path, copy: impl FnOnce() -> Option<std::os::fd::OwnedFd>) -> Option<u64> {
-        if let Some(inode) = process::socket(link) {
-            let stacks = &mut self.stacks;
-            return *self.seen.entry(inode).or_insert_with(|| stacks.of_socket(copy()?));
-        }
-        if link.ends_with("net/tun") { descriptor::of_tap(copy()?) } else { None }
-    }
 }
 
 /// The namespaces that are mounted, and where: proc_pid_mountinfo(5).

@@ -52,6 +52,17 @@ impl Task {
 }
 
 impl Stacks {
+    /// The inode number of the stack with a cookie, by a socket of it if it is met for the first time.
+    pub(crate) fn of_cookie(&mut self, cookie: u64, socket: impl FnOnce() -> Option<OwnedFd>) -> Option<u64> {
+        if let Some(known) = self.0.get(&cookie) {
+            return *known;
+        }
+        // A socket that is closed by now tells nothing; another of the same stack may.
+        let stack = inode(socket::netns(socket()?).ok()?);
+        self.0.insert(cookie, stack);
+        stack
+    }
+
     /// The inode number of the stack that a socket was made in.
     pub(crate) fn of_socket(&mut self, socket: impl AsFd) -> Option<u64> {
         let open = || inode(socket::netns(&socket).ok()?);

@@ -41,6 +41,9 @@ const TABLES: &[(&str, usize)] = &[
 pub fn hidden(of: &[(Namespace, OwnedFd)]) -> Vec<Holder> {
     let inside: Vec<_> = of.iter().filter_map(|(ns, fd)| Some((ns, Inside::look(ns, fd)?))).collect();
     let mut holders = Vec::new();
+    if inside.is_empty() {
+        return holders;
+    }
     for (namespace, inside) in &inside {
         let orphan = |what: &String| Holder {
             namespace: (*namespace).clone(),
@@ -136,7 +139,7 @@ impl Inside {
 
 /// What is open that has or shows something else.
 fn open_files(pid: i32, found: &mut Vec<(What, Thing)>) {
-    let (tid, open) = process::descriptors(pid);
+    let (tid, open) = process::descriptors(pid, |_, _| false);
     let about =
         |fd: u32| fs::read_to_string(format!("/proc/{pid}/task/{tid}/fdinfo/{fd}")).unwrap_or_default();
     for (fd, link) in open {

@@ -5,6 +5,7 @@ mod descriptor;
 mod hidden;
 mod holder;
 mod process;
+mod sockets;
 
 pub use census::take;
 pub use hidden::hidden;

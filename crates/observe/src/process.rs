@@ -54,16 +54,17 @@ pub(crate) fn threads(pid: i32) -> impl Iterator<Item = i32> {
     numbers(&format!("/proc/{pid}/task")).filter(move |tid| *tid != pid)
 }
 
-/// What a process has open, and the thread that has it: the first, unless that has ended.
-pub(crate) fn descriptors(pid: i32) -> (i32, Vec<(u32, PathBuf)>) {
-    let of = |dir: String| {
-        let read = |fd: i32| Some((fd.unsigned_abs(), fs::read_link(format!("{dir}/{fd}")).ok()?));
-        numbers(&dir).filter_map(read).collect::<Vec<_>>()
+/// What a process has open, and the thread that has it: the first, unless that has ended. Without those that are `known`
+/// by thread and number: to read what one is takes a while.
+pub(crate) fn descriptors(pid: i32, known: impl Fn(i32, u32) -> bool) -> (i32, Vec<(u32, PathBuf)>) {
+    let of = |tid: i32, dir: String| {
+        let unknown = numbers(&dir).map(i32::unsigned_abs).filter(|fd| !known(tid, *fd));
+        unknown.filter_map(|fd| Some((fd, fs::read_link(format!("{dir}/{fd}")).ok()?))).collect::<Vec<_>>()
     };
-    let own = of(format!("/proc/{pid}/fd"));
+    let own = of(pid, format!("/proc/{pid}/fd"));
     let ended = own.is_empty() && is_zombie(pid);
     match threads(pid).next().filter(|_| ended) {
-        Some(tid) => (tid, of(format!("/proc/{pid}/task/{tid}/fd"))),
+        Some(tid) => (tid, of(tid, format!("/proc/{pid}/task/{tid}/fd"))),
         None => (pid, own),
     }
 }
