@@ -119,7 +119,7 @@ fn parse() -> Result<Option<Asked>> {
             Some(("--rounds", text)) => asked.rounds = value(text)?,
             Some(("--patience", text)) => asked.patience = value(text)? as u64,
             _ if ["create", "ipc", "memory", "orphan", "census", "churn", "all"].contains(&word.as_str()) => {
-                asked.what = word
+                asked.what = word;
             }
             _ if ["-h", "--help"].contains(&word.as_str()) => return Ok(None),
             _ => return Err(format!("{word}: unknown\n{USAGE}").into()),

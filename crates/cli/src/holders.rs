@@ -89,7 +89,8 @@ pub(crate) fn table(jails: &Jails<'_>, record: &Record) -> Result<Node> {
             Some(pid) if inside.contains(&pid) => Whose::Jail,
             Some(_) if !holder.sure => Whose::Perhaps,
             Some(_) => Whose::Foreign,
-            None => Whose::Kernel,
+            None if matches!(holder.what, What::Orphan(_)) => Whose::Kernel,
+            None => Whose::Foreign,
         };
         lines.add(whose, holder.pid, &holder.what, &holder.namespace.kind, holder.release());
     }

@@ -11,7 +11,10 @@ use std::{
     path::Path,
 };
 
-use kernel::namespace::{Kind, Visit, of_process};
+use kernel::{
+    mount::{mount_namespaces, mounts_of, statmount},
+    namespace::{Kind, Visit, of_process},
+};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::{
@@ -41,7 +44,7 @@ const TABLES: &[(&str, usize)] = &[
 pub fn hidden(of: &[(Namespace, OwnedFd)]) -> Vec<Holder> {
     let inside: Vec<_> = of.iter().filter_map(|(ns, fd)| Some((ns, Inside::look(ns, fd)?))).collect();
     let mut holders = Vec::new();
-    if inside.is_empty() {
+    if of.is_empty() {
         return holders;
     }
     for (namespace, inside) in &inside {
@@ -53,6 +56,7 @@ pub fn hidden(of: &[(Namespace, OwnedFd)]) -> Vec<Holder> {
         };
         holders.extend(inside.orphans.iter().map(orphan));
     }
+    holders.extend(pinned(of));
     for pid in process::all() {
         let mut found = Vec::new();
         open_files(pid, &mut found);
@@ -72,6 +76,27 @@ pub fn hidden(of: &[(Namespace, OwnedFd)]) -> Vec<Holder> {
     }
     holders.sort();
     holders.dedup();
+    holders
+}
+
+/// Those that are mounted in a mount namespace of which no process was asked, since it has none. Who may not look into
+/// all of them (that takes the first pid namespace) is told of none.
+fn pinned(of: &[(Namespace, OwnedFd)]) -> Vec<Holder> {
+    let mut holders = Vec::new();
+    for mounts in mount_namespaces().into_iter().flatten().flatten() {
+        let inode = rustix::fs::fstat(&mounts.ns).map_or(0, |stat| stat.st_ino);
+        let all = mounts_of(mounts.id).unwrap_or_default().into_iter();
+        for mount in all.filter_map(|id| statmount(mounts.id, id).ok()).filter(|m| m.fs_type == "nsfs") {
+            let root = mount.root.to_str().and_then(Namespace::parse);
+            let found = of.iter().find(|(namespace, _)| Some(namespace) == root.as_ref());
+            holders.extend(found.map(|(namespace, _)| Holder {
+                namespace: namespace.clone(),
+                pid: None,
+                what: What::MountIn(inode, mount.point.clone()),
+                sure: true,
+            }));
+        }
+    }
     holders
 }
 

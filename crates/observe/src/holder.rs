@@ -19,7 +19,7 @@ pub struct Namespace {
 pub struct Holder {
     /// Which.
     pub namespace: Namespace,
-    /// The process; `None`: no process does, but the kernel.
+    /// The process; `None`: no process does.
     pub pid: Option<i32>,
     /// How.
     pub what: What,
@@ -40,8 +40,10 @@ pub enum What {
     Descriptor(u32, Open),
     /// The process has mapped something into its memory: what that is.
     Mapping(String),
-    /// It is mounted there, as the process sees it, or as is seen in a mount namespace without processes.
+    /// It is mounted there, as the process sees it.
     Mount(PathBuf),
+    /// It is mounted there in a mount namespace without processes, which has this inode number.
+    MountIn(u64, PathBuf),
     /// A connection that nobody holds any more and that the kernel has not ended: its addresses and state.
     Orphan(String),
 }
@@ -90,6 +92,7 @@ impl fmt::Display for What {
             Self::Descriptor(fd, open) => write!(f, "fd {fd}{open}"),
             Self::Mapping(of) => write!(f, "mapping of {of}"),
             Self::Mount(path) => write!(f, "mount {}", path.display()),
+            Self::MountIn(inode, path) => write!(f, "mount {} in mnt:[{inode}]", path.display()),
             Self::Orphan(connection) => write!(f, "orphan {connection}"),
         }
     }
@@ -116,16 +119,14 @@ impl Holder {
         let pid = self.pid.unwrap_or_default();
         match &self.what {
             What::Process | What::Thread(_) => format!("kill {pid}"),
-            What::Zombie => match parent(pid) {
+            What::Zombie => match parent(pid).filter(|parent| *parent > 1) {
                 Some(parent) => format!("kill {parent}, which has not collected it"),
                 None => "its parent has to collect it".to_owned(),
             },
             What::Descriptor(fd, _) => format!("kill {pid}, or let it close fd {fd}"),
             What::Mapping(_) => format!("kill {pid}, or let it unmap that"),
-            What::Mount(at) => match self.pid {
-                Some(pid) => format!("nsenter -t {pid} -m umount {}", at.display()),
-                None => "end whoever holds that mount namespace".to_owned(),
-            },
+            What::Mount(at) => format!("nsenter -t {pid} -m umount {}", at.display()),
+            What::MountIn(..) => "let go of that mount namespace".to_owned(),
             What::Orphan(_) => "jdb repair".to_owned(),
         }
     }
