@@ -7,10 +7,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <mqueue.h>
+#include <net/if.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/msg.h>
@@ -19,6 +22,8 @@
 #include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static int check(int done, const char *doing)
@@ -30,16 +35,16 @@ static int check(int done, const char *doing)
 	return done;
 }
 
-static void connections(void)
+static void connections(int count)
 {
 	struct sockaddr_in here = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t size = sizeof here;
 	int server = check(socket(AF_INET, SOCK_STREAM, 0), "socket");
 	char data[4096] = "unread";
 	check(bind(server, (struct sockaddr *)&here, size), "bind");
-	check(listen(server, 8), "listen");
+	check(listen(server, 64), "listen");
 	check(getsockname(server, (struct sockaddr *)&here, &size), "getsockname");
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < count; i++) {
 		int client = check(socket(AF_INET, SOCK_STREAM, 0), "socket");
 		check(connect(client, (struct sockaddr *)&here, size), "connect");
 		check((int)write(client, data, sizeof data), "write");
@@ -67,8 +72,9 @@ static int serve(void)
 	int server = check(socket(AF_INET, SOCK_STREAM, 0), "socket");
 	check(bind(server, (struct sockaddr *)&any, sizeof any), "bind");
 	check(listen(server, 8), "listen");
-	for (;;)
-		check(accept(server, NULL, NULL), "accept");
+	while (check(accept(server, NULL, NULL), "accept") >= 0)
+		;
+	return 0;
 }
 
 /* What it sends last nobody acknowledges, if the server is cut off by then. */
@@ -112,6 +118,77 @@ static int hold(int processes, int count, int sockets)
 	return 0;
 }
 
+static int connected(int count)
+{
+	connections(count);
+	check((int)write(1, "ready\n", 6), "standard output");
+	return pause();
+}
+
+/* A file handle of a namespace, which holds it not: Linux 6.18. */
+struct handle {
+	struct file_handle head;
+	char rest[16];
+};
+
+static void up_lo(void)
+{
+	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	int any = check(socket(AF_INET, SOCK_DGRAM, 0), "socket");
+	check(ioctl(any, SIOCSIFFLAGS, &lo), "cannot bring up lo");
+	close(any);
+}
+
+static double now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1e6 + t.tv_nsec / 1e3;
+}
+
+static int stacks(int count, int connections_each)
+{
+	pid_t *pids = calloc(count, sizeof *pids);
+	struct handle *handles = calloc(count, sizeof *handles);
+	int ready[2], mount;
+	char byte, path[64];
+	double start;
+	check(pipe(ready), "pipe");
+	for (int i = 0; i < count; i++) {
+		pids[i] = check(fork(), "fork");
+		if (!pids[i]) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			check(unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS), "unshare");
+			up_lo();
+			connections(connections_each);
+			check((int)write(ready[1], "", 1), "write");
+			for (;;)
+				pause();
+		}
+		check((int)read(ready[0], &byte, 1), "read");
+		snprintf(path, sizeof path, "/proc/%d/ns/net", pids[i]);
+		handles[i].head.handle_bytes = sizeof handles[i].rest;
+		check(name_to_handle_at(AT_FDCWD, path, &handles[i].head, &mount, AT_SYMLINK_FOLLOW), "name_to_handle_at");
+	}
+	check((int)write(1, "ready\n", 6), "standard output");
+	while (read(0, &byte, 1) > 0)
+		;
+	start = now();
+	for (int i = 0; i < count; i++)
+		check(kill(pids[i], SIGKILL), "kill");
+	for (int i = 0; i < count; i++)
+		check(waitpid(pids[i], NULL, 0), "waitpid");
+	for (int i = 0; i < count; i++) {
+		int fd;
+		while ((fd = open_by_handle_at(-10003, &handles[i].head, O_RDONLY | O_CLOEXEC)) >= 0) {
+			close(fd);
+			usleep(500);
+		}
+	}
+	printf("%.0f\n", now() - start);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct { long type; char text[512]; } message = { 1, "left" };
@@ -121,11 +198,15 @@ int main(int argc, char **argv)
 	char *memory;
 	if (argc == 2 && !strcmp(argv[1], "serve"))
 		return serve();
+	if (argc == 3 && !strcmp(argv[1], "connected"))
+		return connected(atoi(argv[2]));
+	if (argc == 4 && !strcmp(argv[1], "stacks"))
+		return stacks(atoi(argv[2]), atoi(argv[3]));
 	if (argc == 5 && !strcmp(argv[1], "hold"))
 		return hold(atoi(argv[2]), atoi(argv[3]), !strcmp(argv[4], "sockets"));
 	if (argc == 3 && !strcmp(argv[1], "orphan"))
 		return orphan(argv[2]);
-	connections();
+	connections(4);
 	if (argc > 1)
 		datagrams(argv[1]);
 	id = check(shmget(0x4711, 1 << 20, IPC_CREAT | 0600), "shmget");

@@ -19,6 +19,7 @@ mod lab;
 mod memory;
 mod orphan;
 mod pairs;
+mod removal;
 mod stats;
 
 use std::{
@@ -30,18 +31,19 @@ use std::{
 use lab::{Lab, Result};
 
 const USAGE: &str =
-    "usage: figures [create|ipc|memory|orphan|census|churn|all] [--pairs=N] [--jails=N] [--rounds=N]
+    "usage: figures [create|ipc|memory|orphan|census|removal|churn|all] [--pairs=N] [--jails=N] [--rounds=N]
 
 create  one jail with its own network stack, made, run and removed, against the same done bare
 ipc     what ipc of its own adds to a jail's creation, and its throughput against the host's
 memory  what an idle jail takes, against the same namespaces held bare
 orphan  how long a stack with an orphaned connection lives on, against a bare one
 census  how long it takes to find who holds a jail among thousands of files, processes and sockets
+removal how long a thousand jails with connections take to be gone; takes a minute, and is not part of all
 churn   what thousands of jails leave behind that use all they have; takes minutes, and is not part of all
 
 --pairs=30   how many pairs of create and ipc
---jails=N    how many jails: 100 of memory, 10000 of churn
---rounds=5   how often memory, orphan and census are measured
+--jails=N    how many jails: 100 of memory, 1000 of removal, 10000 of churn
+--rounds=5   how often memory, orphan, census and removal are measured
 --patience=5 for how many seconds orphan waits for the bare stack";
 
 /// Says that we are in namespaces of our own.
@@ -99,6 +101,9 @@ fn run() -> Result<()> {
     if wants("census") {
         census::figures(&lab, asked.rounds)?;
     }
+    if asked.what == "removal" {
+        removal::figures(&lab, asked.jails.unwrap_or(1_000), asked.rounds)?;
+    }
     if asked.what == "churn" {
         churn::figures(&lab, asked.jails.unwrap_or(10_000))?;
     }
@@ -118,7 +123,9 @@ fn parse() -> Result<Option<Asked>> {
             Some(("--jails", text)) => asked.jails = Some(value(text)?),
             Some(("--rounds", text)) => asked.rounds = value(text)?,
             Some(("--patience", text)) => asked.patience = value(text)? as u64,
-            _ if ["create", "ipc", "memory", "orphan", "census", "churn", "all"].contains(&word.as_str()) => {
+            _ if ["create", "ipc", "memory", "orphan", "census", "removal", "churn", "all"]
+                .contains(&word.as_str()) =>
+            {
                 asked.what = word;
             }
             _ if ["-h", "--help"].contains(&word.as_str()) => return Ok(None),
