@@ -86,7 +86,10 @@ pub(crate) fn table(jails: &Jails<'_>, record: &Record) -> Result<Node> {
     let hidden = observe::hidden(&unexplained(record, &holders));
     for holder in holders.iter().chain(&hidden) {
         let whose = match holder.pid {
-            Some(pid) if inside.contains(&pid) => Whose::Jail,
+            // Its init, too, when it has ended and is not collected.
+            Some(pid) if inside.contains(&pid) || record.init.is_some_and(|init| init.pid == pid) => {
+                Whose::Jail
+            }
             Some(_) if !holder.sure => Whose::Perhaps,
             Some(_) => Whose::Foreign,
             None if matches!(holder.what, What::Orphan(_)) => Whose::Kernel,
@@ -94,15 +97,19 @@ pub(crate) fn table(jails: &Jails<'_>, record: &Record) -> Result<Node> {
         };
         lines.add(whose, holder.pid, &holder.what, &holder.namespace.kind, holder.release());
     }
-    let left = |ns: &Namespace| !holders.iter().any(|holder| holder.namespace == *ns);
-    let user = handles(record).find(|h| h.kind == Kind::User && left(&namespace(h)) && h.open().is_ok());
-    if user.is_some() {
-        let release = "jdb wait, when the others are let go".to_owned();
-        lines.add(Whose::Kernel, None, &"namespaces that it owns", Kind::User.name(), release);
+    let open =
+        |user: bool| handles(record).filter(move |h| (h.kind == Kind::User) == user && h.open().is_ok());
+    let held = |handle: &Handle| holders.iter().any(|holder| holder.namespace == namespace(handle));
+    if open(true).any(|user| !held(&user)) && record.init.is_none_or(|init| !inside.contains(&init.pid)) {
+        let (what, release) = match open(false).next() {
+            Some(_) => ("namespaces that it owns", "let go of those"),
+            None => ("files that were opened inside", "whoever has them has to close them"),
+        };
+        lines.add(Whose::Kernel, None, &what, Kind::User.name(), release.to_owned());
     }
     for dir in cgroups(record) {
         for pid in cgroup::all_pids(dir) {
-            lines.add(Whose::Jail, Some(pid), &What::Process, "processes", format!("kill {pid}"));
+            lines.add(Whose::Jail, Some(pid), &What::Process, "processes", format!("kill -9 {pid}"));
         }
     }
     for piece in record.pieces.iter().filter(|p| p.kind == HELD) {
@@ -148,10 +155,11 @@ impl Lines {
         let mut table = Node::table(&["whose", "pid", "comm", "what", "release", "holds"]);
         for ((whose, pid, mut what), Held { kinds, mut release }) in self.0 {
             let comm = pid.map(observe::comm).unwrap_or_default();
-            if let Some(place) = pid.and_then(observe::stuck) {
-                what.push_str(&format!(", stuck in {place}"));
-                release = "no signal ends it before it wakes".to_owned();
+            if let Some(place) = pid.and_then(observe::waits) {
+                what.push_str(&format!(", waits in {place}"));
+                release.push_str("; it may have to wake first");
             }
+            let [comm, what, release] = [comm, what, release].map(|text| text.replace(char::is_control, "?"));
             let words = [comm.into(), what.into(), release.into(), kinds.into()];
             table.row([whose.word().into(), pid.into()].into_iter().chain(words).collect());
         }

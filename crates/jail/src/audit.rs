@@ -82,7 +82,8 @@ impl Jails<'_> {
     /// # Errors
     /// The store cannot be read.
     pub fn repair(&self) -> Result<Vec<Error>> {
-        let mut errors = self.sweep()?;
+        let mut errors = self.force_held()?;
+        errors.extend(self.sweep()?);
         let (_, pieces, unknown) = self.all_pieces()?;
         if !unknown.is_empty() {
             // What looks like nobody's may be of a jail whose record cannot be read.

@@ -13,7 +13,7 @@ const NEEDED: CapSet = CapSet::of(&[cap::SYS_ADMIN, cap::SETUID, cap::SETGID, ca
 ///
 /// # Errors
 /// Capabilities are missing; the hint names them.
-pub(crate) fn check() -> Result<()> {
+pub fn check() -> Result<()> {
     match missing() {
         CapSet::EMPTY => Ok(()),
         missing => Err(Error::new(ErrorKind::Denied, "Operation not permitted").hint(advice(missing))),

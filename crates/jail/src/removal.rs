@@ -112,14 +112,16 @@ impl Jails<'_> {
         let cgroups: Vec<PathBuf> = cgroups.filter(|dir: &PathBuf| cgroup::populated(dir)).collect();
         errors.extend(cgroups.iter().filter_map(|dir| cgroup::kill(dir).err()));
         let all = owners.iter().map(|o| o.name.as_str()).collect::<Vec<_>>().join(" ");
+        self.recorder.note(&all, "kill", "processes", start, None);
         let driver = self.driver();
         {
             let instances: Vec<_> = owners.iter().map(|o| o.instance(&self.premises)).collect();
             // While they end.
             errors.extend(driver.quiesce(&instances));
+            let start = Instant::now();
             errors.extend(wait_empty(&cgroups));
             process::collect();
-            self.recorder.note(&all, "kill", "processes", start, None);
+            self.recorder.note(&all, "wait", "processes", start, None);
             errors.extend(driver.drain(&instances, drained));
         }
         errors.extend(driver.unmake(&mut owners));
@@ -210,6 +212,25 @@ impl Jails<'_> {
             }
             let owner = self.owner(&locked, None)?;
             errors.extend(self.unmake(vec![(locked, owner)], Instant::now() + DRAINED));
+        }
+        Ok(errors)
+    }
+
+    /// Closes and drains once more the dying jails of which nothing is left but what somebody holds: a connection may
+    /// have been orphaned since.
+    pub(crate) fn force_held(&self) -> Result<Vec<Error>> {
+        let mut errors = Vec::new();
+        for jid in self.premises.store.dying()? {
+            let Some(record) = self.premises.store.read(jid)?.filter(|record| self.only_held(record)) else {
+                continue;
+            };
+            let driver = self.driver();
+            errors.extend(self.with_instance(&record, |of| {
+                let of = std::slice::from_ref(of);
+                let mut errors = driver.quiesce(of);
+                errors.extend(driver.drain(of, Instant::now() + DRAINED));
+                Ok(errors)
+            })?);
         }
         Ok(errors)
     }

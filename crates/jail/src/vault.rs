@@ -9,7 +9,7 @@ use std::{
     fs::{self, File},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::fs::DirBuilderExt as _,
+        unix::fs::{DirBuilderExt as _, MetadataExt as _},
     },
     path::{Path, PathBuf},
 };
@@ -153,7 +153,7 @@ impl Vault {
     pub fn has(&self, owner: &str) -> Result<bool> {
         let Some(used) = self.used()? else { return Ok(false) };
         let _visit = VisitMount::enter(&used.ns).doing("cannot enter the vault")?;
-        Ok(Path::new("/").join(owner).exists())
+        Path::new("/").join(owner).try_exists().doing_with(|| format!("cannot look for {owner}"))
     }
 
     /// Drops all that an owner holds, and the vault itself when nothing is left in it.
@@ -173,7 +173,8 @@ impl Vault {
                 }
                 fs::remove_dir_all(&shelf).doing_with(doing)?;
             }
-            fs::read_dir("/").doing_with(doing)?.next().is_none()
+            // A tmpfs counts the folders in a folder: to list them takes longer the more jails there are.
+            fs::metadata("/").doing_with(doing)?.nlink() == 2
         };
         drop(used);
         if empty { self.close() } else { Ok(()) }

@@ -37,7 +37,9 @@ pub fn take(wanted: &[Namespace]) -> Vec<Holder> {
         for kind in &kinds {
             let own = process::link(&format!("/proc/{pid}/ns/{kind}")).filter(|ns| wanted.contains(ns));
             if let Some(own) = &own {
-                let what = if process::is_zombie(pid) { What::Zombie } else { What::Process };
+                // With threads left it has not ended, and only they can be killed.
+                let ended = threads.is_empty() && process::is_zombie(pid);
+                let what = if ended { What::Zombie } else { What::Process };
                 holders.push(hold(own, what));
             }
             // A thread may have gone elsewhere, or have stayed when the first one ended.
@@ -51,7 +53,7 @@ pub fn take(wanted: &[Namespace]) -> Vec<Holder> {
         let (tid, open) = process::descriptors(pid, |tid, fd| sockets.knows(tid, fd));
         let task = Task::new(pid, tid);
         for (fd, link) in open {
-            if let Some(found) = link.to_str().and_then(Namespace::parse) {
+            if let Some(found) = process::namespace(pid, tid, fd, &link) {
                 if wanted.contains(&found) {
                     holders.push(hold(&found, What::Descriptor(fd, Open::Namespace)));
                 }
@@ -86,9 +88,15 @@ fn mounted(mountinfo: &str) -> Vec<(Namespace, PathBuf)> {
         let mut fields = mount.split(' ').skip(3);
         let (root, at) = (fields.next()?, fields.next()?);
         let namespace = kind.starts_with("nsfs ").then(|| Namespace::parse(root))??;
-        Some((namespace, at.replace("\\040", " ").into()))
+        Some((namespace, unescape(at)))
     });
     lines.collect()
+}
+
+/// The text of a field of proc_pid_mountinfo(5), in which four characters are written as octal numbers.
+fn unescape(field: &str) -> PathBuf {
+    let plain = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    plain.iter().fold(field.to_owned(), |text, (octal, plain)| text.replace(octal, plain)).into()
 }
 
 #[cfg(test)]

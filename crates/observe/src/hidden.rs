@@ -136,22 +136,19 @@ impl Inside {
             own.segments = segments(&read("/proc/sysvipc/shm"));
             return Some(own);
         }
-        for (table, column) in TABLES {
-            let text = read(&format!("/proc/thread-self/net/{table}"));
-            let inode = |line: &str| line.split_whitespace().nth(*column)?.parse::<u64>().ok();
-            let inodes = text.lines().skip(1).filter_map(inode);
-            own.sockets.extend(inodes.filter(|inode| *inode != 0));
-            if table.starts_with("tcp") {
-                own.orphans.extend(orphans(&text));
-            }
-        }
+        let me = Path::new("/proc/thread-self/net");
+        own.sockets = sockets(me);
+        own.orphans = ["tcp", "tcp6"].iter().flat_map(|table| orphans(&tables(me, table))).collect();
         Some(own)
     }
 
     /// Whether a thing of a process is of this namespace; `None`: it is not. `Some(false)`: perhaps.
     fn has(&self, thing: &Thing, pid: i32) -> Option<bool> {
         match thing {
-            Thing::Socket(inode) if self.kind == "net" => Some(self.sockets.contains(inode)),
+            Thing::Socket(inode) if self.kind == "net" => match self.sockets.contains(inode) {
+                true => Some(true),
+                false => (!sockets_around(pid).contains(inode)).then_some(false),
+            },
             Thing::Unknown if self.kind == "net" => Some(false),
             Thing::Shows(kind) => (*kind == self.kind).then_some(false),
             // Another namespace may have one of the same key and id.
@@ -235,6 +232,25 @@ fn mapping(line: &str) -> Option<(What, Thing)> {
         What::Mapping(format!("SysV shared memory, key {key:#010x}, id {inode}")),
         Thing::Segment(key, inode),
     ))
+}
+
+/// The sockets of a stack, by the inode numbers in its tables.
+fn sockets(net: &Path) -> HashSet<u64> {
+    let of = |(table, column): &(&str, usize)| {
+        let text = tables(net, table);
+        let inode = |line: &str| line.split_whitespace().nth(*column)?.parse::<u64>().ok();
+        text.lines().skip(1).filter_map(inode).filter(|inode| *inode != 0).collect::<Vec<_>>()
+    };
+    TABLES.iter().flat_map(of).collect()
+}
+
+fn tables(net: &Path, table: &str) -> String {
+    fs::read_to_string(net.join(table)).unwrap_or_default()
+}
+
+/// The sockets of the stack that a process is in.
+fn sockets_around(pid: i32) -> HashSet<u64> {
+    sockets(&Path::new("/proc").join(pid.to_string()).join("net"))
 }
 
 /// The attached segments of the namespace that a process is in; `None`: they cannot be seen.

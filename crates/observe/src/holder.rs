@@ -118,18 +118,24 @@ impl Holder {
     pub fn release(&self) -> String {
         let pid = self.pid.unwrap_or_default();
         match &self.what {
-            What::Process | What::Thread(_) => format!("kill {pid}"),
-            What::Zombie => match parent(pid).filter(|parent| *parent > 1) {
-                Some(parent) => format!("kill {parent}, which has not collected it"),
+            What::Process | What::Thread(_) => format!("kill -9 {pid}"),
+            What::Zombie => match parent(pid) {
+                Some(parent) => format!("its parent, {parent}, has to collect it"),
                 None => "its parent has to collect it".to_owned(),
             },
-            What::Descriptor(fd, _) => format!("kill {pid}, or let it close fd {fd}"),
-            What::Mapping(_) => format!("kill {pid}, or let it unmap that"),
-            What::Mount(at) => format!("nsenter -t {pid} -m umount {}", at.display()),
+            What::Descriptor(fd, _) => format!("kill -9 {pid}, or let it close fd {fd}"),
+            What::Mapping(_) => format!("kill -9 {pid}, or let it unmap that"),
+            What::Mount(at) => format!("nsenter -t {pid} -m umount {}", quoted(&at.to_string_lossy())),
             What::MountIn(..) => "let go of that mount namespace".to_owned(),
             What::Orphan(_) => "jdb repair".to_owned(),
         }
     }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+=,".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
 /// The parent of a process: proc_pid_stat(5).
@@ -160,9 +166,10 @@ mod tests {
         let socket = by(What::Descriptor(3, Open::Socket("tcp socket".into())));
         assert_eq!(
             (socket.what.to_string().as_str(), socket.release().as_str()),
-            ("fd 3, tcp socket", "kill 7, or let it close fd 3")
+            ("fd 3, tcp socket", "kill -9 7, or let it close fd 3")
         );
         assert_eq!(by(What::Mount("/x".into())).release(), "nsenter -t 7 -m umount /x");
+        assert_eq!(by(What::Mount("/a 'b;c".into())).release(), r"nsenter -t 7 -m umount '/a '\''b;c'");
         assert_eq!(by(What::Descriptor(3, Open::Namespace)).what.to_string(), "fd 3");
     }
 }

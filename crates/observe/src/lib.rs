@@ -10,4 +10,4 @@ mod sockets;
 pub use census::take;
 pub use hidden::hidden;
 pub use holder::{Holder, Namespace, Open, What};
-pub use process::{comm, namespaces_of, stuck};
+pub use process::{comm, namespaces_of, waits};

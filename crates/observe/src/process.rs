@@ -23,10 +23,10 @@ pub fn namespaces_of(pid: i32) -> Vec<Namespace> {
     links.into_iter().filter_map(|kind| link(&format!("/proc/{pid}/ns/{kind}"))).collect()
 }
 
-/// Where a process is stuck: the kernel's function in which it sleeps so that nothing wakes it, a signal neither
-/// (proc_pid_wchan(5)); empty if that may not be known. `None`: it is not stuck.
+/// Where a process waits so that most signals do not wake it: the kernel's function (proc_pid_wchan(5)), empty if that
+/// may not be known. `None`: it does not.
 #[must_use]
-pub fn stuck(pid: i32) -> Option<String> {
+pub fn waits(pid: i32) -> Option<String> {
     let wchan = || fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
     (state(pid) == Some('D')).then(|| wchan().trim_matches('0').to_owned())
 }
@@ -72,6 +72,23 @@ pub(crate) fn descriptors(pid: i32, known: impl Fn(i32, u32) -> bool) -> (i32, V
 /// The namespace that a link leads to.
 pub(crate) fn link(path: &str) -> Option<Namespace> {
     Namespace::parse(fs::read_link(path).ok()?.to_str()?)
+}
+
+/// The namespace that a descriptor is of. One that was opened where it is mounted has a path for a link.
+pub(crate) fn namespace(pid: i32, tid: i32, fd: u32, link: &Path) -> Option<Namespace> {
+    if !link.has_root() {
+        return Namespace::parse(link.to_str()?);
+    }
+    // To follow the link leads to the file itself, wherever its path leads by now.
+    let file = fs::File::open(format!("/proc/{pid}/task/{tid}/fd/{fd}")).ok().filter(|_| is_nsfs(pid, fd))?;
+    let kind = kernel::namespace::kind_of(&file).ok()?;
+    Some(Namespace { kind: kind.name().to_owned(), inode: rustix::fs::fstat(&file).ok()?.st_ino })
+}
+
+/// Whether a descriptor is of the file system of namespaces.
+fn is_nsfs(pid: i32, fd: u32) -> bool {
+    let device = |path: &str| rustix::fs::stat(path).map(|stat| stat.st_dev);
+    device(&format!("/proc/{pid}/fd/{fd}")).is_ok_and(|dev| Ok(dev) == device("/proc/self/ns/net"))
 }
 
 /// The inode number of a link such as `socket:[4711]`.

@@ -93,7 +93,7 @@ impl<S> Driver<'_, S> {
             (_, Piece::INSTANCE) => Ok(self.is_alive(piece)),
             (_, Shared::USE) => {
                 let name = Shared::name(&piece.subsystem, &piece.key);
-                Ok(Shared::has_user(self.house.shelf(), &name, owner))
+                Shared::has_user(self.house.shelf(), &name, owner)
             }
             (Some(subsystem), _) => subsystem.exists(piece, self.house),
             (None, _) => Ok(true),

@@ -159,8 +159,9 @@ impl Shared {
     }
 
     /// Whether it has this user, as far as can be told without the lock: for the same price however many it has.
-    pub(crate) fn has_user(shelf: &Path, name: &str, user: &User) -> bool {
-        shelf.join(name).join(USERS).join(user.file()).exists()
+    pub(crate) fn has_user(shelf: &Path, name: &str, user: &User) -> Result<bool> {
+        let path = shelf.join(name).join(USERS).join(user.file());
+        path.try_exists().doing_with(|| format!("cannot look for {}", path.display()))
     }
 
     /// The jids of its users, and its pieces, without the lock.

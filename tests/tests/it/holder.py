@@ -15,6 +15,7 @@ import threading
 libc = ctypes.CDLL(None, use_errno=True)
 kind, pid = sys.argv[1], sys.argv[2]
 kept = []
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 
 
 def call(number, *args):
@@ -94,6 +95,15 @@ def leaderless():
 
 if kind == "descriptor":
     kept.append(os.open(f"/proc/{pid}/ns/net", os.O_RDONLY))
+elif kind == "pinned":
+    # Opened where it was mounted, as containers' runtimes do it.
+    open("/tmp/pin-once", "w").close()
+    libc.mount(f"/proc/{pid}/ns/net".encode(), b"/tmp/pin-once", None, 4096, None)  # MS_BIND
+    kept.append(os.open("/tmp/pin-once", os.O_RDONLY))
+    libc.umount2(b"/tmp/pin-once", 2)  # MNT_DETACH
+    os.unlink("/tmp/pin-once")
+elif kind == "orphan":
+    kept.append(os.open(f"/proc/{pid}/ns/net", os.O_RDONLY))
 elif kind == "tcp":
     visit("net", listening)
 elif kind == "udp":
@@ -125,4 +135,16 @@ elif kind == "ipctable":
 else:
     sys.exit(f"no kind {kind}")
 print("held", flush=True)
+if kind == "orphan":
+    # When the jail is removed: a connection in what is left of it, cut off with words to say, and closed.
+    signal.sigwait([signal.SIGUSR1])
+    libc.setns(kept[0], 0)
+    with open("/proc/sys/net/ipv4/tcp_orphan_retries", "w") as retries:
+        retries.write("15")
+    server = socket.create_server(("127.0.0.1", 4712))
+    client = socket.create_connection(server.getsockname())
+    fcntl.ioctl(client, 0x8914, struct.pack("16sH22x", b"lo", 0))  # SIOCSIFFLAGS
+    client.send(b"last words")
+    client.close()
+    sys.exit()
 signal.pause()

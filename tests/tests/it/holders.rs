@@ -61,6 +61,12 @@ lab_test!(a_descriptor_of_the_stack for root; needs [CgroupV2, Program("python3"
     named(lab, jid, by, &[("foreign", "fd 3", "net"), ("kernel", "namespaces that it owns", "user")]);
 });
 
+lab_test!(a_descriptor_that_was_opened_through_a_mount for root; needs [CgroupV2, Program("python3")]; |lab| {
+    let (jid, pid) = held(lab);
+    let by = holder(lab, "pinned", &pid);
+    named(lab, jid, by, &[("foreign", "fd ", "net")]);
+});
+
 lab_test!(sockets_of_all_families for root; needs [CgroupV2, Program("python3")]; |lab| {
     for (kind, what) in [
         ("tcp", "tcp socket 127.0.0.1:4711"),
@@ -112,6 +118,19 @@ lab_test!(a_mount_elsewhere for root; needs [CgroupV2]; |lab| {
     let by = lab.spawn(&format!("exec unshare --mount sh -c '{pin}'"));
     lab.until("it is held", || by.stdout() == "held\n");
     named(lab, jid, by, &[("foreign", "mount /tmp/pin", "net")]);
+});
+
+lab_test!(a_connection_that_was_orphaned_later for root; needs [CgroupV2, Program("python3")]; |lab| {
+    let (jid, pid) = held(lab);
+    let by = holder(lab, "orphan", &pid);
+    quiet(lab, "jail -r a");
+    lab.sh(&format!("kill -USR1 {}", by.id()));
+    assert!(by.finish().status.success());
+    let table = lab.sh(&format!("jdb holders {jid}"));
+    assert!(table.contains("orphan tcp connection") && table.contains("jdb repair"), "{table}");
+    // The kernel would go on with it for minutes.
+    quiet(lab, &format!("jdb wait {jid} 10"));
+    all_gone(lab);
 });
 
 lab_test!(a_jail_without_a_holder_is_gone_when_it_is_waited_for for root; needs [CgroupV2]; |lab| {
