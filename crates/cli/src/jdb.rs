@@ -256,7 +256,8 @@ fn repair(call: &mut Call<'_>) -> Result<ExitCode> {
     let jails = open(call)?;
     let mut left_over = Vec::new();
     for jid in jails.premises.store.jids()? {
-        let record = jails.premises.store.read(jid)?.filter(|record| !jails.is_alive(record));
+        // One that cannot be read is named below, and keeps none of the others from being mended.
+        let record = jails.premises.store.read(jid).ok().flatten().filter(|r| !jails.is_alive(r));
         left_over.extend(record.map(|record| (jid, record.name)));
     }
     let before = jails.audit()?;

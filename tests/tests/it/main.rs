@@ -19,6 +19,8 @@ mod corners;
 mod create;
 /// Who keeps a removed jail from being gone.
 mod holders;
+/// Interfaces of others come home.
+mod home;
 /// Interprocess communication, System V's and POSIX's.
 mod ipc;
 /// Limits.

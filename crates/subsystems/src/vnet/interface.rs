@@ -118,30 +118,33 @@ fn kept(site: &Site<'_>) -> Option<Piece> {
     site.instance().pieces_of(NAME, HELD).next().cloned()
 }
 
-/// Brings an interface home, as it was before.
+/// Brings an interface home from a jail, as it was before.
 ///
 /// Gone with the jail's stack is success: a virtual one was destroyed, and what is hardware the kernel put
 /// into the initial stack, where it is looked after if that is its home.
 ///
 /// # Errors
-/// It is not in the jail's stack, which lives, and not at home either; the kernel refuses.
-pub fn give_back(house: &dyn House, piece: &Piece) -> Result<()> {
+/// It is hardware, and neither in the jail's stack, which lives, nor at home; the kernel refuses.
+pub fn give_back(house: &dyn House, from: &str, piece: &Piece) -> Result<()> {
     let was: Was = serde_json::from_value(piece.data.clone()).doing("cannot understand the record")?;
     let Some(home) = stack::recorded(house, &was.home)? else { return Ok(()) };
     let doing = || format!("vnet.interface: cannot return \"{}\"", was.name);
     let mut at_home = stack::socket::<Route>(&home)?;
+    let kin = kin_at_home(&mut at_home, &was)?;
     // First of all here: one that was never moved has no business with what is in the jail.
-    if let Some(link) = at_home.link_by_name(&was.name).map_err(stack::refused)?
-        && (link.mac, &link.kind) == (was.mac, &was.kind)
-    {
-        return restore(&mut at_home, &link, &was).doing(doing());
+    if let Some(link) = kin.iter().find(|link| link.index == was.index) {
+        return restore(&mut at_home, link, &was).doing(doing());
     }
-    let Some(jail) = house.open(&vimage::Anchor(was.jail.clone()))? else { return Ok(()) };
-    let mut socket = stack::socket::<Route>(&jail)?;
-    let Some(link) = find(&mut socket, &was)? else {
-        return Err(Error::new(ErrorKind::NotFound, "it is not in the jail's network stack")
-            .hint("a process of the jail may have moved it on")
-            .doing(doing()));
+    let jail = house.open(&vimage::Anchor(was.jail.clone()))?;
+    let mut inside = jail.as_ref().map(stack::socket::<Route>).transpose()?;
+    let found = inside.as_mut().map(|socket| find(socket, &was)).transpose()?.flatten();
+    let (Some(mut socket), Some(link)) = (inside, found) else {
+        // The jail does not have it, so that what is like it at home is no other that took its name: it came home,
+        // and whoever brought it was killed.
+        return match kin.iter().find(|link| renamed(&was.name).any(|name| name == link.name)) {
+            Some(link) => restore(&mut at_home, link, &was).doing(doing()),
+            None => lost(house, from, &was, jail.is_some()),
+        };
     };
     let mut batch = Batch::default();
     batch.must(doing(), link::set_down(link.index));
@@ -158,9 +161,37 @@ pub fn give_back(house: &dyn House, piece: &Piece) -> Result<()> {
     batch.must(doing(), link::set_netns(link.index, home.as_fd(), Some(&name)));
     batch.send(&mut socket)?;
     drop(socket);
+    if name != was.name {
+        house.tell(format!(
+            "{from}: vnet.interface: \"{}\" came home as {name}: its name was taken",
+            was.name
+        ));
+    }
     match at_home.link_by_name(&name).map_err(stack::refused)? {
         Some(link) => restore(&mut at_home, &link, &was).doing(doing()),
         None => Ok(()),
+    }
+}
+
+/// The interfaces at home that are as this one was, whatever their names.
+fn kin_at_home(home: &mut Socket<Route>, was: &Was) -> Result<Vec<Link>> {
+    let links = home.links().map_err(stack::refused)?;
+    Ok(links.into_iter().filter(|link| (link.mac, &link.kind) == (was.mac, &was.kind)).collect())
+}
+
+/// One that is neither at home nor in the jail. To look for it again would not bring back a virtual one.
+fn lost(house: &dyn House, from: &str, was: &Was, jail_lives: bool) -> Result<()> {
+    let name = &was.name;
+    match (&was.kind, jail_lives) {
+        (_, false) => Ok(()),
+        (Some(_), true) => {
+            let what = "does not come home: a process of the jail has deleted it or moved it on";
+            house.tell(format!("{from}: vnet.interface: \"{name}\" {what}"));
+            Ok(())
+        }
+        (None, true) => Err(Error::new(ErrorKind::NotFound, "it is not in the jail's network stack")
+            .hint("a process of the jail may have moved it on")
+            .doing(format!("vnet.interface: cannot return \"{name}\""))),
     }
 }
 

@@ -175,8 +175,8 @@ fn interfaces(site: &mut Site<'_>, around: &mut Around<'_>, wanted: &Wanted) -> 
         if wanted.interfaces.contains(&name) {
             there.push(name);
         } else {
-            let house = site.house;
-            site.unmake(&piece, || interface::give_back(house, &piece))?;
+            let (house, from) = (site.house, site.name);
+            site.unmake(&piece, || interface::give_back(house, from, &piece))?;
         }
     }
     if wanted.interfaces.is_empty() {
