@@ -7,6 +7,7 @@ use vimage::{Error, Fds, Finding, Instance, Known, Ledger, Piece, Result, Settin
 use crate::{
     Jails,
     record::{Record, State},
+    removal::end_processes,
     store::Wait,
 };
 
@@ -90,6 +91,7 @@ impl Jails<'_> {
             return Ok(errors);
         }
         errors.extend(self.driver().sweep_shared(&|jid| self.has_record(jid)).err());
+        errors.extend(self.premises.store.unname_lost().err());
         let settings = Settings::default();
         let nobody = Instance {
             name: "stray",
@@ -100,10 +102,17 @@ impl Jails<'_> {
             fds: Fds::default(),
             house: &self.premises,
         };
-        for finding in self.strays(&pieces)? {
-            if let Finding::Stray { piece } = finding {
-                errors.extend(self.driver().undo_stray(&piece, &nobody).err());
-            }
+        let findings = self.strays(&pieces)?.into_iter();
+        let strays: Vec<_> = findings
+            .filter_map(|finding| match finding {
+                Finding::Stray { piece } => Some(piece),
+                _ => None,
+            })
+            .collect();
+        // As a removal does: first the processes, then what was made last.
+        errors.extend(end_processes(&strays));
+        for piece in strays.iter().rev() {
+            errors.extend(self.driver().undo_stray(piece, &nobody).err());
         }
         Ok(errors)
     }

@@ -4,6 +4,8 @@
 mod cable;
 /// A jail's root tries to get out.
 mod escape;
+/// A store of a test's own.
+mod house;
 /// The lab itself: it is a machine of its own, and notices what is left behind.
 mod lab;
 /// How the tests of jails speak to the product.
@@ -17,12 +19,16 @@ mod change;
 mod corners;
 /// Jails are made.
 mod create;
+/// Records are damaged.
+mod damage;
 /// Who keeps a removed jail from being gone.
 mod holders;
 /// Interfaces of others come home.
 mod home;
 /// Interprocess communication, System V's and POSIX's.
 mod ipc;
+/// What is not ours is kept.
+mod keep;
 /// Limits.
 mod limits;
 /// Jails in jails.

@@ -4,42 +4,19 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use netlink::{
     Route, Socket,
-    link::{self, Link, Mac},
+    link::{self, Link},
 };
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use vimage::{Context as _, Error, ErrorKind, House, Piece, Result, Site};
 
 use super::{
     NAME,
     address::NAME_MAX,
+    borrowed::{self, Was},
     segment::{Around, HELD, is_ours},
     stack::{self, Batch},
 };
-
-/// The kind of an interface's piece. Its key is its name and where it is at home.
-pub const KIND: &str = "interface";
-
-/// What an interface was before it was moved.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Was {
-    /// Its name.
-    name: String,
-    /// The anchor of its home stack.
-    home: String,
-    /// The anchor of the jail's stack.
-    jail: String,
-    /// Its index, which it keeps in the jail unless that is taken there.
-    index: u32,
-    mac: Option<Mac>,
-    mtu: u32,
-    /// The kind of a virtual one.
-    kind: Option<String>,
-    up: bool,
-    /// The bridge it was a port of.
-    master: Option<u32>,
-}
 
 /// Checks that an interface can be moved; returns it.
 ///
@@ -79,13 +56,15 @@ pub fn take(site: &mut Site<'_>, around: &mut Around<'_>, jail: &OwnedFd, name: 
         kind: link.kind,
         up: link.up,
         master: link.master,
+        alias: link.alias,
     };
-    let piece = Piece::new(KIND, format!("{name}@{}", was.home)).with(&was);
     keep(site, jail, &was.jail)?;
-    site.make(piece, || {
+    let alias = borrowed::alias(site.house, &was)?;
+    site.make(was.piece(), || {
+        let doing = || format!("vnet.interface: cannot move \"{name}\"");
         let mut batch = Batch::default();
-        let request = link::set_netns(link.index, jail.as_fd(), Some(name));
-        batch.must(format!("vnet.interface: cannot move \"{name}\""), request);
+        batch.must(doing(), link::set_alias(link.index, &alias));
+        batch.must(doing(), link::set_netns(link.index, jail.as_fd(), Some(name)));
         batch.send(around.socket()?)
     })
 }
@@ -96,8 +75,7 @@ fn keep(site: &mut Site<'_>, jail: &OwnedFd, anchor: &str) -> Result<()> {
     if kept(site).is_some() {
         return Ok(());
     }
-    // No other stack ever has this name, so that what a dying jail holds is in nobody's way.
-    let owner = anchor.replace(':', "-");
+    let owner = borrowed::owner(anchor);
     let house = site.house;
     site.make(Piece::new(HELD, &owner).with(json!({ "anchor": anchor })), || {
         house.hold(&owner, "net", jail.as_fd())
@@ -232,8 +210,12 @@ fn renamed(name: &str) -> impl Iterator<Item = String> {
 /// Puts back what a move takes away. The bridge it was a port of may be gone, and so is not missed.
 fn restore(home: &mut Socket<Route>, link: &Link, was: &Was) -> Result<()> {
     let mut batch = Batch::default();
-    if link.name != was.name {
-        batch.must("cannot say what it was", link::set_alias(link.index, &format!("was {}", was.name)));
+    let alias = match link.name == was.name {
+        true => was.alias.clone().unwrap_or_default(),
+        false => format!("was {}", was.name),
+    };
+    if link.alias.as_deref().unwrap_or_default() != alias {
+        batch.must("cannot say what it was", link::set_alias(link.index, &alias));
     }
     if link.mtu != was.mtu {
         batch.must("cannot set its MTU", link::set_mtu(link.index, was.mtu));
