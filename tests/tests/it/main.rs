@@ -17,6 +17,8 @@ mod bad_input;
 mod change;
 /// Hosts and moments out of the ordinary.
 mod corners;
+/// Commands are killed, or fail, at every point of their way.
+mod crash;
 /// Jails are made.
 mod create;
 /// Records are damaged.
