@@ -1,6 +1,8 @@
 //! Removal: jails taken down together, phase by phase; and what was left undone, taken up again.
 
 use std::{
+    collections::BTreeSet,
+    iter,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -9,9 +11,9 @@ use vimage::{Context as _, Error, ErrorKind, Owner, Piece, Result};
 
 use crate::{
     Jails, cgroup,
-    jails::{DRAINED, cgroup_of, is_below},
+    jails::{DRAINED, cgroup_of},
     privilege, process,
-    record::{Record, State},
+    record::{Record, State, parent_of},
     store::{Locked, Wait},
 };
 
@@ -32,24 +34,18 @@ impl Jails<'_> {
     /// `jail "x" not found`, for the first that is not there; nothing is removed then.
     pub fn remove(&self, words: &[String]) -> Result<(Vec<String>, Vec<Error>)> {
         privilege::check()?;
-        let mut wanted = Vec::new();
+        let mut wanted = BTreeSet::new();
         for word in words {
             let record = self.read(word)?;
             self.can_kill(&record)?;
-            wanted.push((record.name, record.jid));
+            wanted.insert(record.name);
         }
         let mut owners = Vec::new();
         // A parent is locked before its children, so that it gets no more of them meanwhile, and all in the order
         // of their names, so that two removals do not wait for each other.
         let mut last = String::new();
         let mut names = self.premises.store.names()?;
-        while let Some((name, jid)) = names
-            .iter()
-            .find(|(name, _)| {
-                *name > last && wanted.iter().any(|(top, _)| name == top || is_below(name, top))
-            })
-            .cloned()
-        {
+        while let Some((name, jid)) = next(&names, &last, &wanted).cloned() {
             let locked = self.seize(&name, jid)?;
             // Another may have had its number since.
             if let Some(locked) = locked.filter(|locked| locked.record.name == name) {
@@ -263,6 +259,13 @@ impl Jails<'_> {
         }
         Ok(true)
     }
+}
+
+/// The first name after the last one that is wanted, or of a jail in one that is. The names are in order.
+fn next<'n>(names: &'n [(String, u32)], last: &str, wanted: &BTreeSet<String>) -> Option<&'n (String, u32)> {
+    let is_wanted = |name: &str| iter::successors(Some(name), |n| parent_of(n)).any(|n| wanted.contains(n));
+    let rest = &names[names.partition_point(|(name, _)| name.as_str() <= last)..];
+    rest.iter().find(|(name, _)| is_wanted(name))
 }
 
 /// Ends the processes of pieces that are in no record.

@@ -33,6 +33,8 @@ mod ipc;
 mod keep;
 /// Limits.
 mod limits;
+/// Many jails.
+mod many;
 /// Jails in jails.
 mod nested;
 /// What connects jails with each other and with the world.
