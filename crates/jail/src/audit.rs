@@ -37,9 +37,15 @@ impl Jails<'_> {
             {
                 findings.push(Finding::Unfinished { owner: record.name.clone(), error: error.to_string() });
             }
-            if !self.with_instance(record, |of| self.driver().missing(of))?.is_empty() {
-                findings.extend(self.missing(record.jid)?);
-            }
+            let looked = match self.with_instance(record, |of| self.driver().missing(of)) {
+                Ok(none) if none.is_empty() => Ok(none),
+                Ok(_) => self.missing(record.jid),
+                Err(e) => Err(e),
+            };
+            // What cannot be told of one jail hides nothing of the others.
+            findings.extend(looked.unwrap_or_else(|error| {
+                vec![Finding::Unknown { subsystem: record.name.clone(), error: error.to_string() }]
+            }));
         }
         findings.extend(self.driver().shared_findings(&|jid| self.has_record(jid))?);
         findings.extend(self.strays(&pieces)?);

@@ -29,7 +29,7 @@ use rustix::{
     },
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
-use vimage::{Context as _, Result};
+use vimage::{Context as _, Error, ErrorKind, Result};
 
 /// The vault of a store.
 #[derive(Debug)]
@@ -76,6 +76,11 @@ impl Vault {
             mount_bind(&shelf, &shelf).doing_with(doing)?;
         }
         let at = shelf.join(file_name(name));
+        let there = openat2(CWD, &at, PLACE, Mode::empty(), ResolveFlags::empty());
+        if there.is_ok_and(|there| is_mount(&there)) {
+            let error = Error::new(ErrorKind::Exists, "something is held in its place").doing(doing());
+            return Err(error.hint("if no jail of this store is being made, it is in no record: jdb repair"));
+        }
         let is_dir = mounted && rustix::fs::fstat(object).doing_with(doing)?.st_mode & 0o170_000 == 0o040_000;
         match is_dir {
             true => fs::create_dir(&at).or_else(exists).doing_with(doing)?,

@@ -81,3 +81,31 @@ lab_test!(a_jail_in_a_jail_whose_record_is_gone_is_found for root; needs [Cgroup
     assert_eq!(house.sh("jls name"), "a\na.c\n");
     house.sh("jexec a.c true; jail -r a");
 });
+
+lab_test!(what_jails_share_is_found_when_its_record_is_damaged for root; needs [CgroupV2]; |lab| {
+    for how in ["echo garbage >$R/record", "rm -r $R"] {
+        let house = House::new(lab);
+        house.sh("jail -c name=w vnet vnet.link='eth0 lan 10.9.0.11/24' persist; jail -c name=n persist");
+        house.sh(&format!("R=$JAIL_ROOT/shared/vnet.segment,0:lan; test -s $R/record; {how}"));
+        // It is gone with its jail or, where nobody understands it, named with what to do.
+        let removed = house.cmd("jail -r w").run();
+        let repaired = house.cmd("jdb repair").run();
+        if !removed.status.success() {
+            assert!(removed.stderr.contains("hint: rm -r ") && repaired.stderr.contains("hint: rm -r "), "{removed} {repaired}");
+            house.sh("rm -r $JAIL_ROOT/shared/vnet.segment,0:lan; jdb repair");
+        }
+        house.sh("jdb audit --all; jail -c name=w vnet vnet.link='eth0 lan 10.9.0.11/24' persist; jail -r w n");
+        assert!(house.empty().0.iter().all(|file| !file.contains('/')), "{how}: {:?}", house.left().0);
+    }
+});
+
+lab_test!(a_store_whose_records_are_all_gone_is_repaired for root; needs [CgroupV2]; |lab| {
+    lab.leaves_on_purpose("link card");
+    let house = House::new(lab);
+    for how in ["rm -r $JAIL_ROOT/jails", "cd $JAIL_ROOT; rm -r jails names shared ranges addresses pending"] {
+        house.sh(&format!("{FULL}; {how}"));
+        house.sh("jdb repair; jdb audit --all");
+        house.is_rid_of_it(how);
+        house.sh("jail -c name=w vnet vnet.link='eth0 lan 10.9.0.11/24' persist; jail -r w");
+    }
+});

@@ -38,4 +38,12 @@ impl<'l> House<'l> {
         let files = self.sh(&format!("cd $JAIL_ROOT; find {dirs} 2>/dev/null || true"));
         (files.lines().map(str::to_owned).collect(), self.lab.snapshot())
     }
+    /// What there is when all jails are gone.
+    pub(crate) fn empty(&self) -> (Vec<String>, Snapshot) {
+        self.lab.until("all are gone", || {
+            self.sweep();
+            self.sh("jls -d name").is_empty()
+        });
+        self.left()
+    }
 }

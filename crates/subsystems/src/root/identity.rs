@@ -116,7 +116,7 @@ pub(super) fn undo(doomed: &Doomed<'_>) -> Result<()> {
 /// followed inside, and leads to no file of the host's.
 fn take_away(root: &str, name: &Path) -> rustix::io::Result<()> {
     let dir = openat2(CWD, root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::empty())?;
-    let (above, name) = (name.parent().unwrap_or(Path::new(".")), name.file_name().unwrap_or_default());
+    let (above, name) = (name.parent().unwrap_or(name), name.file_name().unwrap_or_default());
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let above = openat2(&dir, above, flags, Mode::empty(), ResolveFlags::IN_ROOT)?;
     let there = statat(&above, name, AtFlags::SYMLINK_NOFOLLOW)?;

@@ -1,4 +1,5 @@
-//! What an interface of others was before a jail had it; and how that is written on it while a jail has it: so that it finds home without a record.
+//! What an interface of others was before a jail had it; and how that is written on it meanwhile, so that it finds home
+//! without a record.
 
 use netlink::{
     Route,
