@@ -118,8 +118,8 @@ fn look<'r>(root: &Path, registry: &'r Registry<Act>) -> Result<Option<Jails<'r>
     if root.join("jails").is_dir() { Jails::open(root, registry).map(Some) } else { Ok(None) }
 }
 
-/// Says what came of a command that is no failure, and writes down what it did. That it could not be written down is no reason to say that it was not done,
-/// and where it was not done, that is what is to be said.
+/// Says what came of a command that is no failure, and writes down what it did. That it could not be written down is
+/// no reason to say that it was not done, and where it was not done, that is what is to be said.
 fn close<T>(tool: &Tool, jails: &Jails<'_>, done: &Result<T>) {
     for what in jails.premises.take_told() {
         warn(format_args!("{}: {what}", tool.name));
