@@ -192,9 +192,13 @@ fn print_trace(call: &mut Call<'_>, jail: Option<&str>) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Opens the store where there is any of it: a part that somebody has removed may have spoken of what is there still.
+fn open_there<'r>(call: &Call<'r>) -> Result<Option<Jails<'r>>> {
+    if call.root.is_dir() { open(call).map(Some) } else { Ok(None) }
+}
+
 fn audit(call: &mut Call<'_>, jail: Option<&str>) -> Result<ExitCode> {
-    let Some(_) = look(&call.root, call.registry)? else { return Ok(ExitCode::SUCCESS) };
-    let jails = open(call)?;
+    let Some(jails) = open_there(call)? else { return Ok(ExitCode::SUCCESS) };
     let name = jail.map(|word| jails.find(word)).transpose()?.map(|record| record.name);
     let done = jails.audit();
     let mut findings = done?;
@@ -266,11 +270,11 @@ fn reasons(all: &[String]) -> String {
 
 /// Mends, and says what: the jails that were left over, and each finding that is no more.
 fn repair(call: &mut Call<'_>) -> Result<ExitCode> {
-    let Some(_) = look(&call.root, call.registry)? else { return Ok(ExitCode::SUCCESS) };
-    let jails = open(call)?;
+    let Some(jails) = open_there(call)? else { return Ok(ExitCode::SUCCESS) };
     let mut left_over = Vec::new();
     for jid in jails.premises.store.jids()? {
-        let record = jails.premises.store.read(jid)?.filter(|record| !jails.is_alive(record));
+        // One that cannot be read is named below, and keeps none of the others from being mended.
+        let record = jails.premises.store.read(jid).ok().flatten().filter(|r| !jails.is_alive(r));
         left_over.extend(record.map(|record| (jid, record.name)));
     }
     let before = jails.audit()?;

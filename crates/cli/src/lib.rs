@@ -118,9 +118,12 @@ fn look<'r>(root: &Path, registry: &'r Registry<Act>) -> Result<Option<Jails<'r>
     if root.join("jails").is_dir() { Jails::open(root, registry).map(Some) } else { Ok(None) }
 }
 
-/// Writes down what a command did. That it could not be written down is no reason to say that it was not done,
-/// and where it was not done, that is what is to be said.
+/// Says what came of a command that is no failure, and writes down what it did. That it could not be written down is
+/// no reason to say that it was not done, and where it was not done, that is what is to be said.
 fn close<T>(tool: &Tool, jails: &Jails<'_>, done: &Result<T>) {
+    for what in jails.premises.take_told() {
+        warn(format_args!("{}: {what}", tool.name));
+    }
     if let (Err(error), Ok(_)) = (jails.close(), done) {
         complain(tool.name, &error);
     }

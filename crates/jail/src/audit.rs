@@ -7,6 +7,7 @@ use vimage::{Error, Fds, Finding, Instance, Known, Ledger, Piece, Result, Settin
 use crate::{
     Jails,
     record::{Record, State},
+    removal::end_processes,
     store::Wait,
 };
 
@@ -36,9 +37,15 @@ impl Jails<'_> {
             {
                 findings.push(Finding::Unfinished { owner: record.name.clone(), error: error.to_string() });
             }
-            if !self.with_instance(record, |of| self.driver().missing(of))?.is_empty() {
-                findings.extend(self.missing(record.jid)?);
-            }
+            let looked = match self.with_instance(record, |of| self.driver().missing(of)) {
+                Ok(none) if none.is_empty() => Ok(none),
+                Ok(_) => self.missing(record.jid),
+                Err(e) => Err(e),
+            };
+            // What cannot be told of one jail hides nothing of the others.
+            findings.extend(looked.unwrap_or_else(|error| {
+                vec![Finding::Unknown { subsystem: record.name.clone(), error: error.to_string() }]
+            }));
         }
         findings.extend(self.driver().shared_findings(&|jid| self.has_record(jid))?);
         findings.extend(self.strays(&pieces)?);
@@ -91,6 +98,7 @@ impl Jails<'_> {
             return Ok(errors);
         }
         errors.extend(self.driver().sweep_shared(&|jid| self.has_record(jid)).err());
+        errors.extend(self.premises.store.unname_lost().err());
         let settings = Settings::default();
         let nobody = Instance {
             name: "stray",
@@ -101,10 +109,17 @@ impl Jails<'_> {
             fds: Fds::default(),
             house: &self.premises,
         };
-        for finding in self.strays(&pieces)? {
-            if let Finding::Stray { piece } = finding {
-                errors.extend(self.driver().undo_stray(&piece, &nobody).err());
-            }
+        let findings = self.strays(&pieces)?.into_iter();
+        let strays: Vec<_> = findings
+            .filter_map(|finding| match finding {
+                Finding::Stray { piece } => Some(piece),
+                _ => None,
+            })
+            .collect();
+        // As a removal does: first the processes, then what was made last.
+        errors.extend(end_processes(&strays));
+        for piece in strays.iter().rev() {
+            errors.extend(self.driver().undo_stray(piece, &nobody).err());
         }
         Ok(errors)
     }

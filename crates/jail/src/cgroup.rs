@@ -191,13 +191,17 @@ fn below(dir: &Path) -> Vec<PathBuf> {
     let mut all = vec![dir.to_owned()];
     let mut next = 0;
     while let Some(dir) = all.get(next) {
-        let inner = fs::read_dir(dir).into_iter().flatten().flatten();
-        let inner: Vec<_> =
-            inner.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()).collect();
-        all.extend(inner);
+        all.extend(inside(dir));
         next += 1;
     }
     all
+}
+
+/// The cgroups in one, not in those below.
+#[must_use]
+pub fn inside(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()).collect()
 }
 
 /// The pids in a cgroup and below.

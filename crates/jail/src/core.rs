@@ -158,9 +158,8 @@ impl Subsystem<Act> for Core {
             n => base.join(format!("{}~{n}", site.jid)),
         });
         let dir = dir.into_iter().find(|d| !d.exists()).unwrap_or(base);
-        let anchor = Anchor(format!("{CGROUP}:{}", dir.display()));
         let leaf = leaf(&dir, site.settings);
-        site.make(Piece::new(CGROUP, dir.to_string_lossy()).anchored(anchor), || cgroup::create(&leaf))?;
+        site.make(processes(&dir), || cgroup::create(&leaf))?;
         Ok(Plan {
             // A cgroup namespace's root is where its maker is, and that is the jail's cgroup only once the
             // process is there: so it cannot be made together with the others. Linux 4.6.
@@ -242,15 +241,29 @@ impl Subsystem<Act> for Core {
                 strays.push(Piece::new(HELD, owner));
             }
         }
-        for entry in std::fs::read_dir(cgroup::base(house.mark())?).into_iter().flatten().flatten() {
-            let dir = entry.path();
-            let key = dir.to_string_lossy();
-            if dir.is_dir() && !known.has(NAME, CGROUP, &key) {
-                strays.push(Piece::new(CGROUP, key));
+        let mut dirs = cgroup::inside(&cgroup::base(house.mark())?);
+        while let Some(dir) = dirs.pop() {
+            if known.has(NAME, CGROUP, &dir.to_string_lossy()) {
+                // In it are those of the jails in it, named by their numbers, and that of its own processes.
+                dirs.extend(cgroup::inside(&dir).into_iter().filter(|inner| is_numbered(inner)));
+            } else {
+                strays.push(processes(&dir));
             }
         }
         Ok(strays)
     }
+}
+
+/// The piece of the processes in a cgroup.
+fn processes(dir: &Path) -> Piece {
+    let anchor = Anchor(format!("{CGROUP}:{}", dir.display()));
+    Piece::new(CGROUP, dir.to_string_lossy()).anchored(anchor)
+}
+
+/// Whether a cgroup has a jail's number for its name: `7`, or `7~1`.
+fn is_numbered(dir: &Path) -> bool {
+    let name = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.split('~').all(|part| part.parse::<u32>().is_ok())
 }
 
 /// Whether a jail can have a name; `jid` is its number, if it is known.

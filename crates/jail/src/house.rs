@@ -1,6 +1,7 @@
 //! What the store and the vault offer to subsystems.
 
 use std::{
+    cell::RefCell,
     fs,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
@@ -25,6 +26,7 @@ pub struct Premises {
     pub vault: Vault,
     shelf: PathBuf,
     mark: String,
+    told: RefCell<Vec<String>>,
 }
 
 impl Premises {
@@ -44,7 +46,13 @@ impl Premises {
                 format!("jail-{:08x}", std::hash::Hasher::finish(&hash) >> 32)
             }
         };
-        Ok(Self { vault: Vault::of(root), shelf: root.join("shared"), store, mark })
+        Ok(Self { vault: Vault::of(root), shelf: root.join("shared"), store, mark, told: RefCell::default() })
+    }
+
+    /// Takes what whoever gave the command should know, though nothing failed.
+    #[must_use]
+    pub fn take_told(&self) -> Vec<String> {
+        self.told.take()
     }
 
     /// The namespace of a number among the processes of our jails and what the vault holds: for kernels on
@@ -146,6 +154,10 @@ impl House for Premises {
         let mut hash = SipHasher24::new_with_key(&secret);
         std::hash::Hasher::write(&mut hash, words.as_bytes());
         Ok(std::hash::Hasher::finish(&hash))
+    }
+
+    fn tell(&self, what: String) {
+        self.told.borrow_mut().push(what);
     }
 
     fn mark(&self) -> &str {

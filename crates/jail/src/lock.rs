@@ -8,17 +8,22 @@ use std::{
     path::Path,
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use rustix::fs::{major, minor};
+use rustix::{
+    fs::{major, minor},
+    io::Errno,
+    process::{Pid, test_kill_process},
+};
 use vimage::{Context as _, Error, ErrorKind, Result};
 
 /// Whether to wait for a lock.
 pub enum Wait<'w> {
     /// As long as it takes.
     Yes,
-    /// Not at all.
+    /// Not for anybody who lives. A command that was killed leaves a lock to the process that it was making, which
+    /// dies with it and takes a moment for that.
     No,
     /// As long as it takes, but whoever waits is called with the holder's process, if it can be seen, after each
     /// such time: it may do something about it, or give up.
@@ -48,8 +53,8 @@ pub(crate) fn lock(dir: &Path, mut wait: Wait<'_>) -> Result<Option<File>> {
             };
         match &mut wait {
             Wait::Yes => file.lock().doing_with(doing)?,
-            Wait::No if file.try_lock().is_err() => return Ok(None),
-            Wait::No => {}
+            Wait::No if outlive(&file) => {}
+            Wait::No => return Ok(None),
             Wait::Or(every, act) => match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => file = insist(file, *every, act, &doing)?,
@@ -65,6 +70,30 @@ pub(crate) fn lock(dir: &Path, mut wait: Wait<'_>) -> Result<Option<File>> {
         }
     }
 }
+
+/// Locks a file unless somebody who lives has it.
+fn outlive(file: &File) -> bool {
+    /// Between two looks.
+    const PAUSE: Duration = Duration::from_micros(500);
+    let start = Instant::now();
+    while file.try_lock().is_err() {
+        let patience = match holder(file).and_then(Pid::from_raw) {
+            Some(pid) if test_kill_process(pid) != Err(Errno::SRCH) => return false,
+            Some(_) => DEAD,
+            // In a pid namespace of our own the dead are not shown either.
+            None => HIDDEN,
+        };
+        if start.elapsed() > patience {
+            return false;
+        }
+        thread::sleep(PAUSE);
+    }
+    true
+}
+
+/// How long what a killed command was making may take to die; and whoever cannot be seen, perhaps because it is dead.
+const DEAD: Duration = Duration::from_millis(250);
+const HIDDEN: Duration = Duration::from_millis(20);
 
 /// Waits in another thread, and so in the kernel's queue: who only tried now and then would never have its turn
 /// among many.

@@ -1,22 +1,27 @@
 //! Removal: jails taken down together, phase by phase; and what was left undone, taken up again.
 
 use std::{
+    collections::BTreeSet,
+    iter,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
-use vimage::{Error, ErrorKind, Owner, Piece, Result};
+use vimage::{Context as _, Error, ErrorKind, Owner, Piece, Result};
 
 use crate::{
     Jails, cgroup,
-    jails::{DRAINED, cgroup_of, is_below},
+    jails::{DRAINED, cgroup_of},
     privilege, process,
-    record::{Record, State},
+    record::{Record, State, parent_of},
     store::{Locked, Wait},
 };
 
 /// How long processes may take to end once they are killed, before the jail is left dying.
 const KILLED: Duration = Duration::from_secs(10);
+
+/// As [`KILLED`], of those that did not end then.
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// How long another command may be at a jail that is to be removed, before the jail's processes are killed.
 const MOMENT: Duration = Duration::from_millis(250);
@@ -29,24 +34,18 @@ impl Jails<'_> {
     /// `jail "x" not found`, for the first that is not there; nothing is removed then.
     pub fn remove(&self, words: &[String]) -> Result<(Vec<String>, Vec<Error>)> {
         privilege::check()?;
-        let mut wanted = Vec::new();
+        let mut wanted = BTreeSet::new();
         for word in words {
             let record = self.read(word)?;
             self.can_kill(&record)?;
-            wanted.push((record.name, record.jid));
+            wanted.insert(record.name);
         }
         let mut owners = Vec::new();
         // A parent is locked before its children, so that it gets no more of them meanwhile, and all in the order
         // of their names, so that two removals do not wait for each other.
         let mut last = String::new();
         let mut names = self.premises.store.names()?;
-        while let Some((name, jid)) = names
-            .iter()
-            .find(|(name, _)| {
-                *name > last && wanted.iter().any(|(top, _)| name == top || is_below(name, top))
-            })
-            .cloned()
-        {
+        while let Some((name, jid)) = next(&names, &last, &wanted).cloned() {
             let locked = self.seize(&name, jid)?;
             // Another may have had its number since.
             if let Some(locked) = locked.filter(|locked| locked.record.name == name) {
@@ -85,61 +84,82 @@ impl Jails<'_> {
         }
     }
 
-    /// Takes jails down, phase by phase over all of them: processes, entrances, pieces.
-    pub(crate) fn unmake(&self, owners: Vec<(Locked, Owner<'_>)>, drained: Instant) -> Vec<Error> {
+    /// Takes jails down, phase by phase over all of them: processes, entrances, pieces. One whose processes do not
+    /// end is left as it is, and dying: they would live on in what is left of it.
+    pub(crate) fn unmake(&self, mut owners: Vec<(Locked, Owner<'_>)>, drained: Instant) -> Vec<Error> {
         let mut errors = Vec::new();
-        let (mut locked, mut owners): (Vec<_>, Vec<_>) = owners.into_iter().unzip();
-        for (locked, owner) in locked.iter_mut().zip(&mut owners) {
-            // A jail that ended by itself is dead to everybody as it is.
-            let lived = self.is_alive(&locked.record);
-            locked.record.state = State::Dying;
-            locked.record.change = None;
-            // Whatever happens now, the name is free. A full file system does not stop a removal: that the jail
-            // has no name says as much as the record.
-            if lived {
-                let _said_again_at_the_end = locked.save(&mut owner.journal);
-            }
-            errors.extend(self.premises.store.set_pending(owner.jid, true).err());
-            errors.extend(self.premises.store.unname(&owner.name, owner.jid).err());
-            if let Some(other) = &locked.record.other_name {
-                errors.extend(self.premises.store.unname(other, owner.jid).err());
-            }
+        for (locked, owner) in &mut owners {
+            errors.extend(self.give_up_names(locked, owner));
         }
         let start = Instant::now();
-        let cgroups: Vec<_> =
-            owners.iter().flat_map(|o| o.journal.pieces()).filter_map(|p| p.anchor.as_ref()).collect();
-        let cgroups = cgroups.iter().filter(|a| a.object().starts_with('/')).map(|a| a.object().into());
-        let cgroups: Vec<PathBuf> = cgroups.filter(|dir: &PathBuf| cgroup::populated(dir)).collect();
-        errors.extend(cgroups.iter().filter_map(|dir| cgroup::kill(dir).err()));
-        let all = owners.iter().map(|o| o.name.as_str()).collect::<Vec<_>>().join(" ");
+        let cgroups: Vec<_> = owners.iter().map(|(_, o)| populated(o.journal.pieces())).collect();
+        errors.extend(cgroups.iter().flatten().filter_map(|dir| cgroup::kill(dir).err()));
+        let all = owners.iter().map(|(_, o)| o.name.as_str()).collect::<Vec<_>>().join(" ");
         self.recorder.note(&all, "kill", "processes", start, None);
         let driver = self.driver();
-        {
-            let instances: Vec<_> = owners.iter().map(|o| o.instance(&self.premises)).collect();
-            // While they end.
-            errors.extend(driver.quiesce(&instances));
-            let start = Instant::now();
-            errors.extend(wait_empty(&cgroups));
-            process::collect();
-            self.recorder.note(&all, "wait", "processes", start, None);
-            errors.extend(driver.drain(&instances, drained));
+        // While they end.
+        let instances: Vec<_> = owners.iter().map(|(_, o)| o.instance(&self.premises)).collect();
+        errors.extend(driver.quiesce(&instances));
+        drop(instances);
+        let start = Instant::now();
+        let (mut ended, mut stuck) = (Vec::new(), Vec::new());
+        for ((locked, owner), cgroups) in owners.into_iter().zip(cgroups) {
+            // Where they did not end before, nobody is kept waiting for them again.
+            let patience = if locked.record.reasons.is_empty() { KILLED } else { AGAIN };
+            match wait_empty(&cgroups, start + patience).doing(&owner.name) {
+                Ok(()) => ended.push((locked, owner)),
+                Err(error) => {
+                    errors.push(error);
+                    stuck.push((locked, owner));
+                }
+            }
         }
+        process::collect();
+        self.recorder.note(&all, "wait", "processes", start, None);
+        let (locked, mut owners): (Vec<_>, Vec<_>) = ended.into_iter().unzip();
+        let instances: Vec<_> = owners.iter().map(|o| o.instance(&self.premises)).collect();
+        errors.extend(driver.drain(&instances, drained));
+        drop(instances);
         errors.extend(driver.unmake(&mut owners));
         let start = Instant::now();
         driver.settle(&mut owners, start);
         self.recorder.note(&all, "settle", "instances", start, None);
-        for (mut locked, mut owner) in locked.into_iter().zip(owners) {
-            if owner.journal.pieces().is_empty() {
-                errors.extend(locked.forget(&self.premises.store).err());
-                continue;
-            }
-            locked.record.reasons = owner.journal.pieces().iter().map(ToString::to_string).collect();
-            let left = owner.journal.pieces();
-            let only_waits = !left.is_empty() && left.iter().all(|p| p.kind == Piece::INSTANCE);
-            errors.extend(locked.save(&mut owner.journal).err());
-            if only_waits {
-                errors.extend(self.premises.store.set_dying(owner.jid).err());
-            }
+        for (locked, owner) in locked.into_iter().zip(owners).chain(stuck) {
+            errors.extend(self.write_down(locked, owner));
+        }
+        errors
+    }
+
+    /// Declares a jail dead to everybody: whatever happens then, its name is free.
+    fn give_up_names(&self, locked: &mut Locked, owner: &mut Owner<'_>) -> Vec<Error> {
+        let mut errors = Vec::new();
+        // One that ended by itself is dead to everybody as it is.
+        let lived = self.is_alive(&locked.record);
+        locked.record.state = State::Dying;
+        locked.record.change = None;
+        // A full file system does not stop a removal: that the jail has no name says as much as the record.
+        if lived {
+            let _said_again_at_the_end = locked.save(&mut owner.journal);
+        }
+        errors.extend(self.premises.store.set_pending(owner.jid, true).err());
+        errors.extend(self.premises.store.unname(&owner.name, owner.jid).err());
+        if let Some(other) = &locked.record.other_name {
+            errors.extend(self.premises.store.unname(other, owner.jid).err());
+        }
+        errors
+    }
+
+    /// Writes down what is left of a jail that was taken down; nothing: forgets it.
+    fn write_down(&self, mut locked: Locked, mut owner: Owner<'_>) -> Vec<Error> {
+        let left = owner.journal.pieces();
+        if left.is_empty() {
+            return locked.forget(&self.premises.store).err().into_iter().collect();
+        }
+        locked.record.reasons = left.iter().map(ToString::to_string).collect();
+        let only_waits = left.iter().all(|p| p.kind == Piece::INSTANCE);
+        let mut errors: Vec<_> = locked.save(&mut owner.journal).err().into_iter().collect();
+        if only_waits {
+            errors.extend(self.premises.store.set_dying(owner.jid).err());
         }
         errors
     }
@@ -262,16 +282,37 @@ impl Jails<'_> {
     }
 }
 
+/// The first name after the last one that is wanted, or of a jail in one that is. The names are in order.
+fn next<'n>(names: &'n [(String, u32)], last: &str, wanted: &BTreeSet<String>) -> Option<&'n (String, u32)> {
+    let is_wanted = |name: &str| iter::successors(Some(name), |n| parent_of(n)).any(|n| wanted.contains(n));
+    let rest = &names[names.partition_point(|(name, _)| name.as_str() <= last)..];
+    rest.iter().find(|(name, _)| is_wanted(name))
+}
+
+/// Ends the processes of pieces that are in no record.
+pub(crate) fn end_processes(of: &[Piece]) -> Vec<Error> {
+    let cgroups = populated(of);
+    let mut errors: Vec<_> = cgroups.iter().filter_map(|dir| cgroup::kill(dir).err()).collect();
+    errors.extend(wait_empty(&cgroups, Instant::now() + KILLED).err());
+    process::collect();
+    errors
+}
+
+/// The cgroups among pieces that have processes.
+fn populated(pieces: &[Piece]) -> Vec<PathBuf> {
+    let cgroups = pieces.iter().filter_map(|p| p.anchor.as_ref()).filter(|a| a.object().starts_with('/'));
+    cgroups.map(|a| PathBuf::from(a.object())).filter(|dir| cgroup::populated(dir)).collect()
+}
+
 /// Waits until the processes of all the cgroups, which are killed, have ended.
-fn wait_empty(cgroups: &[PathBuf]) -> Vec<Error> {
-    let deadline = Instant::now() + KILLED;
-    let stuck = |dir: &PathBuf| match cgroup::wait_empty(dir, deadline) {
-        Ok(true) => None,
-        Ok(false) => {
-            let what = format!("{}: its processes were killed and do not end", dir.display());
-            Some(Error::new(ErrorKind::Busy, what))
+fn wait_empty(cgroups: &[PathBuf], deadline: Instant) -> Result<()> {
+    for dir in cgroups {
+        if !cgroup::wait_empty(dir, deadline)? {
+            let error = Error::new(ErrorKind::Busy, "its processes were killed and do not end");
+            return Err(
+                error.hint("a frozen one ends when it is thawed; the next command then finishes the removal")
+            );
         }
-        Err(e) => Some(e),
-    };
-    cgroups.iter().filter_map(stuck).collect()
+    }
+    Ok(())
 }

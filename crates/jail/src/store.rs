@@ -292,6 +292,8 @@ impl Store {
                 Err(e) => return Err(e).doing_with(|| format!("cannot make {}", link.display())),
             }
             match self.jid(name) {
+                // It was that of a jail of this number whose folder, and record, somebody removed.
+                Some(other) if other == jid => return Ok(()),
                 // A name that leads nowhere is left of a jail whose folder is gone.
                 Some(other) if !self.dir(other).is_dir() => self.unname(name, other)?,
                 // So is one that a renaming left, whose command was killed.
@@ -336,6 +338,15 @@ impl Store {
             fs::remove_file(&link).doing_with(|| format!("cannot remove {}", link.display()))?;
         }
         Ok(())
+    }
+
+    /// Gives up the names that lead nowhere. A jail has its folder before its name, and after.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub(crate) fn unname_lost(&self) -> Result<()> {
+        let names = self.names()?.into_iter();
+        names.filter(|(_, jid)| !self.dir(*jid).is_dir()).try_for_each(|(name, jid)| self.unname(&name, jid))
     }
 
     /// Moves a dying jail out of the way of one that wants its number: to a free one from the top.

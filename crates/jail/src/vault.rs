@@ -7,6 +7,7 @@
 use std::{
     ffi::CString,
     fs::{self, File},
+    io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::fs::{DirBuilderExt as _, MetadataExt as _},
@@ -28,7 +29,7 @@ use rustix::{
     },
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
-use vimage::{Context as _, Result};
+use vimage::{Context as _, Error, ErrorKind, Result};
 
 /// The vault of a store.
 #[derive(Debug)]
@@ -59,22 +60,28 @@ impl Vault {
         let doing = || format!("cannot hold {name}");
         let flags = OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
         // A detached mount is moved as it is; a namespace is not a mount yet.
-        let is_mount = name.starts_with("mount:");
+        let mounted = name.starts_with("mount:");
         let visit = VisitMount::enter(&used.ns).doing("cannot enter the vault")?;
-        let tree = if is_mount {
+        let tree = if mounted {
             None
         } else {
             Some(open_tree(object, "", flags | OpenTreeFlags::OPEN_TREE_CLONE).doing_with(doing)?)
         };
         let shelf = Path::new("/").join(owner);
-        if !shelf.exists() {
-            fs::create_dir(&shelf).doing_with(doing)?;
-            // A mount of its own, so that one umount takes all below it.
+        fs::create_dir(&shelf).or_else(exists).doing_with(doing)?;
+        // A mount of its own, so that one umount takes all below it. One that is there and is none was left by
+        // somebody who was killed.
+        let there = openat2(CWD, &shelf, PLACE, Mode::empty(), ResolveFlags::empty()).doing_with(doing)?;
+        if !is_mount(&there) {
             mount_bind(&shelf, &shelf).doing_with(doing)?;
         }
         let at = shelf.join(file_name(name));
-        let is_dir =
-            is_mount && rustix::fs::fstat(object).doing_with(doing)?.st_mode & 0o170_000 == 0o040_000;
+        let there = openat2(CWD, &at, PLACE, Mode::empty(), ResolveFlags::empty());
+        if there.is_ok_and(|there| is_mount(&there)) {
+            let error = Error::new(ErrorKind::Exists, "something is held in its place").doing(doing());
+            return Err(error.hint("if no jail of this store is being made, it is in no record: jdb repair"));
+        }
+        let is_dir = mounted && rustix::fs::fstat(object).doing_with(doing)?.st_mode & 0o170_000 == 0o040_000;
         match is_dir {
             true => fs::create_dir(&at).or_else(exists).doing_with(doing)?,
             false => File::create(&at).map(drop).doing_with(doing)?,
@@ -167,11 +174,8 @@ impl Vault {
             let _visit = VisitMount::enter(&used.ns).doing("cannot enter the vault")?;
             let shelf = Path::new("/").join(owner);
             if shelf.exists() {
-                match unmount(&shelf, UnmountFlags::DETACH) {
-                    Ok(()) | Err(Errno::INVAL) => {}
-                    Err(e) => return Err(e).doing_with(doing),
-                }
-                fs::remove_dir_all(&shelf).doing_with(doing)?;
+                uncover(&shelf)?;
+                clear(&shelf).and_then(|()| fs::remove_dir(&shelf)).doing_with(doing)?;
             }
             // A tmpfs counts the folders in a folder: to list them takes longer the more jails there are.
             fs::metadata("/").doing_with(doing)?.nlink() == 2
@@ -196,7 +200,8 @@ impl Vault {
         drop(ns);
         let doing = || format!("cannot unmount {}", self.dir.display());
         unmount(self.pin(), UnmountFlags::DETACH).doing_with(doing)?;
-        self.uncover()
+        // On our folder nobody else has reason to mount anything.
+        uncover(&self.dir)
     }
 
     /// Takes down what is left of a vault whose maker died before it was pinned.
@@ -206,19 +211,7 @@ impl Vault {
         if lock.try_lock().is_err() || self.pinned()?.is_some() {
             return Ok(());
         }
-        self.uncover()
-    }
-
-    /// Takes all mounts off our folder, on which nobody else has reason to mount anything.
-    fn uncover(&self) -> Result<()> {
-        loop {
-            match unmount(&self.dir, UnmountFlags::DETACH) {
-                Ok(()) => {}
-                // It is no mount point.
-                Err(Errno::INVAL) => return Ok(()),
-                Err(e) => return Err(e).doing_with(|| format!("cannot unmount {}", self.dir.display())),
-            }
-        }
+        uncover(&self.dir)
     }
 
     fn pin(&self) -> PathBuf {
@@ -255,7 +248,7 @@ impl Vault {
 
     fn make(&self) -> Result<()> {
         let doing = || format!("cannot make the vault {}", self.dir.display());
-        self.uncover()?;
+        uncover(&self.dir)?;
         mount_bind(&self.dir, &self.dir).doing_with(doing)?;
         mount_change(&self.dir, MountPropagationFlags::PRIVATE).doing_with(doing)?;
         File::create(self.pin()).doing_with(doing)?;
@@ -323,6 +316,31 @@ impl Vault {
     }
 }
 
+/// Takes all mounts off a folder of ours.
+fn uncover(dir: &Path) -> Result<()> {
+    loop {
+        match unmount(dir, UnmountFlags::DETACH) {
+            Ok(()) => {}
+            // It is no mount point.
+            Err(Errno::INVAL) => return Ok(()),
+            Err(e) => return Err(e).doing_with(|| format!("cannot unmount {}", dir.display())),
+        }
+    }
+}
+
+/// Removes the places of mounts from a shelf, and nothing below them: what is still mounted on one is a user's tree,
+/// and keeps it (EBUSY).
+fn clear(shelf: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(shelf)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => fs::remove_dir(entry.path())?,
+            false => fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
+}
+
 /// Whether the kernel refused a pin for the namespace's age.
 fn is_younger(pinned: rustix::io::Result<()>) -> bool {
     matches!(pinned, Err(Errno::INVAL | Errno::LOOP))
@@ -362,6 +380,6 @@ fn file_name(name: &str) -> String {
     name.replace(',', ",,").replace('/', ",")
 }
 
-fn exists(e: std::io::Error) -> std::io::Result<()> {
-    if e.kind() == std::io::ErrorKind::AlreadyExists { Ok(()) } else { Err(e) }
+fn exists(e: io::Error) -> io::Result<()> {
+    if e.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(e) }
 }

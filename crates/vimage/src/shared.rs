@@ -382,8 +382,12 @@ fn read(dir: &Path) -> Result<Option<Record>> {
     };
     let Some(text) = text else { return Ok(None) };
     let path = dir.join(if unmade { UNMADE } else { RECORD });
-    let mut record: Record =
-        serde_json::from_slice(&text).doing_with(|| format!("cannot understand {}", path.display()))?;
+    let understood =
+        serde_json::from_slice(&text).doing_with(|| format!("cannot understand {}", path.display()));
+    let mut record: Record = understood.map_err(|e| {
+        let dir = dir.display();
+        e.hint(format!("rm -r {dir}; what it spoke of is then in no record, and jdb repair removes it"))
+    })?;
     if record.version != Shared::VERSION {
         return Err(Error::unsupported(format!(
             "{}: version {} is not known",

@@ -83,6 +83,10 @@ pub trait House: fmt::Debug {
     /// The machine's secret cannot be read or made.
     fn stable(&self, words: &str) -> Result<u64>;
 
+    /// Tells whoever gave the command what is no failure and what they should know: one line, as of an error. By
+    /// default nobody listens.
+    fn tell(&self, _what: String) {}
+
     /// The word that marks what is made for these records in the kernel: a name for cgroups, the same for no
     /// other records on this machine.
     fn mark(&self) -> &str;

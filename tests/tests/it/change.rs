@@ -1,8 +1,8 @@
 //! `jail -m` that fails, or is killed, at every point of its way.
 
-use std::time::SystemTime;
+use vimage_tests::lab_test;
 
-use vimage_tests::{Cmd, Lab, Snapshot, lab_test};
+use crate::house::House;
 
 /// A jail, and what is changed of it.
 struct Case {
@@ -67,33 +67,7 @@ const NESTED: Case = Case {
 
 const CASES: [Case; 6] = [LINKS, NAME, LAST, KEPT, LET_GO, NESTED];
 
-/// A store of its own: version 1 hierarchies of cgroups are common to all labs, and are told apart by the store.
-struct House<'l> {
-    lab: &'l Lab,
-    root: String,
-}
-
-impl<'l> House<'l> {
-    fn new(lab: &'l Lab) -> Self {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is after 1970");
-        let root = format!("/run/store-{}", now.as_nanos());
-        Self { lab, root }
-    }
-
-    fn cmd(&self, line: &str) -> Cmd {
-        self.lab.cmd("sh").args(["-euc", line]).env("JAIL_ROOT", &self.root)
-    }
-
-    #[track_caller]
-    fn sh(&self, line: &str) -> String {
-        self.cmd(line).run().ok()
-    }
-
-    /// As every command does.
-    fn sweep(&self) {
-        let _there_is_none = self.cmd("jail -q -r nosuch").run();
-    }
-
+impl House<'_> {
     /// All of a jail that a change may change, as the kernel has it and as the record says; and that it can be
     /// entered.
     #[track_caller]
@@ -110,14 +84,6 @@ impl<'l> House<'l> {
             if jls -j {name}.c jid >/dev/null 2>&1; then jls -j {name}.c rctl.maxproc; jexec {name}.c true; fi"
         );
         ((*name).to_owned(), self.sh(&script))
-    }
-
-    /// What there is of jails.
-    fn left(&self) -> (Vec<String>, Snapshot) {
-        self.sweep();
-        let dirs = "jails names pending ranges shared addresses files";
-        let files = self.sh(&format!("cd $JAIL_ROOT; find {dirs} 2>/dev/null || true"));
-        (files.lines().map(str::to_owned).collect(), self.lab.snapshot())
     }
 
     /// `again`: in which steps of its way it is killed when it is taken back, too.

@@ -4,6 +4,8 @@
 mod cable;
 /// A jail's root tries to get out.
 mod escape;
+/// A store of a test's own.
+mod house;
 /// The lab itself: it is a machine of its own, and notices what is left behind.
 mod lab;
 /// How the tests of jails speak to the product.
@@ -15,14 +17,24 @@ mod bad_input;
 mod change;
 /// Hosts and moments out of the ordinary.
 mod corners;
+/// Commands are killed, or fail, at every point of their way.
+mod crash;
 /// Jails are made.
 mod create;
+/// Records are damaged.
+mod damage;
 /// Who keeps a removed jail from being gone.
 mod holders;
+/// Interfaces of others come home.
+mod home;
 /// Interprocess communication, System V's and POSIX's.
 mod ipc;
+/// What is not ours is kept.
+mod keep;
 /// Limits.
 mod limits;
+/// Many jails.
+mod many;
 /// Jails in jails.
 mod nested;
 /// What connects jails with each other and with the world.

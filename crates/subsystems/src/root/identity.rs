@@ -3,11 +3,14 @@
 
 use std::{
     fs, io,
-    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::{
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, openat2, statat, unlinkat},
+    io::Errno,
+};
 use serde_json::json;
 use vimage::{Ask, Context as _, Doomed, Error, House, Piece, Result, Settings, Site};
 
@@ -83,25 +86,44 @@ fn resolver(site: &mut Site<'_>, root: &Path) -> Result<Option<(String, OwnedFd)
         match openat2(&dir, RESOLV, flags, Mode::from_raw_mode(0o644), ResolveFlags::IN_ROOT) {
             Ok(_) => Ok(true),
             // A tree that cannot be written has none, then.
-            Err(rustix::io::Errno::ROFS) => Ok(false),
+            Err(Errno::ROFS) => Ok(false),
             Err(e) => Err(e).doing_with(|| format!("cannot make {}", path.display())),
         }
     })?;
     Ok(made.then(|| (format!("/{RESOLV}"), tree)))
 }
 
-/// Removes a file that [`prepare`] made: of those in a tree only one that is still empty.
+/// Removes a file that [`prepare`] made.
 pub(super) fn undo(doomed: &Doomed<'_>) -> Result<()> {
-    let path = Path::new(&doomed.piece.key);
-    if doomed.piece.kind == POINT && path.symlink_metadata().is_ok_and(|m| !m.is_file() || m.size() > 0) {
-        return Ok(());
-    }
-    match fs::remove_file(path) {
+    let piece = doomed.piece;
+    let done = match (piece.kind.as_str(), piece.text("root"), piece.text("name")) {
+        (POINT, Some(root), Some(name)) => match take_away(root, Path::new(name)) {
+            // The jail has something else in its place.
+            Err(Errno::NOTDIR | Errno::LOOP) => Ok(()),
+            other => other.map_err(io::Error::from),
+        },
+        _ => fs::remove_file(&piece.key),
+    };
+    match done {
         Err(e) if ![io::ErrorKind::NotFound, io::ErrorKind::ReadOnlyFilesystem].contains(&e.kind()) => {
-            Err(e).doing_with(|| format!("cannot remove {}", path.display()))
+            Err(e).doing_with(|| format!("cannot remove {}", piece.key))
         }
         _ => Ok(()),
     }
+}
+
+/// Removes a file in a jail's tree, if it is still empty. As it was made: a link that the jail put in its way is
+/// followed inside, and leads to no file of the host's.
+fn take_away(root: &str, name: &Path) -> rustix::io::Result<()> {
+    let dir = openat2(CWD, root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::empty())?;
+    let (above, name) = (name.parent().unwrap_or(name), name.file_name().unwrap_or_default());
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let above = openat2(&dir, above, flags, Mode::empty(), ResolveFlags::IN_ROOT)?;
+    let there = statat(&above, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if there.st_size > 0 || FileType::from_raw_mode(there.st_mode) != FileType::RegularFile {
+        return Ok(());
+    }
+    unlinkat(&above, name, AtFlags::empty())
 }
 
 /// Files that the store keeps for jails that have no record.

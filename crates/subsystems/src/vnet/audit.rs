@@ -7,7 +7,7 @@ use serde_json::json;
 use vimage::{Anchor, House, Known, Piece, Result, Shared};
 
 use super::{
-    NAME, bridge, cable, claim, host, interface,
+    NAME, borrowed, bridge, cable, claim, host, interface,
     pair::{self, Pair},
     port, segment, stack,
 };
@@ -21,7 +21,7 @@ pub fn exists(piece: &Piece, house: &dyn House) -> Result<bool> {
         claim::KIND => Ok(claim::exists(house, piece)),
         cable::END => cable::exists(house, piece),
         pair::KIND => pair::exists(house, piece),
-        interface::KIND => interface::exists(house, piece),
+        borrowed::KIND => interface::exists(house, piece),
         segment::HELD => match piece.text("anchor") {
             Some(anchor) => Ok(house.open(&Anchor(anchor.to_owned()))?.is_some()),
             None => Ok(true),
@@ -35,7 +35,8 @@ pub fn exists(piece: &Piece, house: &dyn House) -> Result<bool> {
 const LOOKS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Links with this store's mark, in the caller's stack and in the switch, that no record knows.
+/// Links with this store's mark, in the caller's stack and in the switch, interfaces that it borrowed, and
+/// addresses that were claimed in it, that no record knows.
 ///
 /// # Errors
 /// The kernel could not be asked.
@@ -43,6 +44,7 @@ pub fn strays(known: &Known, house: &dyn House) -> Result<Vec<Piece>> {
     let mark = segment::mark(house);
     let mut stacks = vec![stack::own()?];
     stacks.extend(switch(house)?);
+    let interfaces = borrowed::strays(known, house)?;
     let mut strays = Vec::new();
     for look in 1..=LOOKS {
         strays.clear();
@@ -56,6 +58,8 @@ pub fn strays(known: &Known, house: &dyn House) -> Result<Vec<Piece>> {
         }
         std::thread::sleep(PAUSE);
     }
+    strays.extend(interfaces);
+    strays.extend(claim::strays(known, house));
     Ok(strays)
 }
 

@@ -10,7 +10,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use vimage::{Context as _, Error, ErrorKind, House, Piece, Result, Site};
+use vimage::{Context as _, Error, ErrorKind, House, Known, Piece, Result, Site};
+
+use super::NAME;
 
 /// The kind of a claim's piece.
 pub const KIND: &str = "address";
@@ -86,6 +88,17 @@ pub fn undo(house: &dyn House, piece: &Piece) -> Result<()> {
 pub fn exists(house: &dyn House, piece: &Piece) -> bool {
     let owner = fs::read_link(path(house, &piece.key));
     owner.is_ok_and(|owner| Some(owner.as_os_str()) == piece.text("owner").map(std::ffi::OsStr::new))
+}
+
+/// Claims that no record knows.
+pub fn strays(known: &Known, house: &dyn House) -> Vec<Piece> {
+    let entries = fs::read_dir(path(house, "")).into_iter().flatten().flatten();
+    let claims = entries.filter_map(|entry| {
+        let key = entry.file_name().into_string().ok()?;
+        let owner = fs::read_link(entry.path()).ok()?.into_os_string().into_string().ok()?;
+        Some(Piece::new(KIND, key).with(serde_json::json!({ "owner": owner })))
+    });
+    claims.filter(|claim| !known.has(NAME, KIND, &claim.key)).collect()
 }
 
 fn path(house: &dyn House, key: &str) -> PathBuf {

@@ -4,42 +4,19 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use netlink::{
     Route, Socket,
-    link::{self, Link, Mac},
+    link::{self, Link},
 };
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use vimage::{Context as _, Error, ErrorKind, House, Piece, Result, Site};
 
 use super::{
     NAME,
     address::NAME_MAX,
+    borrowed::{self, Was},
     segment::{Around, HELD, is_ours},
     stack::{self, Batch},
 };
-
-/// The kind of an interface's piece. Its key is its name and where it is at home.
-pub const KIND: &str = "interface";
-
-/// What an interface was before it was moved.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Was {
-    /// Its name.
-    name: String,
-    /// The anchor of its home stack.
-    home: String,
-    /// The anchor of the jail's stack.
-    jail: String,
-    /// Its index, which it keeps in the jail unless that is taken there.
-    index: u32,
-    mac: Option<Mac>,
-    mtu: u32,
-    /// The kind of a virtual one.
-    kind: Option<String>,
-    up: bool,
-    /// The bridge it was a port of.
-    master: Option<u32>,
-}
 
 /// Checks that an interface can be moved; returns it.
 ///
@@ -79,13 +56,15 @@ pub fn take(site: &mut Site<'_>, around: &mut Around<'_>, jail: &OwnedFd, name: 
         kind: link.kind,
         up: link.up,
         master: link.master,
+        alias: link.alias,
     };
-    let piece = Piece::new(KIND, format!("{name}@{}", was.home)).with(&was);
     keep(site, jail, &was.jail)?;
-    site.make(piece, || {
+    let alias = borrowed::alias(site.house, &was)?;
+    site.make(was.piece(), || {
+        let doing = || format!("vnet.interface: cannot move \"{name}\"");
         let mut batch = Batch::default();
-        let request = link::set_netns(link.index, jail.as_fd(), Some(name));
-        batch.must(format!("vnet.interface: cannot move \"{name}\""), request);
+        batch.must(doing(), link::set_alias(link.index, &alias));
+        batch.must(doing(), link::set_netns(link.index, jail.as_fd(), Some(name)));
         batch.send(around.socket()?)
     })
 }
@@ -96,8 +75,7 @@ fn keep(site: &mut Site<'_>, jail: &OwnedFd, anchor: &str) -> Result<()> {
     if kept(site).is_some() {
         return Ok(());
     }
-    // No other stack ever has this name, so that what a dying jail holds is in nobody's way.
-    let owner = anchor.replace(':', "-");
+    let owner = borrowed::owner(anchor);
     let house = site.house;
     site.make(Piece::new(HELD, &owner).with(json!({ "anchor": anchor })), || {
         house.hold(&owner, "net", jail.as_fd())
@@ -118,30 +96,33 @@ fn kept(site: &Site<'_>) -> Option<Piece> {
     site.instance().pieces_of(NAME, HELD).next().cloned()
 }
 
-/// Brings an interface home, as it was before.
+/// Brings an interface home from a jail, as it was before.
 ///
 /// Gone with the jail's stack is success: a virtual one was destroyed, and what is hardware the kernel put
 /// into the initial stack, where it is looked after if that is its home.
 ///
 /// # Errors
-/// It is not in the jail's stack, which lives, and not at home either; the kernel refuses.
-pub fn give_back(house: &dyn House, piece: &Piece) -> Result<()> {
+/// It is hardware, and neither in the jail's stack, which lives, nor at home; the kernel refuses.
+pub fn give_back(house: &dyn House, from: &str, piece: &Piece) -> Result<()> {
     let was: Was = serde_json::from_value(piece.data.clone()).doing("cannot understand the record")?;
     let Some(home) = stack::recorded(house, &was.home)? else { return Ok(()) };
     let doing = || format!("vnet.interface: cannot return \"{}\"", was.name);
     let mut at_home = stack::socket::<Route>(&home)?;
+    let kin = kin_at_home(&mut at_home, &was)?;
     // First of all here: one that was never moved has no business with what is in the jail.
-    if let Some(link) = at_home.link_by_name(&was.name).map_err(stack::refused)?
-        && (link.mac, &link.kind) == (was.mac, &was.kind)
-    {
-        return restore(&mut at_home, &link, &was).doing(doing());
+    if let Some(link) = kin.iter().find(|link| link.index == was.index) {
+        return restore(&mut at_home, link, &was).doing(doing());
     }
-    let Some(jail) = house.open(&vimage::Anchor(was.jail.clone()))? else { return Ok(()) };
-    let mut socket = stack::socket::<Route>(&jail)?;
-    let Some(link) = find(&mut socket, &was)? else {
-        return Err(Error::new(ErrorKind::NotFound, "it is not in the jail's network stack")
-            .hint("a process of the jail may have moved it on")
-            .doing(doing()));
+    let jail = house.open(&vimage::Anchor(was.jail.clone()))?;
+    let mut inside = jail.as_ref().map(stack::socket::<Route>).transpose()?;
+    let found = inside.as_mut().map(|socket| find(socket, &was)).transpose()?.flatten();
+    let (Some(mut socket), Some(link)) = (inside, found) else {
+        // The jail does not have it, so that what is like it at home is no other that took its name: it came home,
+        // and whoever brought it was killed.
+        return match kin.iter().find(|link| renamed(&was.name).any(|name| name == link.name)) {
+            Some(link) => restore(&mut at_home, link, &was).doing(doing()),
+            None => lost(house, from, &was, jail.is_some()),
+        };
     };
     let mut batch = Batch::default();
     batch.must(doing(), link::set_down(link.index));
@@ -158,9 +139,37 @@ pub fn give_back(house: &dyn House, piece: &Piece) -> Result<()> {
     batch.must(doing(), link::set_netns(link.index, home.as_fd(), Some(&name)));
     batch.send(&mut socket)?;
     drop(socket);
+    if name != was.name {
+        house.tell(format!(
+            "{from}: vnet.interface: \"{}\" came home as {name}: its name was taken",
+            was.name
+        ));
+    }
     match at_home.link_by_name(&name).map_err(stack::refused)? {
         Some(link) => restore(&mut at_home, &link, &was).doing(doing()),
         None => Ok(()),
+    }
+}
+
+/// The interfaces at home that are as this one was, whatever their names.
+fn kin_at_home(home: &mut Socket<Route>, was: &Was) -> Result<Vec<Link>> {
+    let links = home.links().map_err(stack::refused)?;
+    Ok(links.into_iter().filter(|link| (link.mac, &link.kind) == (was.mac, &was.kind)).collect())
+}
+
+/// One that is neither at home nor in the jail. To look for it again would not bring back a virtual one.
+fn lost(house: &dyn House, from: &str, was: &Was, jail_lives: bool) -> Result<()> {
+    let name = &was.name;
+    match (&was.kind, jail_lives) {
+        (_, false) => Ok(()),
+        (Some(_), true) => {
+            let what = "does not come home: a process of the jail has deleted it or moved it on";
+            house.tell(format!("{from}: vnet.interface: \"{name}\" {what}"));
+            Ok(())
+        }
+        (None, true) => Err(Error::new(ErrorKind::NotFound, "it is not in the jail's network stack")
+            .hint("a process of the jail may have moved it on")
+            .doing(format!("vnet.interface: cannot return \"{name}\""))),
     }
 }
 
@@ -201,8 +210,12 @@ fn renamed(name: &str) -> impl Iterator<Item = String> {
 /// Puts back what a move takes away. The bridge it was a port of may be gone, and so is not missed.
 fn restore(home: &mut Socket<Route>, link: &Link, was: &Was) -> Result<()> {
     let mut batch = Batch::default();
-    if link.name != was.name {
-        batch.must("cannot say what it was", link::set_alias(link.index, &format!("was {}", was.name)));
+    let alias = match link.name == was.name {
+        true => was.alias.clone().unwrap_or_default(),
+        false => format!("was {}", was.name),
+    };
+    if link.alias.as_deref().unwrap_or_default() != alias {
+        batch.must("cannot say what it was", link::set_alias(link.index, &alias));
     }
     if link.mtu != was.mtu {
         batch.must("cannot set its MTU", link::set_mtu(link.index, was.mtu));

@@ -8,6 +8,7 @@
 mod address;
 mod audit;
 mod birth;
+mod borrowed;
 mod bridge;
 mod cable;
 mod claim;
@@ -119,7 +120,7 @@ fn undo(&Doomed { piece, of, alone }: &Doomed<'_>) -> Result<()> {
         port::KIND if !alone && of.anchor("net").is_some() => Ok(()),
         port::KIND => port::delete(of.house, piece),
         claim::KIND => claim::undo(of.house, piece),
-        interface::KIND => interface::give_back(of.house, piece),
+        borrowed::KIND => interface::give_back(of.house, of.name, piece),
         cable::END => cable::undo_end(of, piece),
         pair::KIND => mend::undo(of.house, piece),
         bridge::KIND | bridge::TRUNK => bridge::undo(of, piece, alone),

@@ -62,8 +62,9 @@ pub static PARAMS: [Param; 6] = [
         help: "existing interfaces to be moved into the jail",
         doc: "The interfaces arrive down and without addresses. When the jail is removed they return to \
               where they were, with their ethernet address and MTU, and up if they were; the addresses they \
-              had before are lost. One whose name was taken meanwhile returns as NAME.1, and its alias says \
-              what it was.",
+              had before are lost. One whose name was taken meanwhile returns as NAME.1; that is said, and its \
+              alias tells what it was. While the jail has it, its alias is ours: by it jdb(8) repair finds the \
+              way home of one whose record is lost.",
         ..Param::BASE
     },
 ];

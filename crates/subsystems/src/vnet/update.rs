@@ -17,7 +17,7 @@ use super::{
     NAME,
     address::Cidr,
     birth::{self, Wanted},
-    cable, claim, host, interface,
+    borrowed, cable, claim, host, interface,
     link::Spec,
     pair,
     port::{self, Made},
@@ -168,15 +168,15 @@ fn cables(site: &mut Site<'_>, inside: &mut Socket<Route>, wanted: &Wanted, old:
 
 /// Returns interfaces that are not wanted, and takes those that are.
 fn interfaces(site: &mut Site<'_>, around: &mut Around<'_>, wanted: &Wanted) -> Result<()> {
-    let pieces: Vec<_> = site.instance().pieces_of(NAME, interface::KIND).cloned().collect();
+    let pieces: Vec<_> = site.instance().pieces_of(NAME, borrowed::KIND).cloned().collect();
     let mut there = Vec::new();
     for piece in pieces {
         let name = piece.text("name").unwrap_or_default().to_owned();
         if wanted.interfaces.contains(&name) {
             there.push(name);
         } else {
-            let house = site.house;
-            site.unmake(&piece, || interface::give_back(house, &piece))?;
+            let (house, from) = (site.house, site.name);
+            site.unmake(&piece, || interface::give_back(house, from, &piece))?;
         }
     }
     if wanted.interfaces.is_empty() {
