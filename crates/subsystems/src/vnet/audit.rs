@@ -31,8 +31,8 @@ pub fn exists(piece: &Piece, house: &dyn House) -> Result<bool> {
 }
 
 /// How often, and how long apart, to look again: the kernel takes a dead stack down in its own time, some
-/// tens of ms, and the ports of its links with it.
-const LOOKS: u32 = 10;
+/// tens of ms or, on a machine that has much to do, some hundreds, and the ports of its links with it.
+const LOOKS: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Links with this store's mark, in the caller's stack and in the switch, interfaces that it borrowed, and
