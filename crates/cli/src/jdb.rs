@@ -43,21 +43,22 @@ pub(crate) static TOOL: Tool = Tool {
          processes.",
         "holders prints who holds the namespaces and the cgroup of a jail, a line for each holder with the kinds \
          that it holds and what makes it let go: the jail's own processes (jail), what holds it while it persists \
-         (vault), and all others, which keep a removed jail from being gone: processes (foreign), and connections that \
-         no process has any more (kernel). A process holds a namespace by being in it, by a thread, a descriptor of it, \
+         (vault), and all others, which keep a removed jail from being gone: processes and mounts (foreign), and what \
+         the kernel has without a process, as connections that it still tries to end (kernel). A process holds a namespace by being in it, by a thread, a descriptor of it, \
          a mount of it, a socket or a tap that was made in it. Where nobody does, more is looked for: sockets in a \
-         ring of io_uring(7) or mapped into memory, attached SysV segments, and what may hold it but cannot be looked \
+         ring of io_uring(7) or mapped into memory, attached SysV segments, mounts that no process sees, and what may hold it but cannot be looked \
          into (perhaps): descriptors in flight (SCM_RIGHTS, unix(7)) and open files of /proc that show a namespace.",
         "wait waits until a jail, living or dying, is gone, and clears up what is let go meanwhile; with SECONDS, so \
-         long at most.",
+         long at most. Whoever may not clear up waits until another does.",
         "trace prints what the commands concerning a jail did, phase by phase and piece by piece, with the time \
          that each took in microseconds; without a jail, what the last three commands did, and with --all, all that \
          are traced.",
         "ledger prints how many pieces of each kind were made and freed.",
         "audit compares the records with the kernel, both ways, and prints a line for each difference: a piece \
          that is recorded and does not exist, something with our mark that is in no record, something shared \
-         whose users are gone; behind it, in parentheses, the command that mends it or says more. It clears up first what jails that ended by themselves left. repair mends what \
-         can be mended, and prints what it did.",
+         whose users are gone; behind it, in parentheses, the command that mends it or says more. It clears up first \
+         what jails that ended by themselves left. repair mends what can be mended, and prints what it did; it also \
+         ends the connections that keep dying jails.",
         "bundle writes all that is known of a jail to a file of JSON, for a report.",
         "A jail that is dying is named by its number, or by the name it had.",
     ],

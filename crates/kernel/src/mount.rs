@@ -69,3 +69,18 @@ pub fn mount_setattr(dir: impl AsFd, path: &CStr, flags: AtFlags, attr: &Attr<'_
     };
     check(ret).map(drop)
 }
+
+/// Returns the text of a field of proc_pid_mountinfo(5) or fstab(5), where `\ooo` is the byte of that octal number:
+/// blanks, newlines and backslashes are written so.
+pub fn unescape(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let octal = bytes.get(at + 1..at + 4).filter(|_| *byte == b'\\');
+        let number = octal.and_then(|o| u8::from_str_radix(std::str::from_utf8(o).ok()?, 8).ok());
+        plain.push(number.unwrap_or(*byte));
+        at += if number.is_some() { 4 } else { 1 };
+    }
+    String::from_utf8_lossy(&plain).into_owned()
+}

@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
+use kernel::mount::unescape;
+
 use crate::{
     descriptor::{self, Task},
     holder::{Holder, Namespace, Open, What},
@@ -88,15 +90,9 @@ fn mounted(mountinfo: &str) -> Vec<(Namespace, PathBuf)> {
         let mut fields = mount.split(' ').skip(3);
         let (root, at) = (fields.next()?, fields.next()?);
         let namespace = kind.starts_with("nsfs ").then(|| Namespace::parse(root))??;
-        Some((namespace, unescape(at)))
+        Some((namespace, unescape(at).into()))
     });
     lines.collect()
-}
-
-/// The text of a field of proc_pid_mountinfo(5), in which four characters are written as octal numbers.
-fn unescape(field: &str) -> PathBuf {
-    let plain = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
-    plain.iter().fold(field.to_owned(), |text, (octal, plain)| text.replace(octal, plain)).into()
 }
 
 #[cfg(test)]

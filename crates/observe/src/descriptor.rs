@@ -64,11 +64,10 @@ impl Stacks {
     }
 
     /// The inode number of the stack that a socket was made in.
-    pub(crate) fn of_socket(&mut self, socket: impl AsFd) -> Option<u64> {
-        let open = || inode(socket::netns(&socket).ok()?);
+    pub(crate) fn of_socket(&mut self, socket: OwnedFd) -> Option<u64> {
         match netns_cookie(&socket) {
-            Ok(cookie) => *self.0.entry(cookie).or_insert_with(open),
-            Err(_) => open(),
+            Ok(cookie) => self.of_cookie(cookie, || Some(socket)),
+            Err(_) => inode(socket::netns(socket).ok()?),
         }
     }
 }

@@ -42,11 +42,11 @@ const TABLES: &[(&str, usize)] = &[
 /// The holders of some namespaces, each with a descriptor of it, that do not show by themselves.
 #[must_use]
 pub fn hidden(of: &[(Namespace, OwnedFd)]) -> Vec<Holder> {
+    if of.is_empty() {
+        return Vec::new();
+    }
     let inside: Vec<_> = of.iter().filter_map(|(ns, fd)| Some((ns, Inside::look(ns, fd)?))).collect();
     let mut holders = Vec::new();
-    if of.is_empty() {
-        return holders;
-    }
     for (namespace, inside) in &inside {
         let orphan = |what: &String| Holder {
             namespace: (*namespace).clone(),
@@ -79,8 +79,8 @@ pub fn hidden(of: &[(Namespace, OwnedFd)]) -> Vec<Holder> {
     holders
 }
 
-/// Those that are mounted in a mount namespace of which no process was asked, since it has none. Who may not look into
-/// all of them (that takes the first pid namespace) is told of none.
+/// Those that are mounted where no process that was asked sees them: in a mount namespace without processes, or outside
+/// the root of its first. Who may not look into all of them (that takes the first pid namespace) is told of none.
 fn pinned(of: &[(Namespace, OwnedFd)]) -> Vec<Holder> {
     let mut holders = Vec::new();
     for mounts in mount_namespaces().into_iter().flatten().flatten() {

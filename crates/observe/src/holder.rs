@@ -42,7 +42,7 @@ pub enum What {
     Mapping(String),
     /// It is mounted there, as the process sees it.
     Mount(PathBuf),
-    /// It is mounted there in a mount namespace without processes, which has this inode number.
+    /// It is mounted there in the mount namespace with this inode number, and no process was asked that sees it.
     MountIn(u64, PathBuf),
     /// A connection that nobody holds any more and that the kernel has not ended: its addresses and state.
     Orphan(String),
@@ -126,7 +126,7 @@ impl Holder {
             What::Descriptor(fd, _) => format!("kill -9 {pid}, or let it close fd {fd}"),
             What::Mapping(_) => format!("kill -9 {pid}, or let it unmap that"),
             What::Mount(at) => format!("nsenter -t {pid} -m umount {}", quoted(&at.to_string_lossy())),
-            What::MountIn(..) => "let go of that mount namespace".to_owned(),
+            What::MountIn(..) => "umount it there, or let go of that mount namespace".to_owned(),
             What::Orphan(_) => "jdb repair".to_owned(),
         }
     }

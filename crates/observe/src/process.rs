@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+
 use crate::holder::Namespace;
 
 /// The name of a process; empty if it is gone.
@@ -79,16 +81,21 @@ pub(crate) fn namespace(pid: i32, tid: i32, fd: u32, link: &Path) -> Option<Name
     if !link.has_root() {
         return Namespace::parse(link.to_str()?);
     }
-    // To follow the link leads to the file itself, wherever its path leads by now.
-    let file = fs::File::open(format!("/proc/{pid}/task/{tid}/fd/{fd}")).ok().filter(|_| is_nsfs(pid, fd))?;
+    // To follow the link leads to the file itself, wherever its path leads by now. Only a namespace is opened: of
+    // other files that may wait, or do something.
+    let path = format!("/proc/{pid}/task/{tid}/fd/{fd}");
+    let file = is_nsfs(&path).then(|| fs::File::open(path).ok())??;
     let kind = kernel::namespace::kind_of(&file).ok()?;
     Some(Namespace { kind: kind.name().to_owned(), inode: rustix::fs::fstat(&file).ok()?.st_ino })
 }
 
-/// Whether a descriptor is of the file system of namespaces.
-fn is_nsfs(pid: i32, fd: u32) -> bool {
-    let device = |path: &str| rustix::fs::stat(path).map(|stat| stat.st_dev);
-    device(&format!("/proc/{pid}/fd/{fd}")).is_ok_and(|dev| Ok(dev) == device("/proc/self/ns/net"))
+/// Whether a path leads to the file system of namespaces; a server of files is not asked.
+fn is_nsfs(path: &str) -> bool {
+    let device = |path: &str| {
+        let stat = statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::empty());
+        stat.map(|stat| (stat.stx_dev_major, stat.stx_dev_minor))
+    };
+    device(path).is_ok_and(|of| Ok(of) == device("/proc/self/ns/net"))
 }
 
 /// The inode number of a link such as `socket:[4711]`.

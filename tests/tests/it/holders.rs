@@ -133,6 +133,16 @@ lab_test!(a_connection_that_was_orphaned_later for root; needs [CgroupV2, Progra
     all_gone(lab);
 });
 
+lab_test!(what_others_have_open_is_not_opened for root; needs [CgroupV2, Program("python3")]; |lab| {
+    held(lab);
+    // To open it for reading waits for a writer, who never comes.
+    let reads = r#"import os, time; os.mkfifo("/tmp/fifo"); os.open("/tmp/fifo", os.O_RDONLY | os.O_NONBLOCK); print("held", flush=True); time.sleep(1000)"#;
+    let by = lab.spawn(&format!("exec python3 -c '{reads}'"));
+    lab.until("it is open", || by.stdout() == "held\n");
+    lab.sh("timeout 10 jdb holders a");
+    quiet(lab, "jail -r a; rm /tmp/fifo");
+});
+
 lab_test!(a_jail_without_a_holder_is_gone_when_it_is_waited_for for root; needs [CgroupV2]; |lab| {
     quiet(lab, "jail -c name=a persist vnet");
     let number = jid(lab, "a");

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use kernel::mount::unescape;
 use vimage::{Context as _, Error, ErrorKind, Result};
 
 /// The mounted cgroup hierarchies that can be used.
@@ -149,20 +150,6 @@ fn parse(line: &str) -> Option<Mount> {
         kind: unescape(super_block.next()?),
         options: super_block.nth(1)?.to_owned(),
     })
-}
-
-/// Replaces `\ooo` by the byte of that octal number: the kernel writes blanks, newlines and backslashes so.
-fn unescape(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut plain = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let octal = bytes.get(at + 1..at + 4).filter(|_| *byte == b'\\');
-        let number = octal.and_then(|o| u8::from_str_radix(std::str::from_utf8(o).ok()?, 8).ok());
-        plain.push(number.unwrap_or(*byte));
-        at += if number.is_some() { 4 } else { 1 };
-    }
-    String::from_utf8_lossy(&plain).into_owned()
 }
 
 #[cfg(test)]

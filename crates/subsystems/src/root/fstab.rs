@@ -2,7 +2,7 @@
 
 use std::{os::fd::OwnedFd, path::Path};
 
-use kernel::mount::{Attr, mount_setattr};
+use kernel::mount::{Attr, mount_setattr, unescape};
 use rustix::{
     fs::AtFlags,
     mount::{
@@ -93,11 +93,6 @@ fn parse(line: &str, root: &str) -> Result<Line> {
     }
     let at = at.trim_end_matches('/').to_owned();
     Ok(Line { source: source.clone(), at, kind, attributes, options })
-}
-
-/// The text of a field of fstab(5): blanks are written as octal numbers.
-fn unescape(field: &str) -> String {
-    field.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
 }
 
 impl Line {

@@ -2,6 +2,7 @@
 
 use std::{fs::File, io::Read as _, os::fd::OwnedFd, path::Path};
 
+use kernel::mount::unescape;
 use rustix::{
     fs::CWD,
     mount::{
@@ -104,27 +105,6 @@ fn below(mountinfo: &str, path: &Path) -> Vec<String> {
     points.sort();
     points.dedup();
     points
-}
-
-/// The text of a field of proc_pid_mountinfo(5), in which some characters are written as octal numbers.
-fn unescape(field: &str) -> String {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let octal = (*first == b'\\').then(|| after.get(..3)).flatten();
-        let octal = octal.and_then(|o| u8::from_str_radix(std::str::from_utf8(o).ok()?, 8).ok());
-        match octal {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[3..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
