@@ -1,7 +1,7 @@
 //! What the store and the vault offer to subsystems.
 
 use std::{
-    cell::RefCell,
+    cell::{OnceCell, RefCell},
     fs,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
@@ -27,6 +27,8 @@ pub struct Premises {
     shelf: PathBuf,
     mark: String,
     told: RefCell<Vec<String>>,
+    /// The machine's, once it was read.
+    secret: OnceCell<[u8; 16]>,
 }
 
 impl Premises {
@@ -46,7 +48,14 @@ impl Premises {
                 format!("jail-{:08x}", std::hash::Hasher::finish(&hash) >> 32)
             }
         };
-        Ok(Self { vault: Vault::of(root), shelf: root.join("shared"), store, mark, told: RefCell::default() })
+        Ok(Self {
+            vault: Vault::of(root),
+            shelf: root.join("shared"),
+            store,
+            mark,
+            told: RefCell::default(),
+            secret: OnceCell::new(),
+        })
     }
 
     /// Takes what whoever gave the command should know, though nothing failed.
@@ -150,8 +159,14 @@ impl House for Premises {
     }
 
     fn stable(&self, words: &str) -> Result<u64> {
-        let secret = self.store.secret()?;
-        let mut hash = SipHasher24::new_with_key(&secret);
+        let secret = match self.secret.get() {
+            Some(secret) => secret,
+            None => {
+                let secret = self.store.secret()?;
+                self.secret.get_or_init(|| secret)
+            }
+        };
+        let mut hash = SipHasher24::new_with_key(secret);
         std::hash::Hasher::write(&mut hash, words.as_bytes());
         Ok(std::hash::Hasher::finish(&hash))
     }

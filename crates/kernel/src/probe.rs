@@ -102,7 +102,8 @@ impl Feature {
 
 /// Returns the version and the major revision of this kernel, uname(2): for what only the release tells.
 pub fn release() -> (u32, u32) {
-    parse(&rustix::system::uname().release().to_string_lossy())
+    static RELEASE: OnceLock<(u32, u32)> = OnceLock::new();
+    *RELEASE.get_or_init(|| parse(&rustix::system::uname().release().to_string_lossy()))
 }
 
 fn parse(release: &str) -> (u32, u32) {

@@ -170,7 +170,6 @@ pub fn furnish(site: &mut Site<'_>) -> Result<()> {
     let quiet: Vec<_> = wanted.links.iter().filter(|l| !l.autoconf).map(|l| l.name.as_str()).collect();
     let (of_interfaces, of_links): (Vec<_>, Vec<_>) =
         later.into_iter().partition(|_| !wanted.interfaces.is_empty());
-    sysctl::set(&*jail, &of_links, &quiet)?;
     let indexes: BTreeMap<_, _> = Made::all(site.instance().pieces)
         .into_iter()
         .map(|(_, made)| (made.name, made.inner))
@@ -186,8 +185,13 @@ pub fn furnish(site: &mut Site<'_>) -> Result<()> {
     if wanted.interfaces.is_empty() {
         port::routes(&mut batch, &wanted.routes, |name| indexes.get(name).copied())?;
     }
-    if !batch.is_empty() {
-        batch.send(&mut stack::socket(&*jail)?)?;
+    if !(of_links.is_empty() && quiet.is_empty() && batch.is_empty()) {
+        let mut socket = {
+            let inside = stack::visit(&*jail)?;
+            sysctl::write(&inside, &of_links, &quiet)?;
+            stack::socket_here(&inside)?
+        };
+        batch.send(&mut socket)?;
     }
     if let Some(mut around) = around.filter(|_| !wanted.interfaces.is_empty()) {
         for name in &wanted.interfaces {

@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-use kernel::namespace::{self, Kind};
+use kernel::namespace::{self, Kind, Visit};
 use netlink::{Family, Refused, Request, Route, Socket};
 use rustix::io::Errno;
 use vimage::{Anchor, Cause as _, Context as _, Error, House, Instance, Result};
@@ -62,6 +62,22 @@ pub fn recorded(house: &dyn House, anchor: &str) -> Result<Option<OwnedFd>> {
 /// The stack cannot be entered, or lacks the protocol.
 pub fn socket<F: Family>(stack: impl AsFd) -> Result<Socket<F>> {
     Socket::open_in(stack).doing("cannot open a netlink socket in the network stack")
+}
+
+/// Enters a stack for as long as what is returned lives.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn visit(stack: impl AsFd) -> Result<Visit> {
+    Visit::enter(stack, Kind::Net).map_err(io::Error::from).doing("cannot enter the network stack")
+}
+
+/// As [`socket`], of the stack that is being visited.
+///
+/// # Errors
+/// It lacks the protocol.
+pub fn socket_here<F: Family>(_inside: &Visit) -> Result<Socket<F>> {
+    Socket::open().doing("cannot open a netlink socket in the network stack")
 }
 
 /// What the kernel says, as an error of ours.

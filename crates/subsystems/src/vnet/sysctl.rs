@@ -2,8 +2,10 @@
 
 use std::{fmt, fs, io, os::fd::AsFd, path::PathBuf};
 
-use kernel::namespace::{Kind, Visit};
+use kernel::namespace::Visit;
 use vimage::{Context as _, Error, Result};
+
+use super::stack;
 
 /// One value, as asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +72,7 @@ pub fn begin(stack: impl AsFd, specs: &[Spec]) -> Result<Vec<&Spec>> {
     if specs.is_empty() {
         return Ok(Vec::new());
     }
-    let _inside = visit(stack)?;
+    let _inside = stack::visit(stack)?;
     let mut later = Vec::new();
     for spec in specs {
         match fs::write(spec.path(), &spec.value) {
@@ -89,7 +91,14 @@ pub fn set(stack: impl AsFd, specs: &[&Spec], quiet: &[&str]) -> Result<()> {
     if specs.is_empty() && quiet.is_empty() {
         return Ok(());
     }
-    let _inside = visit(stack)?;
+    write(&stack::visit(stack)?, specs, quiet)
+}
+
+/// As [`set`], of the stack that is being visited.
+///
+/// # Errors
+/// A value is refused.
+pub fn write(_inside: &Visit, specs: &[&Spec], quiet: &[&str]) -> Result<()> {
     for name in quiet {
         // No such file: the kernel has no IPv6.
         off(&format!("/proc/sys/net/ipv6/conf/{name}/accept_ra"), "0")?;
@@ -106,7 +115,7 @@ pub fn set(stack: impl AsFd, specs: &[&Spec], quiet: &[&str]) -> Result<()> {
 /// # Errors
 /// The stack cannot be entered, or the kernel refuses a value.
 pub fn switch_only(stack: impl AsFd) -> Result<()> {
-    let _inside = visit(stack)?;
+    let _inside = stack::visit(stack)?;
     for conf in ["all", "default"] {
         off(&format!("/proc/sys/net/ipv6/conf/{conf}/disable_ipv6"), "1")?;
     }
@@ -121,10 +130,6 @@ fn off(path: &str, value: &str) -> Result<()> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.doing_with(|| format!("cannot write {path}")),
     }
-}
-
-fn visit(stack: impl AsFd) -> Result<Visit> {
-    Visit::enter(stack, Kind::Net).map_err(io::Error::from).doing("cannot enter the network stack")
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! The end of a network stack, in the order that leaves nothing behind: links down, sockets destroyed.
 
 use std::{
-    fs, io,
+    fs::File,
+    io::{self, Read as _},
     os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
-use kernel::namespace::{Kind, Visit};
 use netlink::{Diag, Route, diag, link};
 use rustix::io::Errno;
 use vimage::{Context as _, Error, Instance, Result};
@@ -72,12 +72,15 @@ fn destroy(jail: &Instance<'_>) -> Result<usize> {
 /// Whether a stack has sockets of the internet protocols, by its counters: /proc/net/protocols. They count what is
 /// bound or connected, held by a process or not.
 fn has_sockets(stack: &OwnedFd) -> Result<bool> {
-    let protocols = {
-        let _inside = Visit::enter(stack, Kind::Net).doing("cannot enter the network stack")?;
-        fs::read_to_string("/proc/thread-self/net/protocols")
+    /// A little more than it has: what is read piece by piece is counted anew for each.
+    const LENGTH: usize = 16 << 10;
+    let mut text = String::with_capacity(LENGTH);
+    let read = {
+        let _inside = stack::visit(stack)?;
+        File::open("/proc/thread-self/net/protocols").and_then(|mut file| file.read_to_string(&mut text))
     };
     // What cannot be read may be anything.
-    Ok(protocols.map_or(true, |text| counts_sockets(&text)))
+    Ok(read.map_or(true, |_| counts_sockets(&text)))
 }
 
 /// Whether a line like `TCPv6 2432 3 0 no ...` has another number than 0 in its third column.
