@@ -242,16 +242,16 @@ fn check(operation: Operation, words: &[String]) -> Result<()> {
 }
 
 fn remove(jails: &Jails<'_>, words: &[String], manner: Manner, out: &mut Output) -> Result<ExitCode> {
-    let mut named = Vec::new();
+    let mut found = Vec::new();
     let mut failed = false;
     for word in words {
         let word = word.strip_prefix("name=").or_else(|| word.strip_prefix("jid=")).unwrap_or(word);
         if word == "*" {
-            named.extend(jails.list(false)?.into_iter().map(|record| record.name));
+            found.extend(jails.list(false)?);
             continue;
         }
         match jails.read(word) {
-            Ok(record) => named.push(record.name),
+            Ok(record) => found.push(record),
             Err(e) if e.kind() == ErrorKind::NotFound => {
                 failed = true;
                 if !manner.quiet {
@@ -264,10 +264,8 @@ fn remove(jails: &Jails<'_>, words: &[String], manner: Manner, out: &mut Output)
             }
         }
     }
-    if !named.is_empty() {
-        named.sort();
-        named.dedup();
-        let (removed, errors) = jails.remove(&named)?;
+    if !found.is_empty() {
+        let (removed, errors) = jails.remove(&found)?;
         let several = words.len() > 1 || words.iter().any(|w| w == "*");
         if !manner.quiet && (manner.verbose || several) {
             removed.iter().for_each(|name| out.line(format_args!("{name}: removed")));

@@ -92,13 +92,11 @@ pub(crate) fn child(param: &Param) -> &'static str {
 }
 
 /// The state of a jail, in a word.
-fn state(jails: &Jails<'_>, record: &Record) -> &'static str {
+fn state(record: &Record) -> &'static str {
     match record.state {
         State::Creating => "creating",
         State::Dying => "dying",
-        State::Alive if jails.is_alive(record) => "alive",
-        // It ended by itself, and the next command clears up.
-        State::Alive => "ended",
+        State::Alive => "alive",
     }
 }
 
@@ -117,7 +115,7 @@ pub(crate) fn jails(jails: &Jails<'_>, moment: Moment) -> Result<Node> {
         table.row(vec![
             record.jid.into(),
             record.name.clone().into(),
-            state(jails, &record).into(),
+            state(&record).into(),
             record.settings.bool("persist").into(),
             holders::processes(&record).len().into(),
             record.pieces.len().into(),
@@ -136,7 +134,7 @@ pub(crate) fn jail(jails: &Jails<'_>, record: &Record, moment: Moment) -> Result
     let mut node = Node::map();
     node.put("name", Node::leaf(record.name.as_str()));
     node.put("jid", Node::leaf(record.jid));
-    node.put("state", Node::leaf(state(jails, record)));
+    node.put("state", Node::leaf(state(record)));
     node.put("parent", Node::Leaf(record.parent().map_or(Json::Null, Json::from)));
     node.put("created", Node::Leaf(moment(record.created)));
     node.put("reasons", Node::leaf(record.reasons.clone()));

@@ -216,14 +216,16 @@ impl Subsystem<Act> for Core {
     }
 
     fn undo(&self, doomed: &[Doomed<'_>]) -> Vec<Result<()>> {
-        doomed
-            .iter()
-            .map(|d| match d.piece.kind.as_str() {
-                CGROUP => remove(Path::new(&d.piece.key), d.of.house),
-                HELD => d.of.house.release(&d.piece.key),
-                _ => Ok(()),
-            })
-            .collect()
+        match doomed {
+            [first, ..] if first.piece.kind == HELD => {
+                let owners: Vec<_> = doomed.iter().map(|d| d.piece.key.as_str()).collect();
+                first.of.house.release_all(&owners)
+            }
+            [first, ..] if first.piece.kind == CGROUP => {
+                doomed.iter().map(|d| remove(Path::new(&d.piece.key), d.of.house)).collect()
+            }
+            _ => doomed.iter().map(|_| Ok(())).collect(),
+        }
     }
 
     fn exists(&self, piece: &Piece, house: &dyn House) -> Result<bool> {

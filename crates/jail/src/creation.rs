@@ -174,8 +174,6 @@ impl Jails<'_> {
             if persist || self.stays(&owner, locked.record.init.as_ref()) {
                 return locked.save(&mut owner.journal);
             }
-            // It ended by itself: everybody knows it for dead, and nothing needs to be written for that.
-            locked.record.state = State::Dying;
             let errors = self.unmake(vec![(locked, owner)], Instant::now() + DRAINED);
             errors.into_iter().next().map_or(Ok(()), Err)
         })
@@ -195,7 +193,7 @@ impl Jails<'_> {
     /// Locks the jail that we made; `None` if another removed it.
     fn lock_own(&self, created: &Created, plan: &Plan) -> Result<Option<Locked>> {
         let Some(locked) = self.premises.store.lock(created.jid, Wait::Yes)? else { return Ok(None) };
-        let ours = locked.record.state == State::Alive && locked.record.maker == plan.maker;
+        let ours = self.is_named(&locked.record) && locked.record.maker == plan.maker;
         Ok(ours.then_some(locked))
     }
 

@@ -135,7 +135,11 @@ impl House for Premises {
     }
 
     fn release(&self, owner: &str) -> Result<()> {
-        self.vault.release(owner)
+        self.release_all(&[owner]).into_iter().collect()
+    }
+
+    fn release_all(&self, owners: &[&str]) -> Vec<Result<()>> {
+        self.vault.release(owners)
     }
 
     fn held(&self) -> Result<Vec<String>> {

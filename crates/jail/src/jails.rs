@@ -103,7 +103,7 @@ impl<'r> Jails<'r> {
         let store = &self.premises.store;
         let named = store.jid(word).map(|jid| store.read(jid)).transpose()?.flatten();
         match named {
-            Some(record) => Ok(record),
+            Some(record) => Ok(self.as_it_is(record)),
             None => self.list(true)?.into_iter().find(|r| r.name == word).ok_or_else(|| not_found(word)),
         }
     }
@@ -127,7 +127,8 @@ impl<'r> Jails<'r> {
         for jid in self.premises.store.jids()? {
             // One that is damaged does not hide the others; whoever names it is told.
             let Ok(Some(record)) = self.premises.store.read(jid) else { continue };
-            if self.is_alive(&record) || (dying && record.state == State::Dying) {
+            let record = self.as_it_is(record);
+            if record.state == State::Alive || (dying && record.state == State::Dying) {
                 records.push(record);
             }
         }
@@ -137,14 +138,27 @@ impl<'r> Jails<'r> {
     /// Whether a jail can be entered: it persists, or has processes.
     #[must_use]
     pub fn is_alive(&self, record: &Record) -> bool {
-        let store = &self.premises.store;
-        record.state == State::Alive
+        self.is_named(record)
             && (record.settings.bool("persist")
                 || cgroup_of(&record.pieces).is_some_and(|dir| cgroup::populated(&dir))
                 || record.maker.as_ref().is_some_and(|maker| process::open(maker).is_some()))
-            // A removal that could not write to a full file system took the name at least.
-            && (store.leads_to(&record.name, record.jid)
-                || record.other_name.as_ref().is_some_and(|other| store.leads_to(other, record.jid)))
+    }
+
+    /// Whether nobody has begun to remove a jail that was made: a removal begins with the name.
+    pub(crate) fn is_named(&self, record: &Record) -> bool {
+        let leads = |name| self.premises.store.leads_to(name, record.jid);
+        record.state == State::Alive
+            && (leads(&record.name) || record.other_name.as_ref().is_some_and(|other| leads(other)))
+    }
+
+    /// A record with the state that the jail is in: of one that ended by itself, or whose removal has begun, nobody
+    /// may have written it down.
+    fn as_it_is(&self, record: Record) -> Record {
+        let state = match record.state {
+            State::Alive if !self.is_alive(&record) => State::Dying,
+            state => state,
+        };
+        Record { state, ..record }
     }
 
     /// Runs `act` with a jail as its subsystems see it.

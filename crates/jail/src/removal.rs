@@ -27,19 +27,15 @@ const AGAIN: Duration = Duration::from_millis(10);
 const MOMENT: Duration = Duration::from_millis(250);
 
 impl Jails<'_> {
-    /// Removes jails and all that are in them. Goes on past failures; what could not be undone stays in a
-    /// dying record, which the next command takes up again. Returns the names of the removed, and failures.
+    /// Removes jails that were found, and all that are in them. Goes on past failures; what could not be undone
+    /// stays in a dying record, which the next command takes up again. Returns the names of the removed, and failures.
     ///
     /// # Errors
-    /// `jail "x" not found`, for the first that is not there; nothing is removed then.
-    pub fn remove(&self, words: &[String]) -> Result<(Vec<String>, Vec<Error>)> {
+    /// The processes of one cannot be reached; nothing is removed then.
+    pub fn remove(&self, found: &[Record]) -> Result<(Vec<String>, Vec<Error>)> {
         privilege::check()?;
-        let mut wanted = BTreeSet::new();
-        for word in words {
-            let record = self.read(word)?;
-            self.can_kill(&record)?;
-            wanted.insert(record.name);
-        }
+        found.iter().try_for_each(|record| self.can_kill(record))?;
+        let wanted: BTreeSet<_> = found.iter().map(|record| record.name.as_str()).collect();
         let mut owners = Vec::new();
         // A parent is locked before its children, so that it gets no more of them meanwhile, and all in the order
         // of their names, so that two removals do not wait for each other.
@@ -130,17 +126,12 @@ impl Jails<'_> {
         errors
     }
 
-    /// Declares a jail dead to everybody: whatever happens then, its name is free.
-    fn give_up_names(&self, locked: &mut Locked, owner: &mut Owner<'_>) -> Vec<Error> {
+    /// Declares a jail dead to everybody: whatever happens then, its name is free. That it has none says as much as
+    /// its record will, and needs no room in a file system that may be full.
+    fn give_up_names(&self, locked: &mut Locked, owner: &Owner<'_>) -> Vec<Error> {
         let mut errors = Vec::new();
-        // One that ended by itself is dead to everybody as it is.
-        let lived = self.is_alive(&locked.record);
         locked.record.state = State::Dying;
         locked.record.change = None;
-        // A full file system does not stop a removal: that the jail has no name says as much as the record.
-        if lived {
-            let _said_again_at_the_end = locked.save(&mut owner.journal);
-        }
         errors.extend(self.premises.store.set_pending(owner.jid, true).err());
         errors.extend(self.premises.store.unname(&owner.name, owner.jid).err());
         if let Some(other) = &locked.record.other_name {
@@ -283,7 +274,7 @@ impl Jails<'_> {
 }
 
 /// The first name after the last one that is wanted, or of a jail in one that is. The names are in order.
-fn next<'n>(names: &'n [(String, u32)], last: &str, wanted: &BTreeSet<String>) -> Option<&'n (String, u32)> {
+fn next<'n>(names: &'n [(String, u32)], last: &str, wanted: &BTreeSet<&str>) -> Option<&'n (String, u32)> {
     let is_wanted = |name: &str| iter::successors(Some(name), |n| parent_of(n)).any(|n| wanted.contains(n));
     let rest = &names[names.partition_point(|(name, _)| name.as_str() <= last)..];
     rest.iter().find(|(name, _)| is_wanted(name))

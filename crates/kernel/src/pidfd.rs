@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use rustix::fs::{fstat, fstatfs};
 use rustix::io::{Errno, Result};
 use rustix::ioctl;
-use rustix::process::Pid;
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use crate::ioctl::Exchange;
 use crate::probe::{Feature, has};
@@ -40,6 +40,13 @@ pub fn inode(pidfd: impl AsFd) -> Result<u64> {
         return Err(Errno::OPNOTSUPP);
     }
     Ok(fstat(pidfd)?.st_ino)
+}
+
+/// Returns whether a descriptor is a pidfd: waitid(2), Linux 5.4.
+pub(crate) fn is_one(fd: impl AsFd) -> bool {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    // Of a process that is not our child it says ECHILD.
+    waitid(WaitId::PidFd(fd.as_fd()), look).err() != Some(Errno::BADF)
 }
 
 /// Returns how a process ended, as the status of wait(2), once its parent has reaped it; `None` before.
@@ -111,5 +118,11 @@ mod tests {
         assert_eq!(fdinfo_pid(&me), Ok(getpid().as_raw_nonzero().get()));
         assert_eq!(pid(&me), Ok(getpid()));
         assert_eq!(fdinfo_pid(std::fs::File::open("/").unwrap()), Err(Errno::BADF));
+    }
+
+    #[test]
+    fn a_pidfd_is_told_from_other_files() {
+        assert!(is_one(pidfd_open(getpid(), PidfdFlags::empty()).unwrap()));
+        assert!(!is_one(std::fs::File::open("/").unwrap()));
     }
 }

@@ -14,9 +14,9 @@ use rustix::{io, process};
 
 use crate::{
     namespace::{self, Kind},
-    probe,
+    pidfd, probe,
     raw::{self, CloneArgs},
-    step::{Program, STACK},
+    step::{Control, Program, STACK},
 };
 
 /// How a process is made.
@@ -173,7 +173,13 @@ pub(crate) unsafe fn clone(program: &Program, how: How, gates: &[AtomicU32], par
     let plain = how.namespaces == 0 && how.cgroup.is_none();
     let make = if plain { raw::clone } else { raw::clone3 };
     // SAFETY: the stack is the program's own; `enter` keeps to what the step list may do.
-    unsafe { make(&args, enter, entry) }
+    let pid = unsafe { make(&args, enter, entry) };
+    if pid < 0 {
+        control.pidfd.store(-1, SeqCst);
+    } else {
+        control.made.store(true, SeqCst);
+    }
+    pid
 }
 
 extern "C" fn enter(entry: usize) -> ! {
@@ -260,8 +266,8 @@ impl Running {
             self.job.program.walk(&mut |program| {
                 let control = &program.control;
                 failed |= control.errno.load(SeqCst) != 0;
-                // Whoever has ended without a failure has left it to one below.
-                runs |= control.pidfd.load(SeqCst) >= 0 && control.running.load(SeqCst) != 0;
+                // Whoever has ended without a failure has left it to one below; while one is made, its maker runs.
+                runs |= control.made.load(SeqCst) && control.running.load(SeqCst) != 0;
             });
             on_the_way = runs && !failed;
         }
@@ -286,11 +292,9 @@ impl Running {
         self.job.program.walk(&mut |program| {
             let control = &program.control;
             // One below was made if its pidfd is known; its maker has ended or called exec by now.
-            let number = control.pidfd.swap(-1, SeqCst);
-            if number >= 0 {
+            if let Some(pidfd) = take_pidfd(control) {
                 wait_while(&control.running, 1);
-                // SAFETY: clone3 put this descriptor into our table for us to close; the cell is clear now.
-                pidfds.push(unsafe { OwnedFd::from_raw_fd(number) });
+                pidfds.push(pidfd);
             }
             let errno = control.errno.load(SeqCst);
             if errno != 0 {
@@ -322,18 +326,27 @@ impl Drop for Running {
         // The child uses our memory: nothing of it may be freed while it lives.
         self.job.program.walk(&mut |program| {
             let control = &program.control;
-            let number = control.pidfd.swap(-1, SeqCst);
-            if number < 0 {
-                return;
-            }
-            // SAFETY: clone3 put this descriptor into our table for us to close; the cell is cleared here.
-            let pidfd = unsafe { OwnedFd::from_raw_fd(number) };
+            let Some(pidfd) = take_pidfd(control) else { return };
             // Fails only when it has ended by itself.
             let _gone = process::pidfd_send_signal(pidfd.as_fd(), process::Signal::KILL);
             wait_while(&control.running, 1);
             let _not_ours = reap(pidfd.as_fd());
         });
     }
+}
+
+/// Takes the pidfd of a process whose maker has ended or is done; `None`: it was not made.
+fn take_pidfd(control: &Control) -> Option<OwnedFd> {
+    let number = control.pidfd.swap(-1, SeqCst);
+    // The maker was killed in clone(2): if that had failed by then, nothing is open at the number.
+    let is_there = |number| {
+        // SAFETY: it is looked at and not kept; of a number at which nothing is open the kernel says so.
+        let there = unsafe { BorrowedFd::borrow_raw(number) };
+        pidfd::is_one(there)
+    };
+    let made = number >= 0 && (control.made.load(SeqCst) || is_there(number));
+    // SAFETY: clone3 put this descriptor into our table for us to close; the cell is clear now.
+    made.then(|| unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Processes that have called exec or ended: the child, then those below it in the order of the steps.

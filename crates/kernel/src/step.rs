@@ -12,7 +12,7 @@ use std::{
     mem::MaybeUninit,
     os::fd::{AsRawFd as _, OwnedFd},
     rc::Rc,
-    sync::atomic::{AtomicI32, AtomicU32},
+    sync::atomic::{AtomicBool, AtomicI32, AtomicU32},
 };
 
 use linux_raw_sys::{errno as sys_errno, general as sys};
@@ -183,8 +183,11 @@ const LOOK_AGAIN: i64 = 20_000_000;
 pub(crate) struct Control {
     /// 1 until exec or the end; cleared and woken by the kernel (CLONE_CHILD_CLEARTID).
     pub running: AtomicU32,
-    /// The number of the process's pidfd in the shared descriptor table.
+    /// The number of the process's pidfd in the shared descriptor table. The kernel writes it before it knows whether
+    /// there will be a process.
     pub pidfd: AtomicI32,
+    /// Whether the maker knows that there is one. A maker that was killed meanwhile never does.
+    pub made: AtomicBool,
     /// The error number of the step that failed.
     pub errno: AtomicI32,
     /// The index of that step; the number of steps for the end.
@@ -202,6 +205,7 @@ impl Program {
         let control = Control {
             running: AtomicU32::new(1),
             pidfd: AtomicI32::new(-1),
+            made: AtomicBool::new(false),
             errno: AtomicI32::new(0),
             failed: AtomicU32::new(0),
             stack: Box::new(UnsafeCell::new(MaybeUninit::uninit())),

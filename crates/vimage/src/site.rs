@@ -50,6 +50,11 @@ pub trait House: fmt::Debug {
     /// The kernel refused.
     fn release(&self, owner: &str) -> Result<()>;
 
+    /// As [`House::release`] of many, which may cost less together; answers for each.
+    fn release_all(&self, owners: &[&str]) -> Vec<Result<()>> {
+        owners.iter().map(|owner| self.release(owner)).collect()
+    }
+
     /// The owners under whose names something is held.
     ///
     /// # Errors

@@ -9,3 +9,4 @@ mod namespace;
 mod pidfd;
 mod probe;
 mod seccomp;
+mod spawn;
