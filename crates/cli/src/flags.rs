@@ -1,13 +1,13 @@
 //! Tools and their flags. One declaration of each feeds the parser, its errors, `--help`, the manual and the
 //! completions.
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf};
 
 use kernel::act::Act;
 use lexopt::Arg;
 use vimage::{Error, Registry, Result};
 
-use crate::output::Output;
+use crate::{ExitCode, output::Output};
 
 /// One tool.
 #[derive(Debug)]

@@ -1,13 +1,11 @@
 //! jail(8): create, modify, remove.
 
-use std::process::ExitCode;
-
 use ::jail::Jails;
 use kernel::act::Act;
 use vimage::{Error, ErrorKind, Given, Registry, Result, Value};
 
 use crate::{
-    close,
+    ExitCode, close,
     flags::{Call, Flag, Tool, Word},
     misused, open,
     output::{Output, complain, warn},

@@ -3,7 +3,6 @@
 use std::{
     fs,
     path::Path,
-    process::ExitCode,
     time::{Duration, Instant},
 };
 
@@ -11,6 +10,7 @@ use ::jail::{Jails, privilege, record::State};
 use vimage::{Context as _, Error, ErrorKind, Finding, Node, Result};
 
 use crate::{
+    ExitCode,
     bundle::{self, bundle},
     close,
     flags::{Call, Flag, Tool, Word},

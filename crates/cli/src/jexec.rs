@@ -1,6 +1,6 @@
 //! jexec(8): run a command in a jail.
 
-use std::{ffi::OsString, os::fd::OwnedFd, process::ExitCode, rc::Rc};
+use std::{ffi::OsString, os::fd::OwnedFd, rc::Rc};
 
 use ::jail::{Place, process::Command};
 use rustix::{
@@ -10,7 +10,7 @@ use rustix::{
 use vimage::{Context as _, Error, ErrorKind, Result};
 
 use crate::{
-    close,
+    ExitCode, close,
     flags::{Call, Flag, Tool, Word},
     misused, open as open_store, relay, sealed,
     users::{self, User, Who},
@@ -130,7 +130,7 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     close(call.tool, &jails, &started);
     let running = started?;
     let status = relay::relay(&running, &signals, master, ours)?;
-    Ok(ExitCode::from(relay::exit_code(status)))
+    Ok(ExitCode(relay::exit_code(status)))
 }
 
 /// The account that the command runs with; `None`: the jail's root, of whom no file tells.

@@ -3,8 +3,6 @@
 mod print;
 mod values;
 
-use std::process::ExitCode;
-
 use ::jail::{
     Jails,
     record::{Record, State},
@@ -12,6 +10,7 @@ use ::jail::{
 use vimage::{Error, ErrorKind, Result};
 
 use crate::{
+    ExitCode,
     flags::{Call, Flag, Tool, Word},
     look,
     output::Output,

@@ -20,7 +20,7 @@ mod users;
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
-    process::ExitCode,
+    process,
 };
 
 use ::jail::Jails;
@@ -34,10 +34,29 @@ use output::{Output, complain, warn};
 /// All tools.
 static TOOLS: &[&Tool] = &[&jail8::TOOL, &jls::TOOL, &jexec::TOOL, &jdb::TOOL];
 
+/// What a tool ends with, exit(3).
+#[derive(Clone, Copy, Debug)]
+struct ExitCode(u8);
+
+impl ExitCode {
+    const SUCCESS: Self = Self(0);
+    const FAILURE: Self = Self(1);
+}
+
 /// Runs the tool that the program's name says, or, if it says none, the first argument: `jail`, `jls`,
 /// `jexec`, `jdb`. `own` are subsystems beyond those of this project.
 #[must_use]
-pub fn run(own: &[&'static dyn Subsystem<Act>]) -> ExitCode {
+pub fn run(own: &[&'static dyn Subsystem<Act>]) -> process::ExitCode {
+    status(own).into()
+}
+
+/// As [`run`]; returns the status, for a program that has a `main` of its own ([`kernel::main!`]).
+#[must_use]
+pub fn status(own: &[&'static dyn Subsystem<Act>]) -> u8 {
+    choose(own).0
+}
+
+fn choose(own: &[&'static dyn Subsystem<Act>]) -> ExitCode {
     let mut args: Vec<OsString> = std::env::args_os().collect();
     let named = |word: &OsString| {
         let name = PathBuf::from(word).file_name()?.to_str()?.to_owned();

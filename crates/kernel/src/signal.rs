@@ -27,6 +27,12 @@ impl std::fmt::Debug for Mask {
     }
 }
 
+/// Ignores SIGPIPE: sigaction(2).
+pub(crate) fn ignore_broken_pipes() {
+    // SAFETY: no handler is set that could run.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
 impl Signals {
     /// Blocks these signals, for the calling thread and those it makes.
     pub fn block(signals: &[Signal]) -> Result<Self> {

@@ -1,5 +1,5 @@
 //! The tool jdb.
 
-fn main() -> std::process::ExitCode {
-    cli::run(&[])
-}
+#![no_main]
+
+kernel::main!(cli::status(&[]));
