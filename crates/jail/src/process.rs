@@ -168,18 +168,18 @@ impl Running {
         if self.reaper == Reaper::Us {
             return kernel::spawn::reap(self.pidfd.as_fd()).doing("cannot wait for the command");
         }
-        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        while let Err(e) = poll(&mut fds, None) {
-            if e != rustix::io::Errno::INTR {
-                return Err(e).doing("cannot wait for the command");
-            }
-        }
-        // It has ended; its status is there when the jail's init has collected it.
         loop {
-            match pidfd::exit_status(&self.pidfd).doing("cannot read the command's status")? {
-                Some(status) => return Ok(status),
-                None => std::thread::sleep(Duration::from_micros(50)),
+            // Its status is there when the jail's init has collected it: what is asked for is not the end of the
+            // process (POLLIN) but this (POLLHUP, Linux 6.9).
+            match poll(&mut [PollFd::new(&self.pidfd, PollFlags::empty())], None) {
+                Err(e) if e != rustix::io::Errno::INTR => return Err(e).doing("cannot wait for the command"),
+                _ => {}
             }
+            if let Some(status) = pidfd::exit_status(&self.pidfd).doing("cannot read the command's status")? {
+                return Ok(status);
+            }
+            // A kernel that wakes us too early does so again.
+            std::thread::sleep(Duration::from_micros(50));
         }
     }
 }
