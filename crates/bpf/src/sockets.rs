@@ -2,10 +2,10 @@
 
 use crate::{
     Assembler, Instruction, Register, Size,
-    btf::{Btf, Id, Kind},
+    btf::Btf,
     iterator::Attached,
-    task_file::{self, FILE, TaskFile, WHO, integer, load_double, pointer},
-    unavailable::{Result, Unavailable},
+    task_file::{self, FILE, TaskFile, Types, WHO, integer, load_double, pointer},
+    unavailable::Result,
 };
 
 /// A socket that a process has open.
@@ -48,7 +48,7 @@ impl Sockets {
     ///
     /// Those of [`sockets`].
     pub fn load() -> Result<Self> {
-        let load = |btf: &Btf<'_>, of_file, task| Ok(program(&task, &Places::find(btf, of_file)?));
+        let load = |btf: &Btf<'_>, types, task| Ok(program(&task, &Places::find(btf, types)?));
         Ok(Self(task_file::load(c"sockets", load)?))
     }
 
@@ -76,12 +76,9 @@ struct Places {
 }
 
 impl Places {
-    fn find(btf: &Btf<'_>, of_file: Id) -> Result<Self> {
-        // What the helper returns.
-        let [socket] = btf.find([(Kind::Struct, "socket")]);
-        let socket = socket.ok_or(Unavailable::Missing("struct socket"))?;
-        let (file_inode, inode) = pointer(btf, of_file, &["f_inode"], "file.f_inode")?;
-        let (socket_sk, sk) = pointer(btf, socket, &["sk"], "socket.sk")?;
+    fn find(btf: &Btf<'_>, types: Types) -> Result<Self> {
+        let (file_inode, inode) = pointer(btf, types.file, &["f_inode"], "file.f_inode")?;
+        let (socket_sk, sk) = pointer(btf, types.socket, &["sk"], "socket.sk")?;
         let (sk_net, net) = pointer(btf, sk, &["__sk_common", "skc_net", "net"], "sock.__sk_common.skc_net")?;
         Ok(Self {
             file_inode,

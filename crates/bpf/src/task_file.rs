@@ -33,17 +33,28 @@ pub(crate) const WHO: i16 = 16;
 /// Where a program has the file that it is called for, once it has begun.
 pub(crate) const FILE: Register = Register::R8;
 
-/// Loads a program for the iterator, made by `program` from the kernel's types and the type of a file. It says who has a
-/// file by the numbers in the caller's pid namespace.
+/// Types that programs start from. They are looked for all at once: the kernel has a hundred thousand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Types {
+    /// `struct file`.
+    pub file: Id,
+    /// `struct socket`, which a helper returns.
+    pub socket: Id,
+    /// `struct unix_sock`, likewise.
+    pub unix: Option<Id>,
+}
+
+/// Loads a program for the iterator, made by `program` from the kernel's types. It says who has a file by the numbers in
+/// the caller's pid namespace.
 pub(crate) fn load(
     name: &std::ffi::CStr,
-    program: impl Fn(&Btf<'_>, Id, TaskFile) -> Result<Option<Vec<[u8; 8]>>>,
+    program: impl Fn(&Btf<'_>, Types, TaskFile) -> Result<Option<Vec<[u8; 8]>>>,
 ) -> Result<Attached> {
     let bytes = btf::of_kernel().map_err(Unavailable::Unreadable)?;
-    let types = Btf::parse(&bytes)?;
+    let btf = Btf::parse(&bytes)?;
     let load = |level| {
-        let (target, of_file, places) = TaskFile::find(&types, level)?;
-        let code = program(&types, of_file, places)?.ok_or(Unavailable::Missing("short enough program"))?;
+        let (target, types, places) = TaskFile::find(&btf, level)?;
+        let code = program(&btf, types, places)?.ok_or(Unavailable::Missing("short enough program"))?;
         Attached::load(target, name, &code)
     };
     let program = load(0)?;
@@ -60,17 +71,20 @@ pub(crate) fn load(
 }
 
 impl TaskFile {
-    /// With the id of the iterator, and that of the type of a file. `level`: how deep the pid namespace lies by whose
+    /// With the id of the iterator, and the types that programs start from. `level`: how deep the pid namespace lies by whose
     /// numbers processes are called.
-    fn find(btf: &Btf<'_>, level: u32) -> Result<(Id, Id, Self)> {
-        let [target, context, upid] = btf.find([
+    fn find(btf: &Btf<'_>, level: u32) -> Result<(Id, Types, Self)> {
+        let [target, context, upid, socket, unix] = btf.find([
             (Kind::Function, "bpf_iter_task_file"),
             (Kind::Struct, "bpf_iter__task_file"),
             (Kind::Struct, "upid"),
+            (Kind::Struct, "socket"),
+            (Kind::Struct, "unix_sock"),
         ]);
         let target = target.ok_or(Unavailable::Missing("iterator task_file"))?;
         let context = context.ok_or(Unavailable::Missing("struct bpf_iter__task_file"))?;
         let upid = upid.ok_or(Unavailable::Missing("struct upid"))?;
+        let socket = socket.ok_or(Unavailable::Missing("struct socket"))?;
         // All others are reached from these, as the verifier does it: there may be several of one name.
         let (meta, of_meta) = pointer(btf, context, &["meta"], "bpf_iter__task_file.meta")?;
         let (meta_seq, _) = pointer(btf, of_meta, &["seq"], "bpf_iter_meta.seq")?;
@@ -93,7 +107,7 @@ impl TaskFile {
             fd: integer(btf, context, &["fd"], 4, "bpf_iter__task_file.fd")?,
             file,
         };
-        Ok((target, of_file, places))
+        Ok((target, Types { file: of_file, socket, unix }, places))
     }
 
     /// Begins a program: from here [`FILE`] is the file. To the label, the end, is jumped where there is nothing to write.

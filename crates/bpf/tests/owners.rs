@@ -10,14 +10,14 @@ use std::{
 use bpf::owners;
 use rustix::io::Errno;
 
-/// Opens a file and connects to us from a user namespace of its own, and says what that is called.
+/// Opens a file and connects to us from a user and a network namespace of its own, and says what those are called.
 const PROGRAM: &str = r#"
 import ctypes, os, socket, sys
-assert ctypes.CDLL(None).unshare(0x10000000) == 0 # CLONE_NEWUSER
+assert ctypes.CDLL(None).unshare(0x50000000) == 0 # CLONE_NEWUSER | CLONE_NEWNET
 peer = socket.socket(socket.AF_UNIX)
 peer.connect(sys.argv[1])
 kept = open("/dev/null")
-print(os.readlink("/proc/self/ns/user")[6:-1], kept.fileno(), flush=True)
+print(*(os.stat(f"/proc/self/ns/{ns}").st_ino for ns in ("user", "net")), kept.fileno(), flush=True)
 sys.stdin.readline()
 "#;
 
@@ -43,14 +43,14 @@ fn the_opener_and_the_peer_of_a_file_are_found() {
         found => found.unwrap(),
     };
     let said: Vec<u32> = line.split_whitespace().map(|word| word.parse().unwrap()).collect();
-    let [userns, fd] = said[..] else { panic!("{line}") };
+    let [userns, stack, fd] = said[..] else { panic!("{line}") };
     let of = |pid, fd| *all.iter().find(|file| (file.pid, file.fd) == (pid, fd)).unwrap();
     let (us, number) = (std::process::id(), |file: &dyn AsRawFd| file.as_raw_fd().unsigned_abs());
     let theirs = of(child.id(), fd);
-    assert_eq!((theirs.opener, theirs.peer), (userns, 0));
+    assert_eq!((theirs.opener, theirs.peer, theirs.peer_stack), (userns, 0, 0));
     let own = of(us, number(&ours));
     assert_ne!(own.opener, userns);
-    assert_eq!((own.mounter, own.peer), (theirs.mounter, 0));
+    assert_eq!((own.mounter, own.peer, own.peer_stack), (theirs.mounter, 0, 0));
     let socket = of(us, number(&accepted));
-    assert_eq!((socket.opener, socket.peer), (own.opener, userns));
+    assert_eq!((socket.opener, socket.peer, socket.peer_stack), (own.opener, userns, stack));
 }
