@@ -8,12 +8,15 @@ mod assembler;
 pub mod btf;
 mod instruction;
 mod iterator;
+mod owners;
 mod sockets;
+mod task_file;
 mod unavailable;
 
 pub use crate::{
     assembler::{Assembler, Label},
     instruction::{Instruction, Register, Size},
+    owners::{OwnedFile, owners},
     sockets::{SocketFile, Sockets, sockets},
     unavailable::{Result, Unavailable},
 };

@@ -1,7 +1,10 @@
 //! Tools and their flags. One declaration of each feeds the parser, its errors, `--help`, the manual and the
 //! completions.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+};
 
 use kernel::act::Act;
 use lexopt::Arg;
@@ -212,7 +215,14 @@ pub(crate) fn parse(tool: &'static Tool, registry: &Registry<Act>, args: Vec<OsS
     let mut parser = lexopt::Parser::from_args(args);
     let (mut flags, mut words) = (Vec::new(), Vec::new());
     let wrong = |text: String| Error::usage(text).hint(format!("{} --help lists the options", tool.name));
-    while let Some(arg) = parser.next().map_err(|e| wrong(e.to_string()))? {
+    loop {
+        // No tool has a digit for a letter.
+        let mut ahead = parser.try_raw_args().filter(|_| tool.mixed);
+        if let Some(word) = ahead.as_mut().and_then(|words| words.next_if(is_negative)) {
+            words.push(word);
+            continue;
+        }
+        let Some(arg) = parser.next().map_err(|e| wrong(e.to_string()))? else { break };
         let all = tool.flags.iter().chain(COMMON).filter(|f| f.exists(registry));
         let found = match &arg {
             Arg::Short(letter) => all.clone().find(|f| f.short.starts_with(*letter)),
@@ -256,6 +266,14 @@ pub(crate) fn parse(tool: &'static Tool, registry: &Registry<Act>, args: Vec<OsS
     Ok((flags, words))
 }
 
+/// Whether a word is a negative number, which is no bundle of letters.
+fn is_negative(word: &OsStr) -> bool {
+    let number = word.to_str().and_then(|word| word.strip_prefix('-'));
+    number.is_some_and(|rest| {
+        rest.starts_with(|c: char| c.is_ascii_digit() || c == '.') && rest.parse::<f64>().is_ok()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -292,6 +310,27 @@ mod tests {
         assert_eq!(words, ["word", "-a"]);
         let (flags, words) = typed(&["-n", "-a", "--", "-b"]).unwrap();
         assert_eq!((flags, words), (vec!["n-a".to_owned()], vec![OsString::from("-b")]));
+    }
+
+    #[test]
+    fn a_negative_number_is_a_word_and_no_letters() {
+        for (word, negative) in [
+            ("-1", true),
+            ("-.5", true),
+            ("-1e3", true),
+            ("-1x", false),
+            ("-", false),
+            ("1", false),
+            ("-inf", false),
+        ] {
+            assert_eq!(is_negative(OsStr::new(word)), negative, "{word}");
+        }
+    }
+
+    #[test]
+    fn no_tool_has_a_digit_for_a_letter() {
+        let letters = crate::TOOLS.iter().flat_map(|tool| tool.flags).map(|flag| flag.short);
+        assert!(letters.into_iter().all(|letter| !letter.starts_with(|c: char| c.is_ascii_digit())));
     }
 
     #[test]

@@ -6,7 +6,10 @@ use std::{
     path::Path,
 };
 
-use ::jail::{Jails, cgroup, record::Record};
+use ::jail::{
+    Jails, cgroup,
+    record::{Record, State},
+};
 use kernel::namespace::{Handle, Kind};
 use observe::{Holder, Namespace, What};
 use vimage::{Node, Piece, Result};
@@ -27,6 +30,8 @@ enum Whose {
     Perhaps,
     /// No process, but the kernel.
     Kernel,
+    /// Nobody that could be found.
+    Nobody,
 }
 
 impl Whose {
@@ -37,6 +42,7 @@ impl Whose {
             Self::Foreign => "foreign",
             Self::Perhaps => "perhaps",
             Self::Kernel => "kernel",
+            Self::Nobody => "nobody",
         }
     }
 }
@@ -97,15 +103,9 @@ pub(crate) fn table(jails: &Jails<'_>, record: &Record) -> Result<Node> {
         };
         lines.add(whose, holder.pid, &holder.what, &holder.namespace.kind, holder.release());
     }
-    let open =
-        |user: bool| handles(record).filter(move |h| (h.kind == Kind::User) == user && h.open().is_ok());
-    let held = |handle: &Handle| holders.iter().any(|holder| holder.namespace == namespace(handle));
-    if open(true).any(|user| !held(&user)) && record.init.is_none_or(|init| !inside.contains(&init.pid)) {
-        let (what, release) = match open(false).next() {
-            Some(_) => ("namespaces that it owns", "let go of those"),
-            None => ("files that were opened inside", "whoever has them has to close them"),
-        };
-        lines.add(Whose::Kernel, None, &what, Kind::User.name(), release.to_owned());
+    if !record.pieces.iter().any(|piece| piece.kind == HELD) {
+        let all: Vec<_> = holders.iter().chain(&hidden).collect();
+        lines.unexplained(record, &all);
     }
     for dir in cgroups(record) {
         for pid in cgroup::all_pids(dir) {
@@ -117,7 +117,21 @@ pub(crate) fn table(jails: &Jails<'_>, record: &Record) -> Result<Node> {
             lines.add(Whose::Vault, None, &"pin", &name, format!("jail -r {}", record.name));
         }
     }
+    if lines.0.is_empty() && record.state == State::Dying {
+        lines.add(
+            Whose::Nobody,
+            None,
+            &"nobody was found, and nothing of it lives",
+            "",
+            "jdb repair".to_owned(),
+        );
+    }
     Ok(lines.node())
+}
+
+/// The namespaces of a jail that live, each opened.
+fn alive(record: &Record) -> Vec<(Namespace, OwnedFd)> {
+    handles(record).filter_map(|handle| Some((namespace(&handle), handle.open().ok()?))).collect()
 }
 
 /// The namespaces that live though nobody was found to hold them, each opened. A user namespace is held by those that
@@ -126,9 +140,12 @@ fn unexplained(record: &Record, holders: &[Holder]) -> Vec<(Namespace, OwnedFd)>
     if record.pieces.iter().any(|piece| piece.kind == HELD) {
         return Vec::new();
     }
-    let handles = handles(record).filter(|handle| handle.kind != Kind::User);
-    let open = handles.filter_map(|handle| Some((namespace(&handle), handle.open().ok()?)));
-    open.filter(|(namespace, _)| !holders.iter().any(|holder| holder.namespace == *namespace)).collect()
+    let mut alive = alive(record);
+    if alive.iter().any(|(namespace, _)| namespace.kind != Kind::User.name()) {
+        alive.retain(|(namespace, _)| namespace.kind != Kind::User.name());
+    }
+    alive.retain(|(namespace, _)| !holders.iter().any(|holder| holder.namespace == *namespace));
+    alive
 }
 
 /// The lines of the table: one a holder, with all that it holds and what makes it let go.
@@ -145,10 +162,38 @@ struct Held {
 impl Lines {
     fn add(&mut self, whose: Whose, pid: Option<i32>, what: &dyn ToString, kind: &str, release: String) {
         let held = self.0.entry((whose, pid, what.to_string())).or_default();
-        if !held.kinds.iter().any(|k| k == kind) {
+        if !kind.is_empty() && !held.kinds.iter().any(|k| k == kind) {
             held.kinds.push(kind.to_owned());
         }
         held.release = release;
+    }
+
+    /// What of a jail lives though nobody was found to hold it. A user namespace is held by those that it owns.
+    fn unexplained(&mut self, record: &Record, holders: &[&Holder]) {
+        let (alive, recorded) = (alive(record), own(record));
+        for (namespace, _) in &alive {
+            let mut its = holders.iter().filter(|holder| holder.namespace == *namespace).peekable();
+            let found = its.peek().is_some();
+            if its.any(|holder| holder.sure) {
+                continue;
+            }
+            let is_user = namespace.kind == Kind::User.name();
+            // Those that are not in the record were found by it.
+            let owns = alive.len() > 1 || holders.iter().any(|holder| !recorded.contains(&holder.namespace));
+            if is_user && owns {
+                let release = "let go of those".to_owned();
+                self.add(Whose::Kernel, None, &"namespaces that it owns", &namespace.kind, release);
+            } else if !found {
+                self.nobody(record, &namespace.kind);
+            }
+        }
+    }
+
+    /// That nobody was found to hold a namespace, though it lives.
+    fn nobody(&mut self, record: &Record, kind: &str) {
+        let what = "nobody was found; the kernel may still hold it, as for sockets that end by a timer or for a grace \
+                    period, or what it has without a process";
+        self.add(Whose::Nobody, None, &what, kind, format!("jdb wait {}", record.jid));
     }
 
     fn node(self) -> Node {

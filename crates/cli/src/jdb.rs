@@ -30,7 +30,7 @@ pub(crate) static TOOL: Tool = Tool {
         "[--json] show subsystems|params|order|jails",
         "[--json] show JAIL [SUBSYSTEM]",
         "[--json] holders JAIL",
-        "wait JAIL [SECONDS]",
+        "[--json] wait JAIL [SECONDS]",
         "[--json] [--last | --all] trace [JAIL]",
         "[--json] ledger",
         "[--json] [--all] audit [JAIL]",
@@ -46,10 +46,15 @@ pub(crate) static TOOL: Tool = Tool {
          (vault), and all others, which keep a removed jail from being gone: processes and mounts (foreign), and what \
          the kernel has without a process, as connections that it still tries to end (kernel). A process holds a namespace by being in it, by a thread, a descriptor of it, \
          a mount of it, a socket or a tap that was made in it. Where nobody does, more is looked for: sockets in a \
-         ring of io_uring(7) or mapped into memory, attached SysV segments, mounts that no process sees, and what may hold it but cannot be looked \
-         into (perhaps): descriptors in flight (SCM_RIGHTS, unix(7)) and open files of /proc that show a namespace.",
+         ring of io_uring(7) or mapped into memory, attached SysV segments, mounts that no process sees, descriptors that \
+         one thread alone has, watches, unix(7) sockets that were connected to one inside, files that were opened inside, and what may hold it but cannot be looked \
+         into (perhaps): descriptors in flight (SCM_RIGHTS, unix(7)), messages that were not read, requests that wait in a ring, calls that go on with what \
+         was closed, mounts that are mounted nowhere, and open files of /proc that show a namespace or a process that has ended.",
+        "What lives though nobody was found to hold it has a line of its own (nobody): the kernel may need it for a moment, \
+         and jdb wait says when it is gone.",
         "wait waits until a jail, living or dying, is gone, and clears up what is let go meanwhile; with SECONDS, so \
-         long at most. Whoever may not clear up waits until another does.",
+         long at most. Whoever may not clear up waits until another does. As JSON it prints an object: jail, jid, gone (true \
+         or false) and waited, in seconds.",
         "trace prints what the commands concerning a jail did, phase by phase and piece by piece, with the time \
          that each took in microseconds; without a jail, what the last three commands did, and with --all, all that \
          are traced.",
@@ -58,7 +63,8 @@ pub(crate) static TOOL: Tool = Tool {
          that is recorded and does not exist, something with our mark that is in no record, something shared \
          whose users are gone; behind it, in parentheses, the command that mends it or says more. It clears up first \
          what jails that ended by themselves left. repair mends what can be mended, and prints what it did; it also \
-         ends the connections that keep dying jails.",
+         ends the connections that keep dying jails. A jail that is still dying is printed with the command that names its \
+         holders: it waits for them, and is no difference.",
         "bundle writes all that is known of a jail to a file of JSON, for a report.",
         "A jail that is dying is named by its number, or by the name it had.",
     ],
@@ -85,7 +91,7 @@ pub(crate) static TOOL: Tool = Tool {
     ],
     words: &[Word::OneOf(COMMANDS), Word::Jail, Word::File],
     mixed: true,
-    exit: "0; 1 if anything failed, if a jail that was waited for is not gone, if audit found a difference, or if repair left one.",
+    exit: "0; 1 if anything failed, if a jail that was waited for is not gone, if audit found a difference, or if repair left one. A jail that others hold is none: repair prints it and succeeds.",
     examples: &[
         ("jdb show web", "All there is of the jail web."),
         ("jdb holders 3", "Why the jail 3 is not gone."),
@@ -244,20 +250,31 @@ fn object(finding: &Finding) -> serde_json::Value {
 }
 
 /// Waits until a jail is gone.
-fn wait(call: &Call<'_>, jail: &str, seconds: Option<&str>) -> Result<ExitCode> {
+fn wait(call: &mut Call<'_>, jail: &str, seconds: Option<&str>) -> Result<ExitCode> {
     let limit = |word: &str| {
+        if word.parse::<f64>().is_ok_and(|seconds| seconds < 0.0) {
+            return Err(Error::usage("wait: seconds cannot be negative"));
+        }
         let seconds = word.parse::<f64>().ok().and_then(|n| Duration::try_from_secs_f64(n).ok());
         seconds.ok_or_else(|| Error::usage(format!("wait: \"{word}\" is no number of seconds")))
     };
     let deadline = seconds.map(limit).transpose()?.map(|limit| Instant::now().checked_add(limit));
-    store(call)?.find(jail)?;
+    let start = Instant::now();
+    let record = store(call)?.find(jail)?;
     let jails = open(call)?;
-    let Ok(record) = jails.find(jail) else { return Ok(ExitCode::SUCCESS) };
-    let done = jails.wait_gone(&record, deadline.flatten());
+    // It may be gone by now.
+    let done = jails.find(jail).map_or(Ok(true), |record| jails.wait_gone(&record, deadline.flatten()));
     if privilege::check().is_ok() {
         close(call.tool, &jails, &Ok(()));
     }
-    if done? {
+    let gone = done?;
+    if call.has("json") {
+        let waited = start.elapsed().as_secs_f64();
+        let json =
+            serde_json::json!({ "jail": record.name, "jid": record.jid, "gone": gone, "waited": waited });
+        call.out.line(format_args!("{json:#}"));
+    }
+    if gone {
         return Ok(ExitCode::SUCCESS);
     }
     let error = Error::new(ErrorKind::Busy, format!("jail \"{jail}\" is not gone"));
@@ -283,8 +300,15 @@ fn repair(call: &mut Call<'_>) -> Result<ExitCode> {
     let after = jails.audit()?;
     let jids = jails.premises.store.jids()?;
     for (jid, name) in left_over {
-        let state = if jids.contains(&jid) { "still dying" } else { "cleared up" };
-        call.out.line(format_args!("{name}: {state}"));
+        let left = jails.premises.store.read(jid).ok().flatten().filter(|record| record.name == name);
+        match left.filter(|record| record.state == State::Dying) {
+            Some(record) => {
+                let reasons = reasons(&record.reasons);
+                call.out.line(format_args!("{name}: still dying: {reasons} (jdb holders {jid})"));
+            }
+            None if jids.contains(&jid) => call.out.line(format_args!("{name}: still dying")),
+            None => call.out.line(format_args!("{name}: cleared up")),
+        }
     }
     for finding in before.iter().filter(|finding| !after.contains(finding)) {
         call.out.line(format_args!("mended: {finding}"));

@@ -99,7 +99,11 @@ impl Jails<'_> {
         drop(instances);
         let start = Instant::now();
         let (mut ended, mut stuck) = (Vec::new(), Vec::new());
+        let mut outlived = BTreeSet::new();
         for ((locked, owner), cgroups) in owners.into_iter().zip(cgroups) {
+            if cgroups.iter().any(|dir| cgroup::populated(dir)) {
+                outlived.insert(owner.jid);
+            }
             // Where they did not end before, nobody is kept waiting for them again.
             let patience = if locked.record.reasons.is_empty() { KILLED } else { AGAIN };
             match wait_empty(&cgroups, start + patience).doing(&owner.name) {
@@ -113,6 +117,13 @@ impl Jails<'_> {
         process::collect();
         self.recorder.note(&all, "wait", "processes", start, None);
         let (locked, mut owners): (Vec<_>, Vec<_>) = ended.into_iter().unzip();
+        // What a process had asked for when it was killed is done before it ends: as to set a link up once more.
+        let again = owners.iter().filter(|owner| outlived.contains(&owner.jid));
+        let again: Vec<_> = again.map(|o| o.instance(&self.premises)).collect();
+        if !again.is_empty() {
+            errors.extend(driver.quiesce(&again));
+        }
+        drop(again);
         let instances: Vec<_> = owners.iter().map(|o| o.instance(&self.premises)).collect();
         errors.extend(driver.drain(&instances, drained));
         drop(instances);

@@ -12,6 +12,7 @@ pub mod clock;
 mod errno;
 pub mod init;
 mod ioctl;
+pub mod kcmp;
 pub mod mount;
 pub mod namespace;
 pub mod pidfd;

@@ -30,6 +30,9 @@ pub enum Feature {
     /// Bridges of 1,023 ports, which every kernel has. Where this is masked a segment takes a bridge of its own
     /// for full after a handful, so that a test fills one with a few jails.
     WideBridges,
+    /// Iterators of BPF programs, which not every kernel has and few callers may use. Whoever loads one has another way to
+    /// go; where this is masked it is gone at once.
+    BpfIterators,
     /// User namespaces, which may be switched off: user_namespaces(7).
     UserNamespaces,
     /// Network namespaces.
@@ -44,13 +47,14 @@ pub enum Feature {
 
 impl Feature {
     /// All features.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NsfsHandles,
         Self::PidfdNsIoctls,
         Self::PidfdExitInfo,
         Self::IdmappedMounts,
         Self::CgroupKill,
         Self::WideBridges,
+        Self::BpfIterators,
         Self::UserNamespaces,
         Self::NetNamespaces,
         Self::IpcNamespaces,
@@ -67,6 +71,7 @@ impl Feature {
             Self::IdmappedMounts => "idmapped_mounts",
             Self::CgroupKill => "cgroup_kill",
             Self::WideBridges => "wide_bridges",
+            Self::BpfIterators => "bpf_iterators",
             Self::UserNamespaces => "user_namespaces",
             Self::NetNamespaces => "net_namespaces",
             Self::IpcNamespaces => "ipc_namespaces",
@@ -82,7 +87,7 @@ impl Feature {
             Self::PidfdExitInfo => try_it::pidfd_exit_info(),
             Self::IdmappedMounts => try_it::idmapped_mounts(),
             Self::CgroupKill => try_it::cgroup_kill(),
-            Self::WideBridges => true,
+            Self::WideBridges | Self::BpfIterators => true,
             _ => self.namespaces().is_some_and(try_it::namespaces),
         }
     }

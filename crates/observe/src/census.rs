@@ -19,6 +19,9 @@ use crate::{
 #[must_use]
 pub fn take(wanted: &[Namespace]) -> Vec<Holder> {
     let mut holders = Vec::new();
+    if wanted.is_empty() {
+        return holders;
+    }
     let mut kinds: Vec<&str> = wanted.iter().map(|ns| ns.kind.as_str()).collect();
     kinds.sort_unstable();
     kinds.dedup();
@@ -51,25 +54,17 @@ pub fn take(wanted: &[Namespace]) -> Vec<Holder> {
                     holders.push(hold(&found, What::Thread(*tid)));
                 }
             }
-        }
-        let (tid, open) = process::descriptors(pid, |tid, fd| sockets.knows(tid, fd));
-        let task = Task::new(pid, tid);
-        for (fd, link) in open {
-            if let Some(found) = process::namespace(pid, tid, fd, &link) {
-                if wanted.contains(&found) {
-                    holders.push(hold(&found, What::Descriptor(fd, Open::Namespace)));
-                }
-            } else if kinds.contains(&"net") {
-                let stack = sockets.stack_of(&link, || task.copy(fd));
-                if let Some(found) = wanted.iter().find(|ns| ns.kind == "net" && Some(ns.inode) == stack) {
-                    let open = match task.copy(fd) {
-                        Some(socket) if process::socket(&link).is_some() => descriptor::describe(socket),
-                        _ => Open::Tap,
-                    };
-                    holders.push(hold(found, What::Descriptor(fd, open)));
-                }
+            // Of these two kinds it may have gone into another with its children alone.
+            if ["pid", "time"].contains(kind) {
+                let tasks = std::iter::once(&pid).chain(&threads);
+                let links = tasks.map(|tid| format!("/proc/{pid}/task/{tid}/ns/{kind}_for_children"));
+                let next = links.filter_map(|path| process::link(&path)).find(|ns| wanted.contains(ns));
+                holders
+                    .extend(next.filter(|ns| Some(ns) != own.as_ref()).map(|ns| hold(&ns, What::Children)));
             }
         }
+        let (tid, open) = process::descriptors(pid, |tid, fd| sockets.knows(tid, fd));
+        holders.extend(open_in(&Task::new(pid, tid), open, wanted, &mut sockets));
         // Once for each mount namespace; one of which we cannot tell is read each time.
         let seen = fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
         if seen.is_none_or(|mounts| mounts_seen.insert(mounts)) {
@@ -83,8 +78,40 @@ pub fn take(wanted: &[Namespace]) -> Vec<Holder> {
     holders
 }
 
+/// Which of some namespaces a table of descriptors holds: those that are open, and the stacks of sockets and taps.
+pub(crate) fn open_in(
+    task: &Task,
+    open: Vec<(u32, PathBuf)>,
+    wanted: &[Namespace],
+    sockets: &mut Sockets,
+) -> Vec<Holder> {
+    let mut holders = Vec::new();
+    let mut hold = |namespace: &Namespace, fd, open| {
+        let what = What::descriptor(task.pid, task.tid, fd, open);
+        holders.push(Holder { namespace: namespace.clone(), pid: Some(task.pid), what, sure: true });
+    };
+    let stacks = wanted.iter().any(|ns| ns.kind == "net");
+    for (fd, link) in open {
+        if let Some(found) = process::namespace(task.pid, task.tid, fd, &link) {
+            if wanted.contains(&found) {
+                hold(&found, fd, Open::Namespace);
+            }
+        } else if stacks {
+            let stack = sockets.stack_of(&link, || task.copy(fd));
+            if let Some(found) = wanted.iter().find(|ns| ns.kind == "net" && Some(ns.inode) == stack) {
+                let open = match task.copy(fd) {
+                    Some(socket) if process::socket(&link).is_some() => descriptor::describe(socket),
+                    _ => Open::Tap,
+                };
+                hold(found, fd, open);
+            }
+        }
+    }
+    holders
+}
+
 /// The namespaces that are mounted, and where: proc_pid_mountinfo(5).
-fn mounted(mountinfo: &str) -> Vec<(Namespace, PathBuf)> {
+pub(crate) fn mounted(mountinfo: &str) -> Vec<(Namespace, PathBuf)> {
     let lines = mountinfo.lines().filter_map(|line| {
         let (mount, kind) = line.split_once(" - ")?;
         let mut fields = mount.split(' ').skip(3);

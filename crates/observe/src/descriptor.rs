@@ -26,8 +26,8 @@ pub(crate) struct Stacks(HashMap<u64, Option<u64>>);
 /// The descriptors of a process, which is opened when the first is wanted.
 #[derive(Debug)]
 pub(crate) struct Task {
-    pid: i32,
-    tid: i32,
+    pub pid: i32,
+    pub tid: i32,
     pidfd: OnceCell<Option<OwnedFd>>,
 }
 
@@ -72,9 +72,10 @@ impl Stacks {
     }
 }
 
-/// The inode number of the stack that the interface of an open /dev/net/tun was made in.
+/// The inode number of the stack that /dev/net/tun was opened in, which is the one that its interface was made in: it is
+/// kept, wherever the interface was moved since, and if there is none.
 pub(crate) fn of_tap(tap: impl AsFd) -> Option<u64> {
-    inode(socket::tun_netns(tap).ok()?)
+    inode(socket::netns(tap).ok()?)
 }
 
 fn inode(ns: OwnedFd) -> Option<u64> {

@@ -32,12 +32,20 @@ pub struct Holder {
 pub enum What {
     /// The process is in it.
     Process,
+    /// The process is not in it, but its next children will be: pid_namespaces(7).
+    Children,
     /// The process has ended, and its parent has not collected it: it keeps its user and pid namespaces.
     Zombie,
     /// A thread of the process is in it, and not its first one, which is elsewhere or has ended.
     Thread(i32),
     /// The process has something open, by this number.
     Descriptor(u32, Open),
+    /// A thread of the process has something open, by this number among descriptors of its own.
+    DescriptorOf(i32, u32, Open),
+    /// A thread of the process is in a system call that goes on with what was closed meanwhile: which call, and on what.
+    Call(i32, String),
+    /// The process's root or working directory is there; which of them.
+    Directory(&'static str, PathBuf),
     /// The process has mapped something into its memory: what that is.
     Mapping(String),
     /// It is mounted there, as the process sees it.
@@ -61,8 +69,34 @@ pub enum Open {
     File(PathBuf),
     /// A ring of io_uring(7) that has this among its registered files.
     Ring(String),
+    /// A ring of io_uring(7) with requests that wait, of these kinds.
+    Waiting(String),
     /// A socket in whose queue so many descriptors wait to be received (`SCM_RIGHTS`, unix(7)).
     InFlight(u32),
+    /// A file that a process in it has opened.
+    Opened(PathBuf),
+    /// A file of a file system that was mounted in it.
+    Mounted(PathBuf),
+    /// A file of a mount that no process sees.
+    Nowhere(PathBuf),
+    /// Something else, in words.
+    Other(&'static str),
+}
+
+impl What {
+    /// What a thread of a process has open by this number: the first thread stands for the process.
+    pub(crate) fn descriptor(pid: i32, tid: i32, fd: u32, open: Open) -> Self {
+        if pid == tid { Self::Descriptor(fd, open) } else { Self::DescriptorOf(tid, fd, open) }
+    }
+
+    /// The descriptor that it is, if it is one: by its thread, where that has its own, and its number.
+    pub(crate) fn place(&self) -> Option<(Option<i32>, u32)> {
+        match self {
+            Self::Descriptor(fd, _) => Some((None, *fd)),
+            Self::DescriptorOf(tid, fd, _) => Some((Some(*tid), *fd)),
+            _ => None,
+        }
+    }
 }
 
 impl Namespace {
@@ -87,9 +121,15 @@ impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Process => f.write_str("process"),
+            Self::Children => f.write_str("process, for its children"),
             Self::Zombie => f.write_str("zombie"),
             Self::Thread(tid) => write!(f, "thread {tid}"),
             Self::Descriptor(fd, open) => write!(f, "fd {fd}{open}"),
+            Self::DescriptorOf(tid, fd, open) => write!(f, "fd {fd} of thread {tid}{open}"),
+            Self::Call(tid, call) => write!(f, "thread {tid} in {call}"),
+            Self::Directory(which, path) => {
+                write!(f, "{which} {}, of a mount that is nowhere", path.display())
+            }
             Self::Mapping(of) => write!(f, "mapping of {of}"),
             Self::Mount(path) => write!(f, "mount {}", path.display()),
             Self::MountIn(inode, path) => write!(f, "mount {} in mnt:[{inode}]", path.display()),
@@ -106,6 +146,11 @@ impl fmt::Display for Open {
             Self::Tap => f.write_str(", tun or tap interface"),
             Self::File(path) => write!(f, ", {}", path.display()),
             Self::Ring(file) => write!(f, ", io_uring with {file}"),
+            Self::Waiting(requests) => write!(f, ", io_uring with requests that wait: {requests}"),
+            Self::Opened(path) => write!(f, ", {}, opened inside", path.display()),
+            Self::Mounted(path) => write!(f, ", {}, of a file system mounted inside", path.display()),
+            Self::Nowhere(path) => write!(f, ", {}, of a mount that is nowhere", path.display()),
+            Self::Other(what) => write!(f, ", {what}"),
             Self::InFlight(1) => f.write_str(", unix socket with a descriptor in flight"),
             Self::InFlight(count) => write!(f, ", unix socket with {count} descriptors in flight"),
         }
@@ -118,12 +163,16 @@ impl Holder {
     pub fn release(&self) -> String {
         let pid = self.pid.unwrap_or_default();
         match &self.what {
-            What::Process | What::Thread(_) => format!("kill -9 {pid}"),
+            What::Process | What::Children | What::Thread(_) => format!("kill -9 {pid}"),
             What::Zombie => match parent(pid) {
                 Some(parent) => format!("its parent, {parent}, has to collect it"),
                 None => "its parent has to collect it".to_owned(),
             },
-            What::Descriptor(fd, _) => format!("kill -9 {pid}, or let it close fd {fd}"),
+            What::Call(..) => format!("kill -9 {pid}, or let that call return"),
+            What::Directory(..) => format!("kill -9 {pid}, or let it go elsewhere"),
+            What::Descriptor(fd, _) | What::DescriptorOf(_, fd, _) => {
+                format!("kill -9 {pid}, or let it close fd {fd}")
+            }
             What::Mapping(_) => format!("kill -9 {pid}, or let it unmap that"),
             What::Mount(at) => format!("nsenter -t {pid} -m umount {}", quoted(&at.to_string_lossy())),
             What::MountIn(..) => "umount it there, or let go of that mount namespace".to_owned(),

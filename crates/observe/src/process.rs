@@ -5,7 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use kernel::kcmp::shares_files;
+use rustix::{
+    fs::{AtFlags, CWD, StatxFlags, statx},
+    process::Pid,
+};
 
 use crate::holder::Namespace;
 
@@ -51,6 +55,16 @@ pub(crate) fn all() -> impl Iterator<Item = i32> {
     numbers("/proc").filter(move |pid| *pid != us)
 }
 
+/// The threads of a process, the first among them.
+pub(crate) fn tasks(pid: i32) -> impl Iterator<Item = i32> {
+    numbers(&format!("/proc/{pid}/task"))
+}
+
+/// The numbers of what a thread of a process has open.
+pub(crate) fn open_numbers(pid: i32, tid: i32) -> impl Iterator<Item = u32> {
+    numbers(&format!("/proc/{pid}/task/{tid}/fd")).map(i32::unsigned_abs)
+}
+
 /// The threads of a process, without the first.
 pub(crate) fn threads(pid: i32) -> impl Iterator<Item = i32> {
     numbers(&format!("/proc/{pid}/task")).filter(move |tid| *tid != pid)
@@ -59,16 +73,35 @@ pub(crate) fn threads(pid: i32) -> impl Iterator<Item = i32> {
 /// What a process has open, and the thread that has it: the first, unless that has ended. Without those that are `known`
 /// by thread and number: to read what one is takes a while.
 pub(crate) fn descriptors(pid: i32, known: impl Fn(i32, u32) -> bool) -> (i32, Vec<(u32, PathBuf)>) {
-    let of = |tid: i32, dir: String| {
-        let unknown = numbers(&dir).map(i32::unsigned_abs).filter(|fd| !known(tid, *fd));
-        unknown.filter_map(|fd| Some((fd, fs::read_link(format!("{dir}/{fd}")).ok()?))).collect::<Vec<_>>()
-    };
-    let own = of(pid, format!("/proc/{pid}/fd"));
+    let own = open_in(pid, pid, &known);
     let ended = own.is_empty() && is_zombie(pid);
     match threads(pid).next().filter(|_| ended) {
-        Some(tid) => (tid, of(tid, format!("/proc/{pid}/task/{tid}/fd"))),
+        Some(tid) => (tid, open_in(pid, tid, &known)),
         None => (pid, own),
     }
+}
+
+/// What a thread of a process has open, without those that are `known`.
+pub(crate) fn open_in(pid: i32, tid: i32, known: impl Fn(i32, u32) -> bool) -> Vec<(u32, PathBuf)> {
+    let dir = format!("/proc/{pid}/task/{tid}/fd");
+    let unknown = numbers(&dir).map(i32::unsigned_abs).filter(|fd| !known(tid, *fd));
+    unknown.filter_map(|fd| Some((fd, fs::read_link(format!("{dir}/{fd}")).ok()?))).collect()
+}
+
+/// A thread for each table of descriptors that a process has: the first, and such as share theirs with none before them.
+/// Where that cannot be told each stands for itself.
+pub(crate) fn tables(pid: i32) -> Vec<i32> {
+    let shared = |one, other| {
+        let tasks = Pid::from_raw(one).zip(Pid::from_raw(other));
+        tasks.is_some_and(|(one, other)| shares_files(one, other) == Ok(true))
+    };
+    let mut tables = vec![pid];
+    for tid in threads(pid) {
+        if !tables.iter().any(|table| shared(*table, tid)) {
+            tables.push(tid);
+        }
+    }
+    tables
 }
 
 /// The namespace that a link leads to.
@@ -90,7 +123,7 @@ pub(crate) fn namespace(pid: i32, tid: i32, fd: u32, link: &Path) -> Option<Name
 }
 
 /// Whether a path leads to the file system of namespaces; a server of files is not asked.
-fn is_nsfs(path: &str) -> bool {
+pub(crate) fn is_nsfs(path: &str) -> bool {
     let device = |path: &str| {
         let stat = statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::empty());
         stat.map(|stat| (stat.stx_dev_major, stat.stx_dev_minor))

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bpf::SocketFile;
-use kernel::namespace::{Kind, is_first};
+use kernel::probe::{Feature, has};
 
 use crate::{
     descriptor::{self, Stacks, Task},
@@ -30,8 +30,7 @@ pub(crate) struct Sockets {
 impl Sockets {
     /// Looks at all at once. Where that is not possible each is looked at when it is met.
     pub(crate) fn look(&mut self) {
-        // Elsewhere processes have other numbers than the kernel's.
-        if !is_first(Kind::Pid).unwrap_or(false) {
+        if !has(Feature::BpfIterators) {
             return;
         }
         let us = std::process::id();
@@ -60,7 +59,7 @@ impl Sockets {
             holders.push(Holder {
                 namespace: found.clone(),
                 pid: Some(pid),
-                what: What::Descriptor(file.fd, descriptor::describe(socket)),
+                what: What::descriptor(pid, tid, file.fd, descriptor::describe(socket)),
                 sure: true,
             });
         }

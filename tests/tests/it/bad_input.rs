@@ -192,6 +192,7 @@ lab_test!(a_missing_privilege_is_named for root; needs [CgroupV2, Program("setpr
 lab_test!(a_missing_feature_of_the_kernel_is_done_without for root; needs [CgroupV2]; with timeout(120); |lab| {
     let features = [
         "nsfs_handles", "pidfd_ns_ioctls", "pidfd_exit_info", "idmapped_mounts", "cgroup_kill", "wide_bridges",
+        "bpf_iterators",
     ];
     for mask in features.map(str::to_owned).into_iter().chain([features.join(",")]) {
         let with = format!("export JAIL_MASK={mask};");

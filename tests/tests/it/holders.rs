@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use vimage_tests::{Background, Lab, lab_test};
 
-use crate::shell::{all_gone, gives, jid, prints, quiet, refused};
+use crate::shell::{all_gone, gives, jid, prints, quiet, refused, run};
+
+/// What takes a closer look.
+mod hidden;
 
 /// A jail `a` with a process; returns the jail's number and that process.
 fn held(lab: &Lab) -> (u32, String) {
@@ -17,35 +20,37 @@ fn held(lab: &Lab) -> (u32, String) {
 fn holder(lab: &Lab, kind: &str, pid: &str) -> Background {
     let program = lab.dir().join("holder.py");
     std::fs::write(&program, include_str!("holder.py")).expect("the lab has a disk");
-    let holder = lab.spawn(&format!("exec python3 {} {kind} {pid}", program.display()));
-    lab.until("it is held", || holder.stdout() == "held\n");
+    let holder = lab.spawn(&format!("exec 2>&1; exec python3 {} {kind} {pid}", program.display()));
+    lab.until(&format!("it is held: {kind}"), || match holder.stdout().as_str() {
+        "" => false,
+        "held\n" => true,
+        other => panic!("{kind}: {other}"),
+    });
     holder
 }
 
+/// A line of the table: whose, the beginning of what, and one of the kinds that it holds.
+type Row<'a> = (&'a str, &'a str, &'a str);
+
 /// Removes the jail, asserts that the holder is named so, and that the jail goes with it.
 #[track_caller]
-fn named(lab: &Lab, jid: u32, holder: Background, expected: &[(&str, &str, &str)]) {
+fn named(lab: &Lab, jid: u32, holder: Background, expected: &[Row<'_>]) {
+    let number = removed(lab, jid);
+    says(lab, "", &number, &holder, expected);
+    goes_with(lab, &number, holder);
+}
+
+/// Removes the jail, which keeps neither name nor number from anybody. Returns the number that it has as it is dying.
+#[track_caller]
+fn removed(lab: &Lab, jid: u32) -> String {
     quiet(lab, "jail -r a");
-    // Neither name nor number is kept from anybody.
     prints(lab, &format!("jail -i -c name=a jid={jid} persist; jail -q -r a"), &format!("{jid}\n"));
-    let number =
-        lab.sh("jls -d name jid | awk '$1 == \"a\" { last = $2 } END { print last }'").trim().to_owned();
-    // Its own processes, and sockets whose end takes a moment, are gone by then.
-    let line = format!("jdb --json holders {number}");
-    let find = |table: &str, (whose, what, holds): (&str, &str, &str)| {
-        let rows: serde_json::Value = serde_json::from_str(table).expect("JSON");
-        rows.as_array().expect("a table").iter().any(|row| {
-            row["whose"] == whose
-                && row["what"].as_str().is_some_and(|text| text.starts_with(what))
-                && row["holds"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == holds))
-                && row["release"].as_str().is_some_and(|text| !text.is_empty())
-                && (whose == "kernel" || row["pid"] == holder.id())
-        })
-    };
-    for expected in expected {
-        let table = lab.sh(&line);
-        assert!(find(&table, *expected), "{expected:?} of {} is not in {table}", holder.id());
-    }
+    lab.sh("jls -d name jid | awk '$1 == \"a\" { last = $2 } END { print last }'").trim().to_owned()
+}
+
+/// Asserts that a dying jail is gone when its holder is.
+#[track_caller]
+fn goes_with(lab: &Lab, number: &str, holder: Background) {
     let busy = format!("jdb: jail \"{number}\" is not gone\nhint: jdb holders {number} says who holds it\n");
     refused(lab, &format!("jdb wait {number} 0.1"), &busy);
     let waits = lab.spawn(&format!("exec jdb wait {number} 20"));
@@ -55,10 +60,50 @@ fn named(lab: &Lab, jid: u32, holder: Background, expected: &[(&str, &str, &str)
     all_gone(lab);
 }
 
+/// Asserts that the table of a dying jail has these lines of a holder.
+#[track_caller]
+fn says(lab: &Lab, mask: &str, number: &str, holder: &Background, expected: &[Row<'_>]) {
+    let find = |rows: &serde_json::Value, (whose, what, holds): Row<'_>| {
+        rows.as_array().expect("a table").iter().any(|row| {
+            row["whose"] == whose
+                && row["what"].as_str().is_some_and(|text| matches(text, what))
+                && row["holds"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == holds))
+                && row["release"].as_str().is_some_and(|text| !text.is_empty())
+                && (whose == "kernel" || row["pid"] == holder.id())
+        })
+    };
+    // What the jail itself had takes a moment to go, and hides meanwhile what is held for longer.
+    let deadline = Instant::now() + Duration::from_secs(3);
+    loop {
+        let table = lab.sh(&format!("JAIL_MASK={mask} jdb --json holders {number}"));
+        let rows = serde_json::from_str(&table).expect("JSON");
+        let missing: Vec<_> = expected.iter().filter(|row| !find(&rows, **row)).collect();
+        if missing.is_empty() && !table.contains("nobody") {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{missing:?} of {} is not in {table}", holder.id());
+    }
+}
+
+/// Whether a text begins as a pattern does, in which `#` stands for any number.
+fn matches(text: &str, pattern: &str) -> bool {
+    let mut parts = pattern.split('#');
+    let rest = parts.next().and_then(|first| text.strip_prefix(first));
+    let digit = |c: char| c.is_ascii_digit();
+    rest.is_some_and(|rest| {
+        parts
+            .try_fold(rest, |rest, part| {
+                let after = rest.trim_start_matches(digit);
+                if after.len() == rest.len() { None } else { after.strip_prefix(part) }
+            })
+            .is_some()
+    })
+}
+
 lab_test!(a_descriptor_of_the_stack for root; needs [CgroupV2, Program("python3")]; |lab| {
     let (jid, pid) = held(lab);
     let by = holder(lab, "descriptor", &pid);
-    named(lab, jid, by, &[("foreign", "fd 3", "net"), ("kernel", "namespaces that it owns", "user")]);
+    named(lab, jid, by, &[("foreign", "fd #", "net"), ("kernel", "namespaces that it owns", "user")]);
 });
 
 lab_test!(a_descriptor_that_was_opened_through_a_mount for root; needs [CgroupV2, Program("python3")]; |lab| {
@@ -104,6 +149,12 @@ lab_test!(an_interface_that_was_made_inside for root; needs [CgroupV2, Program("
     let (jid, pid) = held(lab);
     let by = holder(lab, "tap", &pid);
     named(lab, jid, by, &[("foreign", "fd ", "net")]);
+    // It is kept by whoever opened the device there, with an interface or without, and wherever that is by now.
+    for kind in ["baretap", "movedtap"] {
+        let (jid, pid) = held(lab);
+        let by = holder(lab, kind, &pid);
+        named(lab, jid, by, &[("foreign", "fd #, tun or tap interface", "net")]);
+    }
 });
 
 lab_test!(a_thread_whose_first_has_ended for root; needs [CgroupV2, Program("python3")]; |lab| {
@@ -143,10 +194,34 @@ lab_test!(what_others_have_open_is_not_opened for root; needs [CgroupV2, Program
     quiet(lab, "jail -r a; rm /tmp/fifo");
 });
 
+lab_test!(who_waits_is_told_as_json_and_a_repair_says_what_is_held for root; needs [CgroupV2, Program("python3")]; |lab| {
+    let (jid, pid) = held(lab);
+    let by = holder(lab, "descriptor", &pid);
+    quiet(lab, "jail -r a");
+    let outcome = |line: &str, status| {
+        let output = run(lab, line);
+        assert_eq!(output.status.code(), Some(status), "{output}");
+        let json: serde_json::Value = serde_json::from_str(&output.stdout).expect("JSON");
+        assert!(json["jail"] == "a" && json["jid"] == jid && json["waited"].is_number(), "{json}");
+        json["gone"].as_bool()
+    };
+    assert_eq!(outcome(&format!("jdb --json wait {jid} 0.1"), 1), Some(false));
+    // It waits for others, which is no fault.
+    let repaired = lab.sh("jdb repair");
+    assert!(repaired.starts_with("a: still dying: ") && repaired.ends_with(&format!(" (jdb holders {jid})\n")), "{repaired}");
+    quiet(lab, "jdb audit");
+    drop(by);
+    assert_eq!(outcome(&format!("jdb --json wait {jid} 20"), 0), Some(true));
+    all_gone(lab);
+});
+
 lab_test!(a_jail_without_a_holder_is_gone_when_it_is_waited_for for root; needs [CgroupV2]; |lab| {
     quiet(lab, "jail -c name=a persist vnet");
     let number = jid(lab, "a");
     refused(lab, "jdb wait a x", "jdb: wait: \"x\" is no number of seconds\n");
+    for seconds in ["-1", "-0.5"] {
+        refused(lab, &format!("jdb wait a {seconds}"), "jdb: wait: seconds cannot be negative\n");
+    }
     refused(lab, "jdb wait b", "jdb: jail \"b\" not found\n");
     let waits = lab.spawn("exec jdb wait a");
     quiet(lab, "jail -r a");

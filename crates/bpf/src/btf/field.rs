@@ -43,6 +43,13 @@ impl Btf<'_> {
         (raw.kind == raw::INTEGER).then_some(raw.size_or_type)
     }
 
+    /// The size of a structure in bytes.
+    #[must_use]
+    pub fn size(&self, id: Id) -> Option<u32> {
+        let raw = self.bare(id)?;
+        (raw.kind == raw::STRUCT).then_some(raw.size_or_type)
+    }
+
     /// A member by its name, also one of the structures and unions within that have no name themselves.
     fn member(&self, of: Id, name: &str) -> Option<Field> {
         let mut open = vec![Field { offset: 0, id: of }];
