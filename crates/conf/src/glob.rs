@@ -51,9 +51,9 @@ fn one(pattern: &[char], p: usize, c: char) -> Option<usize> {
     match *pattern.get(p)? {
         '?' => Some(p + 1),
         '[' => match set(pattern, p + 1) {
-            Some((negated, set, next)) => {
-                let within = set.iter().any(|(low, high)| (*low..=*high).contains(&c));
-                (within != negated).then_some(next)
+            Some(set) => {
+                let within = set.ranges.iter().any(|(low, high)| (*low..=*high).contains(&c));
+                (within != set.negated).then_some(set.next)
             }
             // One that is not closed stands for itself.
             None => (c == '[').then_some(p + 1),
@@ -66,15 +66,22 @@ fn one(pattern: &[char], p: usize, c: char) -> Option<usize> {
     }
 }
 
-/// A set behind its bracket: whether it is negated, its ranges, and where the pattern goes on.
-#[allow(clippy::type_complexity)] // It is named in this sentence, and used once.
-fn set(pattern: &[char], from: usize) -> Option<(bool, Vec<(char, char)>, usize)> {
+/// `[a-z_]`.
+struct Set {
+    negated: bool,
+    ranges: Vec<(char, char)>,
+    /// Where the pattern goes on behind it.
+    next: usize,
+}
+
+/// The set behind a bracket, if it is closed.
+fn set(pattern: &[char], from: usize) -> Option<Set> {
     let negated = matches!(pattern.get(from), Some('!' | '^'));
     let (mut at, mut ranges) = (from + usize::from(negated), Vec::new());
     loop {
         match (pattern.get(at)?, pattern.get(at + 1), pattern.get(at + 2)) {
             // One at the beginning is a member.
-            (']', ..) if !ranges.is_empty() => return Some((negated, ranges, at + 1)),
+            (']', ..) if !ranges.is_empty() => return Some(Set { negated, ranges, next: at + 1 }),
             (low, Some('-'), Some(high)) if *high != ']' => {
                 ranges.push((*low, *high));
                 at += 3;

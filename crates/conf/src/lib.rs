@@ -49,7 +49,7 @@ mod source;
 pub mod tree;
 
 pub use crate::{
-    load::{Conf, Loader},
+    load::{Conf, Loader, MOST_BYTES},
     parameters::{Known, Parameters, Unknown},
     print::quoted,
     problem::{Problem, Report, Shown},

@@ -15,14 +15,15 @@ use crate::{
 const DEEPEST_INCLUDE: usize = 32;
 /// How many files are read, each counted as often as it is included.
 const MOST_FILES: usize = 65_536;
-/// How many bytes are read of all files together.
-const MOST_BYTES: usize = 32 << 20;
+/// How many bytes all files of a configuration have together. What has more is refused, so that a caller need read no
+/// further: a name may be that of a file without an end.
+pub const MOST_BYTES: usize = 32 << 20;
 /// How long a jail's name is, as in FreeBSD.
 const LONGEST_NAME: usize = 255;
 
 /// Where the texts of included files come from.
 pub trait Loader {
-    /// The text of a file.
+    /// The text of a file; of one that is longer than [`MOST_BYTES`], any part that is longer, too.
     ///
     /// # Errors
     /// It cannot be read, which is reported at the place of its name.

@@ -26,8 +26,17 @@ pub struct Jail<'c> {
     /// Its parameters, each in the place of its first definition. The first is `name`, or `jid` of a block whose name
     /// is a number; `name` is always among them.
     pub params: Vec<Param<'c>>,
-    /// What is wrong with it: the first hundred. If there is anything, parameters may be missing.
+    /// What is wrong with it: the first hundred. If there is anything, parameters may be missing. What is wrong with a
+    /// block for many jails is wrong with each of them, at the same place.
     pub problems: Vec<Problem>,
+}
+
+impl<'c> Jail<'c> {
+    /// The parameter of a name, if it is set.
+    #[must_use]
+    pub fn param(&self, name: &str) -> Option<&Param<'c>> {
+        self.params.iter().find(|param| param.name == name)
+    }
 }
 
 /// A parameter of a jail.

@@ -7,7 +7,7 @@ use crate::{
     source::{Sources, Span},
 };
 
-/// One file. Printed, it is a file that says the same; comments and the manner of quoting are lost.
+/// One file by itself. Printed, it is a file that says the same; comments and the manner of quoting are lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tree {
     /// Its statements, in order.

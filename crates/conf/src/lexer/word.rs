@@ -8,6 +8,7 @@ use crate::{
 
 /// A word being put together.
 struct Builder {
+    /// Where it begins.
     start: usize,
     parts: Vec<Part>,
     /// Text that was read since the last variable, and where it begins.
@@ -40,7 +41,7 @@ impl Lexer<'_> {
                         self.at += 1;
                     }
                 }
-                (Some(b'$'), _) => self.variable(self.text.len(), false, &mut builder, problems),
+                (Some(b'$'), _) => self.variable(self.text.len(), &mut builder, problems),
                 (Some(b'"'), _) => self.string(b'"', &mut builder, problems),
                 (Some(b'\''), _) => self.string(b'\'', &mut builder, problems),
                 (Some(b'+'), Some(b'=')) | (Some(b'/'), Some(b'/' | b'*')) => break,
@@ -97,10 +98,13 @@ impl Lexer<'_> {
         while self.at < end {
             match self.text[self.at] {
                 b'\\' => self.at = self.escape(self.at + 1, end, &mut builder.text),
-                b'$' if quote == b'"' => self.variable(end, true, builder, problems),
-                byte => {
-                    builder.text.push(byte);
-                    self.at += 1;
+                b'$' if quote == b'"' => self.variable(end, builder, problems),
+                first => {
+                    builder.text.push(first);
+                    let rest = &self.text[self.at + 1..end];
+                    let length = rest.iter().take_while(|byte| !matches!(byte, b'\\' | b'$')).count();
+                    builder.text.extend(&rest[..length]);
+                    self.at += 1 + length;
                 }
             }
         }
@@ -120,12 +124,12 @@ impl Lexer<'_> {
     }
 
     /// A variable, or a dollar sign that is none. `end` is where the text or the string ends that it is in.
-    fn variable(&mut self, end: usize, quoted: bool, builder: &mut Builder, problems: &mut Problems) {
+    fn variable(&mut self, end: usize, builder: &mut Builder, problems: &mut Problems) {
         let start = self.at;
         let rest = &self.text[start + 1..end];
         let name = match rest.first() {
             Some(b'{') => {
-                let length = match braced(&rest[1..], quoted) {
+                let length = match braced(&rest[1..]) {
                     Ok(length) => length,
                     Err(length) => {
                         self.at = end.min(start + 2 + length);
@@ -208,13 +212,12 @@ impl Lexer<'_> {
 
 /// How long the name is that a brace closes, or how much there is that could be its beginning. The text begins behind
 /// the opening brace.
-fn braced(text: &[u8], quoted: bool) -> Result<usize, usize> {
+fn braced(text: &[u8]) -> Result<usize, usize> {
     let mut at = 0;
     loop {
         match text.get(at) {
             Some(b'\\') => at += 2,
             Some(b'}') => return Ok(at),
-            Some(b'"') if quoted => return Err(at),
             None | Some(b'\n' | b'{') => return Err(at),
             Some(_) => at += 1,
         }
@@ -223,5 +226,9 @@ fn braced(text: &[u8], quoted: bool) -> Result<usize, usize> {
 
 /// Whether a byte is text without quotes.
 pub(crate) fn is_bare(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"_!%&()-.:<>?@[]^`|~".contains(&byte)
+    matches!(
+        byte,
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'!' | b'%' | b'&' | b'(' | b')' | b'-' | b'.' | b':' | b'<' | b'>'
+            | b'?' | b'@' | b'[' | b']' | b'^' | b'`' | b'|' | b'~'
+    )
 }

@@ -25,11 +25,13 @@ const EACH: usize = 40;
 pub(super) struct Budget {
     of_all: usize,
     of_jail: usize,
+    /// Whether a variable of this jail wanted more than there was.
+    overdrawn: bool,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { of_all: MOST_OF_ALL, of_jail: MOST_OF_JAIL }
+        Self { of_all: MOST_OF_ALL, of_jail: MOST_OF_JAIL, overdrawn: false }
     }
 }
 
@@ -42,7 +44,9 @@ impl Budget {
     /// Pays for what a variable makes. `None`: it is too much for one jail.
     fn make(&mut self, bytes: usize) -> Option<()> {
         self.of_all = self.of_all.saturating_sub(bytes);
-        self.of_jail = self.of_jail.checked_sub(bytes)?;
+        let left = self.of_jail.checked_sub(bytes);
+        self.overdrawn |= left.is_none();
+        self.of_jail = left?;
         Some(())
     }
 
@@ -73,9 +77,9 @@ pub(super) fn all<'c>(
     problems: &mut Problems,
 ) {
     let names = Names { symbols, names };
-    budget.of_jail = MOST_OF_JAIL;
+    (budget.of_jail, budget.overdrawn) = (MOST_OF_JAIL, false);
     for slot in 0..slots.list.len() {
-        if budget.is_spent() || budget.of_jail == 0 {
+        if budget.is_spent() || budget.overdrawn {
             return;
         }
         if matches!(slots.list[slot].state, State::Waiting) {
@@ -169,7 +173,6 @@ impl Names<'_, '_> {
         }
         let mut make = |bytes| {
             budget.make(bytes).ok_or_else(|| {
-                budget.of_jail = 0;
                 Some((word.span, format!("more than {} MB when variables are expanded", MOST_OF_JAIL >> 20)))
             })
         };

@@ -140,7 +140,7 @@ fn a_thin_jail_of_bastille() {
 fn a_vnet_jail_of_bastille_leaves_the_shells_variables_to_the_shell() {
     let conf = file("bastille-vnet.conf", &["folsom"]);
     let resolved = conf.resolver(&vocabulary).jail("folsom").unwrap();
-    let prestart = resolved.params.iter().find(|param| param.name == "exec.prestart").unwrap();
+    let prestart = resolved.param("exec.prestart").unwrap();
     let wanted = "epair0=$(ifconfig epair create) && ifconfig ${epair0} up name e0a_folsom && \
                   ifconfig ${epair0%a}b up name e0b_folsom";
     assert_eq!(prestart.values[0].text, wanted);

@@ -125,8 +125,7 @@ fn every_value_knows_its_line() {
     );
     let jail = conf.resolver(&vocabulary).jail("web").unwrap();
     let lines = |name: &str| {
-        let param = jail.params.iter().find(|param| param.name == name).unwrap();
-        param.values.iter().map(|value| conf.place(value.span).line).collect::<Vec<_>>()
+        jail.param(name).unwrap().values.iter().map(|value| conf.place(value.span).line).collect::<Vec<_>>()
     };
     assert_eq!((lines("path"), lines("ip4.addr"), lines("name")), (vec![2], vec![4, 5, 6], vec![3]));
     assert_eq!(conf.place(jail.span).to_string(), "jail.conf line 3");
