@@ -4,7 +4,7 @@ use std::{collections::HashMap, io};
 
 use crate::{
     Report, glob,
-    parser::{DEEPEST, parse},
+    parser::{LONGEST_NAME, parse},
     pattern,
     problem::{Problem, Problems, Shown},
     source::{FileId, Place, Sources, Span},
@@ -18,8 +18,6 @@ const MOST_FILES: usize = 65_536;
 /// How many bytes all files of a configuration have together. What has more is refused, so that a caller need read no
 /// further: a name may be that of a file without an end.
 pub const MOST_BYTES: usize = 32 << 20;
-/// How long a jail's name is, as in FreeBSD.
-const LONGEST_NAME: usize = 255;
 
 /// Where the texts of included files come from.
 pub trait Loader {
@@ -248,6 +246,3 @@ impl Reading<'_> {
         self.problems.push(Problem::plain(span, format!("{name}: {text}")));
     }
 }
-
-// What is in blocks is worked on by functions that call themselves.
-const _: () = assert!(LONGEST_NAME / 2 < DEEPEST);

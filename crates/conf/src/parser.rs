@@ -10,6 +10,11 @@ use crate::{
 
 /// How deep blocks are nested. A jail's name has at most 255 bytes, of which each level takes two.
 pub(crate) const DEEPEST: usize = 128;
+/// How many bytes the name of a jail, as in FreeBSD, of a parameter or of a variable has.
+pub(crate) const LONGEST_NAME: usize = 255;
+
+// What is in blocks is worked on by functions that call themselves.
+const _: () = assert!(LONGEST_NAME / 2 < DEEPEST);
 
 /// Reads a text. What is wrong is added to the problems, and the tree has the rest.
 pub(crate) fn parse(file: FileId, text: &[u8], problems: &mut Problems) -> Tree {
@@ -83,6 +88,11 @@ impl Parser<'_, '_> {
             [Part::Variable { name, .. }] => (name.clone(), true),
             _ => (name.text().ok_or_else(|| self.misnamed(span))?.to_owned(), false),
         };
+        if text.len() > LONGEST_NAME && self.next.kind != Kind::Open {
+            let message = format!("a name is longer than {LONGEST_NAME} bytes");
+            self.problems.push(Problem::at_line(span, message));
+            return Err(Failed::Reported);
+        }
         match self.next.kind {
             Kind::Open if variable => Err(Failed::Unexpected),
             Kind::Open => Ok(self.block(depth, text, span).map(Item::Block)),

@@ -65,11 +65,12 @@ impl Index {
         self.nodes[at].here.push(number);
     }
 
-    /// The numbers of the patterns that stand for a name, in order.
-    pub(crate) fn matching(&self, name: &str) -> Vec<usize> {
-        let mut found = Vec::new();
+    /// The numbers of the patterns that stand for a name, in order, and how many components were looked at for it.
+    pub(crate) fn matching(&self, name: &str) -> (Vec<usize>, usize) {
+        let (mut found, mut looked) = (Vec::new(), 0);
         let mut waiting = vec![(0, Some(name))];
         while let Some((at, rest)) = waiting.pop() {
+            looked += 1;
             let Some(node) = self.nodes.get(at) else { continue };
             let Some(text) = rest else {
                 found.extend(&node.here);
@@ -84,7 +85,7 @@ impl Index {
             }
         }
         found.sort_unstable();
-        found
+        (found, looked)
     }
 }
 
@@ -135,7 +136,7 @@ mod tests {
                 index.add(pattern, number);
             }
             let all = (0..patterns.len()).filter(|n| matches(&patterns[*n], &name));
-            prop_assert_eq!(index.matching(&name), all.collect::<Vec<_>>());
+            prop_assert_eq!(index.matching(&name).0, all.collect::<Vec<_>>());
         }
     }
 }

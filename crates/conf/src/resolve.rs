@@ -191,7 +191,8 @@ impl<'c> Resolver<'c> {
     fn apply(&mut self, own: usize, problems: &mut Problems) {
         let conf = self.conf;
         let block = &conf.blocks[own];
-        let mut all = conf.patterns.matching(block.name());
+        let (mut all, looked) = conf.patterns.matching(block.name());
+        self.budget.spend(looked);
         let place = all.partition_point(|number| *number < own);
         all.insert(place, own);
         self.slots.clear(self.names.len());

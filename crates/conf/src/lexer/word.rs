@@ -2,6 +2,7 @@
 
 use super::{Kind, Lexer, MANY_LINES};
 use crate::{
+    parser::LONGEST_NAME,
     problem::{Problem, Problems},
     tree::{Part, Word},
 };
@@ -168,13 +169,13 @@ impl Lexer<'_> {
         };
         let span = self.span(start);
         builder.from = self.at;
-        match String::from_utf8(name) {
-            Ok(name) => builder.parts.push(Part::Variable { name, span }),
-            Err(_) => {
-                problems.push(Problem::at_line(span, "name of a variable is not UTF-8"));
-                builder.broken = true;
-            }
-        }
+        let message = match String::from_utf8(name) {
+            Ok(name) if name.len() > LONGEST_NAME => format!("a name is longer than {LONGEST_NAME} bytes"),
+            Ok(name) => return builder.parts.push(Part::Variable { name, span }),
+            Err(_) => "name of a variable is not UTF-8".to_owned(),
+        };
+        problems.push(Problem::at_line(span, message));
+        builder.broken = true;
     }
 
     /// Adds what stands for the escape whose backslash is before `at`, and returns where it ends.

@@ -36,7 +36,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Pays for definitions or values that are there.
+    /// Pays for what is looked at, whatever becomes of it: definitions, values, their parts.
     pub(super) fn spend(&mut self, count: usize) {
         self.of_all = self.of_all.saturating_sub(count.saturating_mul(EACH));
     }
@@ -171,6 +171,7 @@ impl Names<'_, '_> {
             values.push(Value { text: Cow::Borrowed(text), span: word.span });
             return Ok(());
         }
+        budget.spend(word.parts.len());
         let mut make = |bytes| {
             budget.make(bytes).ok_or_else(|| {
                 Some((word.span, format!("more than {} MB when variables are expanded", MOST_OF_JAIL >> 20)))

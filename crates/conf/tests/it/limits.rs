@@ -82,7 +82,7 @@ fn a_long_chain_of_variables_needs_no_stack() {
 }
 
 #[test]
-fn long_lists_words_and_names_are_read_in_one_pass() {
+fn long_lists_and_words_are_read_in_one_pass() {
     let mut text = "web {".to_owned();
     (0..200_000).for_each(|n| write!(text, "ip4.addr += {n};").unwrap());
     text.push('}');
@@ -91,8 +91,39 @@ fn long_lists_words_and_names_are_read_in_one_pass() {
     assert_eq!((jail.params[1].values.len(), jail.problems.len()), (200_000, 0));
     let word = format!("$a = ''; web {{ path = {}; }}", "$a".repeat(500_000));
     assert_eq!(crate::jail(&conf(&word), "web"), ["path=\"\""]);
-    let name = format!("{} = x;", "n".repeat(1 << 20));
-    assert_eq!(complaints(load(&name, &[])), [""; 0]);
+}
+
+#[test]
+fn names_are_not_longer_than_a_jails() {
+    let wanted = ["jail.conf line 1: a name is longer than 255 bytes"];
+    let (fits, long) = ("n".repeat(255), "n".repeat(256));
+    for text in ["N = x;", "$N = x;", "N;", "x = $N;", "x = \"a${N}b\";", ".N x;"] {
+        assert_eq!(complaints(load(&text.replace('N', &long), &[])), wanted, "{text}");
+    }
+    assert_eq!(complaints(load(&format!("{fits} = x; $x = ${fits}; {fits} {{ }}"), &[])), [""; 0]);
+}
+
+#[test]
+fn much_that_becomes_nothing_ends_with_an_error() {
+    let mut text = format!("$a = ''; exec.start = {};", "$a".repeat(200_000));
+    (0..10_000).for_each(|n| write!(text, "j{n} {{ }}").unwrap());
+    let conf = conf(&text);
+    let last = conf.resolver(&vocabulary).jails().last().unwrap();
+    assert!(last.problems[0].message().starts_with("the configuration is too large"));
+}
+
+#[test]
+fn patterns_that_nearly_match_end_with_an_error() {
+    // Half of each: a component, or a star for it.
+    let mut text = String::new();
+    for n in 0..4_096_u32 {
+        let parts: Vec<_> = (0..12).map(|bit| if n >> bit & 1 == 0 { "a" } else { "*" }).collect();
+        write!(text, "{}.x.*{{}}", parts.join(".")).unwrap();
+    }
+    (0..5_000).for_each(|n| write!(text, "{}.j{n}.y {{}}", ["a"; 12].join(".")).unwrap());
+    let conf = conf(&text);
+    let last = conf.resolver(&vocabulary).jails().last().unwrap();
+    assert!(last.problems[0].message().starts_with("the configuration is too large"));
 }
 
 #[test]
