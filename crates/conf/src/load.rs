@@ -13,7 +13,7 @@ use crate::{
 
 /// How deep files include files, as in FreeBSD.
 const DEEPEST_INCLUDE: usize = 32;
-/// How many files are read, each counted as often as it is included.
+/// How many files are asked for, each as often as it is included, and patterns for them.
 const MOST_FILES: usize = 65_536;
 /// How many bytes all files of a configuration have together. What has more is refused, so that a caller need read no
 /// further: a name may be that of a file without an end.
@@ -79,6 +79,7 @@ impl Conf {
             problems: Problems::default(),
             blocks: Vec::new(),
             bytes: 0,
+            asked: 0,
             full: false,
             outside: None,
         };
@@ -132,6 +133,8 @@ struct Reading<'l> {
     problems: Problems,
     blocks: Vec<Block>,
     bytes: usize,
+    /// How often the loader was asked for something.
+    asked: usize,
     /// Whether a limit was met, so that nothing more is included.
     full: bool,
     /// The block that what is outside of any goes to: the last one, if that is such a block.
@@ -143,9 +146,8 @@ impl Reading<'_> {
     fn file(&mut self, file: FileId, block: Option<usize>, depth: usize) {
         let text = self.sources.take(file);
         self.bytes += text.len();
-        if self.bytes > MOST_BYTES || self.sources.count() > MOST_FILES {
-            let megabytes = MOST_BYTES >> 20;
-            let message = format!("more than {megabytes} MB or {MOST_FILES} files");
+        if self.bytes > MOST_BYTES {
+            let message = format!("more than {} MB with what is before it", MOST_BYTES >> 20);
             self.problems.push(Problem::of_file(file.span(0, 0), message));
             self.full = true;
             return;
@@ -188,28 +190,30 @@ impl Reading<'_> {
     fn block(&mut self, inner: tree::Block, outer: Option<usize>, depth: usize) {
         let outer = outer.map(|number| self.blocks[number].name());
         let length = outer.map_or(0, |name| name.len() + 1) + inner.name.len();
-        let problem = match () {
-            () if inner.name.is_empty() => Problem::at_line(inner.span, "a jail without a name"),
-            () if length > LONGEST_NAME => {
-                Problem::at_line(inner.span, format!("a jail's name is longer than {LONGEST_NAME} bytes"))
-            }
-            () => {
-                let name = outer.map_or_else(String::new, |name| format!("{name}."));
-                let number = self.blocks.len();
-                self.blocks.push(Block::new(name + &inner.name, inner.span));
-                return self.items(inner.items, Some(number), depth);
-            }
+        let message = if inner.name.is_empty() {
+            "a jail without a name".to_owned()
+        } else if length > LONGEST_NAME {
+            format!("a jail's name is longer than {LONGEST_NAME} bytes")
+        } else {
+            let name = outer.map_or_else(String::new, |name| format!("{name}."));
+            let number = self.blocks.len();
+            self.blocks.push(Block::new(name + &inner.name, inner.span));
+            return self.items(inner.items, Some(number), depth);
         };
-        self.problems.push(problem);
+        self.problems.push(Problem::at_line(inner.span, message));
     }
 
     fn include(&mut self, include: &Include, block: Option<usize>, depth: usize) {
         for (name, span) in &include.names {
+            let is_pattern = glob::is_pattern(name);
+            if is_pattern && !self.may_ask(*span) {
+                return;
+            }
             let directory = match self.sources.name(span.file).rfind('/') {
                 Some(slash) if !name.starts_with('/') => &self.sources.name(span.file)[..=slash],
                 _ => "",
             };
-            let files = if glob::is_pattern(name) {
+            let files = if is_pattern {
                 self.loader.glob(&format!("{}{name}", glob::quote(directory)))
             } else {
                 Ok(vec![format!("{directory}{name}")])
@@ -221,8 +225,18 @@ impl Reading<'_> {
         }
     }
 
+    /// Whether the loader may be asked once more; that it may not is reported once.
+    fn may_ask(&mut self, span: Span) -> bool {
+        self.asked += 1;
+        if self.asked > MOST_FILES && !self.full {
+            self.problems.push(Problem::at_line(span, format!("more than {MOST_FILES} files included")));
+            self.full = true;
+        }
+        !self.full
+    }
+
     fn included(&mut self, name: String, span: Span, block: Option<usize>, depth: usize) {
-        if self.full {
+        if !self.may_ask(span) {
             return;
         }
         if depth == DEEPEST_INCLUDE {

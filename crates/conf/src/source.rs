@@ -70,11 +70,6 @@ impl Sources {
         }
     }
 
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        self.0.len()
-    }
-
     pub(crate) fn get(&self, id: FileId) -> Option<&Source> {
         self.0.get(id.0 as usize)
     }
