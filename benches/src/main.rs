@@ -13,6 +13,7 @@ macro_rules! say {
 
 mod census;
 mod churn;
+mod conf;
 mod create;
 mod ipc;
 mod lab;
@@ -31,18 +32,19 @@ use std::{
 use lab::{Lab, Result};
 
 const USAGE: &str =
-    "usage: figures [create|ipc|memory|orphan|census|removal|churn|all] [--pairs=N] [--jails=N] [--rounds=N]
+    "usage: figures [create|ipc|memory|orphan|census|conf|removal|churn|all] [--pairs=N] [--jails=N] [--rounds=N]
 
 create  one jail with its own network stack, made, run and removed, against the same done bare
 ipc     what ipc of its own adds to a jail's creation, and its throughput against the host's
 memory  what an idle jail takes, against the same namespaces held bare
 orphan  how long a stack with an orphaned connection lives on, against a bare one
 census  how long it takes to find who holds a jail among thousands of files, processes and sockets
+conf    how long it takes to know what a jail.conf of ten thousand jails says, against wc(1); needs no root
 removal how long a thousand jails with connections take to be gone; takes a minute, and is not part of all
 churn   what thousands of jails leave behind that use all they have; takes minutes, and is not part of all
 
---pairs=30   how many pairs of create and ipc
---jails=N    how many jails: 100 of memory, 1000 of removal, 10000 of churn
+--pairs=30   how many pairs of create, ipc and conf
+--jails=N    how many jails: 100 of memory, 1000 of removal, 10000 of conf and churn
 --rounds=5   how often memory, orphan, census and removal are measured
 --patience=5 for how many seconds orphan waits for the bare stack";
 
@@ -74,6 +76,10 @@ fn run() -> Result<()> {
         say!("{USAGE}");
         return Ok(());
     };
+    let conf = || conf::figures(asked.pairs, asked.jails.unwrap_or(10_000));
+    if asked.what == "conf" {
+        return conf();
+    }
     if std::env::var_os(INSIDE).is_none() {
         // A network stack and mounts that end with us, whatever happens.
         let error = Command::new("unshare")
@@ -101,6 +107,9 @@ fn run() -> Result<()> {
     if wants("census") {
         census::figures(&lab, asked.rounds)?;
     }
+    if asked.what == "all" {
+        conf()?;
+    }
     if asked.what == "removal" {
         removal::figures(&lab, asked.jails.unwrap_or(1_000), asked.rounds)?;
     }
@@ -123,7 +132,7 @@ fn parse() -> Result<Option<Asked>> {
             Some(("--jails", text)) => asked.jails = Some(value(text)?),
             Some(("--rounds", text)) => asked.rounds = value(text)?,
             Some(("--patience", text)) => asked.patience = value(text)? as u64,
-            _ if ["create", "ipc", "memory", "orphan", "census", "removal", "churn", "all"]
+            _ if ["create", "ipc", "memory", "orphan", "census", "conf", "removal", "churn", "all"]
                 .contains(&word.as_str()) =>
             {
                 asked.what = word;
