@@ -1,5 +1,8 @@
 //! jail(8): create, modify, remove.
 
+mod configured;
+mod remove;
+
 use ::jail::Jails;
 use kernel::act::Act;
 use vimage::{Error, ErrorKind, Given, Registry, Result, Value};
@@ -12,16 +15,16 @@ use crate::{
     sealed,
 };
 
-const NO_FILE: &str = "there are no configuration files here";
-
 /// The tool.
 pub(crate) static TOOL: Tool = Tool {
     name: "jail",
     about: "create, modify and remove jails",
     synopsis: &[
+        "[-iqv] [-f FILE] -c|-m|-cm|-mr|-cmr|-rc [JAIL]",
         "[-iqv] [-n NAME] -c|-m|-cm PARAM[=VALUE] ... [command=COMMAND ...]",
-        "[-qv] -r JAIL ...",
+        "[-qv] [-f FILE] -r JAIL ...",
         "[-qv] -R JAIL|name=NAME|jid=JID ...",
+        "[-f FILE] -e SEPARATOR",
     ],
     doc: &[
         "A jail is a part of a machine that has its own processes, files, users, host name, System V IPC and, \
@@ -38,8 +41,13 @@ pub(crate) static TOOL: Tool = Tool {
         "A jail that is removed takes all jails in it along. Its name and number are free at once. If something \
          still holds part of it, it is dying until that lets go: jls -d lists it and jdb holders names the \
          holder.",
-        "A jail that is given on the command line is created without a word; -v says what was done. Several \
-         jails that are removed together are named as they go.",
+        "Jails are configured in /etc/jail.conf, as jail.conf(5) of FreeBSD has it: a block for each, or for those \
+         whose names a pattern with * meets; NAME = VALUE; or NAME; in a block, or outside of any for all jails that \
+         follow; $variables, NAME += VALUE; and .include \"FILE\";. Without a name, or by *, all configured jails are \
+         meant. Those that a jail needs (depend, and the jail that it is in) are created before it, and those that \
+         need it are removed before it. A jail whose parameters are wrong keeps none of the others from being made.",
+        "A jail that is given on the command line is created without a word; -v says what was done. Of configured \
+         jails, and of several that are removed together, each is named as it comes and goes.",
     ],
     flags: &[
         Flag {
@@ -53,20 +61,23 @@ pub(crate) static TOOL: Tool = Tool {
             short: "m",
             help: "modify a jail",
             doc: "Modifies the jail that name or jid says. With -c, creates it if it does not exist. Parameters \
-                  that are not given stay as they are.",
+                  that are not given stay as they are. With -r, a configured jail is removed and created anew if a \
+                  parameter differs that cannot be changed.",
             ..Flag::BASE
         },
         Flag {
             short: "r",
             help: "remove jails",
-            doc: "Removes the jails of these names or numbers, and those in them: all processes are killed, and \
-                  all that was made is unmade. The name * stands for all jails.",
+            doc: "Removes the jails of these names or numbers, and those in them: the commands of exec.prestop and \
+                  exec.stop are run, all processes are asked to end and after stop.timeout are killed, all that was \
+                  made is unmade, and the commands of exec.poststop and exec.release are run. A pattern with * \
+                  stands for all jails whose names it meets. With -c, configured jails are created anew.",
             ..Flag::BASE
         },
         Flag {
             short: "R",
             help: "remove jails, whatever a configuration says",
-            doc: "As -r, without the commands of a configuration.",
+            doc: "As -r, without commands, and without time for the processes to end by themselves.",
             ..Flag::BASE
         },
         Flag {
@@ -105,11 +116,41 @@ pub(crate) static TOOL: Tool = Tool {
         old("s", Some("LEVEL"), "securelevel", "the jail's securelevel"),
         old("u", Some("USER"), "exec.system_user", "the host's user that commands outside run as"),
         old("U", Some("USER"), "exec.jail_user", "the jail's user that commands inside run as"),
-        refused("f", Some("FILE"), "the configuration file"),
-        refused("e", Some("SEPARATOR"), "print the configured jails"),
-        refused("p", Some("LIMIT"), "how many commands of configured jails run at once"),
-        refused("J", Some("FILE"), "write the parameters of the started jails to a file"),
-        refused("C", None, "clean up after a configured jail that is gone"),
+        Flag {
+            short: "f",
+            value: Some("FILE"),
+            takes: Word::File,
+            help: "the configuration file",
+            doc: "Reads the configuration from this file and not from /etc/jail.conf; - is standard input.",
+            ..Flag::BASE
+        },
+        Flag {
+            short: "e",
+            value: Some("SEPARATOR"),
+            help: "print the configured jails",
+            doc: "Prints the configured jails and does nothing: a line for each, its parameters with the separator \
+                  between them.",
+            ..Flag::BASE
+        },
+        Flag {
+            short: "p",
+            value: Some("LIMIT"),
+            help: "how many commands of configured jails run at once",
+            doc: "How many commands of configured jails may run at once. One does: jails are created one after another.",
+            ..Flag::BASE
+        },
+        refused(
+            "J",
+            Some("FILE"),
+            "write the parameters of the started jails to a file",
+            "jls -s prints the parameters of all jails",
+        ),
+        refused(
+            "C",
+            None,
+            "clean up after a configured jail that is gone",
+            "what a jail left is taken up by the next command that makes or removes one",
+        ),
     ],
     words: &[Word::Definition, Word::Jail],
     mixed: false,
@@ -132,9 +173,13 @@ const fn old(
     Flag { short, value, help, doc: "An old way to give a parameter.", stands_for: Some(param), ..Flag::BASE }
 }
 
-const fn refused(short: &'static str, value: Option<&'static str>, help: &'static str) -> Flag {
-    let doc = "Refused: there are no configuration files here.";
-    Flag { short, value, help, doc, refused: Some(NO_FILE), ..Flag::BASE }
+const fn refused(
+    short: &'static str,
+    value: Option<&'static str>,
+    help: &'static str,
+    why: &'static str,
+) -> Flag {
+    Flag { short, value, help, doc: "Refused.", refused: Some(why), ..Flag::BASE }
 }
 
 /// What is to be done.
@@ -143,6 +188,11 @@ enum Operation {
     Create,
     Modify,
     CreateOrModify,
+    /// A configured jail is made anew where it cannot be changed.
+    ModifyOrRestart,
+    CreateModifyOrRestart,
+    /// A configured jail is removed if it is there, and made.
+    Restart,
     Remove,
     /// Removal that may be said by parameters.
     RemoveAnyhow,
@@ -183,105 +233,73 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
                 words[3..].join(" ")
             )));
         }
-        "cr" | "mr" | "cmr" => {
-            let letters = if letters == "cr" { "rc" } else { &letters };
-            return Err(Error::unsupported(format!(
-                "-{letters}: a restart needs a configuration, and {NO_FILE}"
-            ))
-            .hint("jail -r JAIL && jail -c PARAM=VALUE ..."));
-        }
+        "mr" => Operation::ModifyOrRestart,
+        "cmr" => Operation::CreateModifyOrRestart,
+        "cr" => Operation::Restart,
+        "" if call.has("e") && words.is_empty() => return configured::print(call),
         _ => return Ok(misused(call.tool)),
     };
+    if let Some(limit) = call.value("p")
+        && limit.parse::<u32>().is_err()
+    {
+        return Err(Error::usage(format!("-p {limit}: not a number")));
+    }
     check(operation, &words)?;
     let manner = Manner {
         only_jid: call.has("i"),
         quiet: call.has("q") || call.has("i"),
         verbose: call.has("v") && !call.has("q"),
     };
-    if matches!(operation, Operation::Create | Operation::CreateOrModify) {
-        sealed::seal(&given(call.registry, &words)?.settings)?;
-    }
-    let jails = open(call)?;
     // What earlier commands could not finish; what still will not go is shown by jls -d.
-    match operation {
-        // What waits for the kernel alone is looked at when there is time.
-        Operation::Create | Operation::CreateOrModify => jails.sweep_dead()?,
-        _ => jails.sweep()?,
-    };
-    let done = match operation {
-        Operation::Remove | Operation::RemoveAnyhow => remove(&jails, &words, manner, &mut call.out),
-        _ => make(&jails, operation, &words, manner, &mut call.out),
-    };
+    if by_name(operation, &words) {
+        return configured::run(call, operation, &words, manner);
+    }
+    let given = given(call.registry, &words)?;
+    sealed::seal(&given.settings)?;
+    let jails = open(call)?;
+    // What waits for the kernel alone is looked at when there is time.
+    jails.sweep_dead()?;
+    let done = make(&jails, operation, &given, manner, &mut call.out);
     close(call.tool, &jails, &done);
     done
 }
 
-/// Refuses the forms that only a configuration gives a meaning to.
-fn check(operation: Operation, words: &[String]) -> Result<()> {
-    let removal = matches!(operation, Operation::Remove | Operation::RemoveAnyhow);
-    match words {
-        [] if removal => {
-            let letter = if operation == Operation::Remove { "r" } else { "R" };
-            Err(Error::usage("no jail specified").hint(format!("jail -{letter} JAIL ..., or '*' for all")))
-        }
-        [] => Err(Error::unsupported(format!("all configured jails are meant, and {NO_FILE}"))
-            .hint("jail -c name=NAME path=DIR persist")),
-        [one] if !removal && !one.contains('=') => {
-            Err(Error::unsupported(format!("\"{one}\" is the name of a configured jail, and {NO_FILE}"))
-                .hint(format!("to define a jail: jail -c name={one} path=DIR persist")))
-        }
-        _ => match words.iter().find(|w| w.contains('=')) {
-            Some(word) if operation == Operation::Remove => {
-                Err(Error::usage(format!("{word}: -r takes names and numbers")).hint("jail -r NAME"))
-            }
-            _ => Ok(()),
-        },
+/// Whether jails are named, and not defined on the command line.
+fn by_name(operation: Operation, words: &[String]) -> bool {
+    match operation {
+        Operation::Remove | Operation::RemoveAnyhow => true,
+        _ => matches!(words, [] | [_]) && !words.iter().any(|word| word.contains('=')),
     }
 }
 
-fn remove(jails: &Jails<'_>, words: &[String], manner: Manner, out: &mut Output) -> Result<ExitCode> {
-    let mut found = Vec::new();
-    let mut failed = false;
-    for word in words {
-        let word = word.strip_prefix("name=").or_else(|| word.strip_prefix("jid=")).unwrap_or(word);
-        if word == "*" {
-            found.extend(jails.list(false)?);
-            continue;
+/// Refuses forms that mean nothing.
+fn check(operation: Operation, words: &[String]) -> Result<()> {
+    let definition = words.iter().find(|word| word.contains('='));
+    match operation {
+        Operation::Remove | Operation::RemoveAnyhow if words.is_empty() => {
+            let letter = if operation == Operation::Remove { "r" } else { "R" };
+            Err(Error::usage("no jail specified").hint(format!("jail -{letter} JAIL ..., or '*' for all")))
         }
-        match jails.read(word) {
-            Ok(record) => found.push(record),
-            Err(e) if e.kind() == ErrorKind::NotFound => {
-                failed = true;
-                if !manner.quiet {
-                    complain("jail", &Error::new(ErrorKind::NotFound, format!("\"{word}\" not found")));
-                }
-            }
-            Err(e) => {
-                failed = true;
-                complain("jail", &e);
-            }
+        Operation::Remove => definition.map_or(Ok(()), |word| {
+            Err(Error::usage(format!("{word}: -r takes names and numbers")).hint("jail -r NAME"))
+        }),
+        Operation::ModifyOrRestart | Operation::CreateModifyOrRestart | Operation::Restart
+            if !by_name(operation, words) =>
+        {
+            let error = Error::unsupported("only a configured jail is made anew");
+            Err(error.hint("jail -r JAIL && jail -c PARAM=VALUE ..."))
         }
+        _ => Ok(()),
     }
-    if !found.is_empty() {
-        let (removed, errors) = jails.remove(&found)?;
-        let several = words.len() > 1 || words.iter().any(|w| w == "*");
-        if !manner.quiet && (manner.verbose || several) {
-            removed.iter().for_each(|name| out.line(format_args!("{name}: removed")));
-        }
-        failed |= !errors.is_empty();
-        errors.iter().for_each(|error| complain("jail", error));
-    }
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn make(
     jails: &Jails<'_>,
     operation: Operation,
-    words: &[String],
+    given: &Given,
     manner: Manner,
     out: &mut Output,
 ) -> Result<ExitCode> {
-    let given = given(jails.registry, words)?;
     let named = ["jid", "name"].into_iter().find_map(|key| given.settings.get(key)).map(Value::text);
     let there = named.as_deref().map(|name| jails.read(name).is_ok());
     // A number that is given as a name is no name of the jail that has it.
@@ -295,12 +313,12 @@ fn make(
         }
         (Operation::Modify, None, _) => Err(Error::usage("no jail specified").hint("name=NAME or jid=JID")),
         (Operation::Modify | Operation::CreateOrModify, Some(name), Some(true)) => {
-            let changed = jails.modify(&name, &given)?;
+            let changed = jails.modify(&name, given)?;
             report(manner, changed.jid, &changed.name, "updated", out);
             Ok(ExitCode::SUCCESS)
         }
         _ => {
-            jails.create(&given, &mut |made| report(manner, made.jid, &made.name, "created", out))?;
+            jails.create(given, &mut |made| report(manner, made.jid, &made.name, "created", out))?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -343,24 +361,25 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_a_configuration_is_refused_with_the_reason() {
-        assert_eq!(
-            refusal(Operation::Create, &["web"]),
-            "\"web\" is the name of a configured jail, and there are no configuration files here"
-        );
-        assert_eq!(
-            refusal(Operation::Modify, &[]),
-            "all configured jails are meant, and there are no configuration files here"
-        );
-        assert_eq!(refusal(Operation::Create, &["web", "persist"]), "");
-    }
-
-    #[test]
     fn removal_takes_names() {
         assert_eq!(refusal(Operation::Remove, &[]), "no jail specified");
         assert_eq!(refusal(Operation::Remove, &["a", "name=x"]), "name=x: -r takes names and numbers");
         assert_eq!(refusal(Operation::RemoveAnyhow, &["name=x"]), "");
         assert_eq!(refusal(Operation::Remove, &["a", "b"]), "");
+    }
+
+    #[test]
+    fn one_word_is_a_name_and_more_are_a_definition() {
+        let by_name = |operation, words: &[&str]| {
+            by_name(operation, &words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>())
+        };
+        assert!(by_name(Operation::Create, &[]) && by_name(Operation::Create, &["web"]));
+        assert!(
+            !by_name(Operation::Create, &["name=web"]) && !by_name(Operation::Create, &["persist", "vnet"])
+        );
+        assert!(by_name(Operation::Remove, &["web", "db"]));
+        assert_eq!(refusal(Operation::Restart, &["web"]), "");
+        assert_eq!(refusal(Operation::Restart, &["name=web"]), "only a configured jail is made anew");
     }
 
     #[test]

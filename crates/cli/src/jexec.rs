@@ -2,18 +2,20 @@
 
 use std::{ffi::OsString, os::fd::OwnedFd, rc::Rc};
 
-use ::jail::{Place, process::Command};
+use ::jail::{
+    Place,
+    account::{self, Whose},
+};
 use rustix::{
     fs::{Gid, Mode, OFlags, Uid, fchown, open},
     pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt},
 };
-use vimage::{Context as _, Error, ErrorKind, Result};
+use vimage::{Context as _, Error, Result};
 
 use crate::{
     ExitCode, close,
     flags::{Call, Flag, Tool, Word},
     misused, open as open_store, relay, sealed,
-    users::{self, User, Who},
 };
 
 /// The tool.
@@ -76,17 +78,6 @@ pub(crate) static TOOL: Tool = Tool {
     run,
 };
 
-/// Whose account is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Whose<'a> {
-    /// The host's.
-    Host(&'a str),
-    /// The jail's.
-    Jail(&'a str),
-    /// The jail's root.
-    Root,
-}
-
 fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     let words = std::mem::take(&mut call.words);
     let Some((jail, argv)) = words.split_first() else { return Ok(misused(call.tool)) };
@@ -109,8 +100,8 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     let signals = relay::catch()?;
     let mut master = None;
     let started = jails.enter_with(&jail, |place| {
-        let user = user(place, whose)?;
-        let mut command = command(argv, user.as_ref(), clean, whose != Whose::Root);
+        let user = account::find(place, whose)?;
+        let mut command = account::command(argv, user.as_ref(), clean, whose != Whose::Root);
         command.dir = call.value("d").map(OsString::from);
         if command.dir.is_some() {
             command.home = None;
@@ -133,63 +124,6 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     Ok(ExitCode(relay::exit_code(status)))
 }
 
-/// The account that the command runs with; `None`: the jail's root, of whom no file tells.
-fn user(place: &Place<'_>, whose: Whose<'_>) -> Result<Option<User>> {
-    let (root, who) = match whose {
-        Whose::Host(name) => (users::host()?, Who::Named(name)),
-        Whose::Jail(name) => (place.root()?, Who::Named(name)),
-        Whose::Root => (place.root()?, Who::Number(0)),
-    };
-    match (users::look_up(&root, who), who) {
-        (Ok(None), Who::Named(name)) => {
-            let error = Error::new(ErrorKind::NotFound, format!("{name}: no such user"));
-            Err(match whose {
-                Whose::Host(_) => error.hint("-U looks in the jail's own /etc/passwd"),
-                _ => error.hint("-u looks in the host's /etc/passwd"),
-            })
-        }
-        // A jail without files of users has a root all the same.
-        (Err(_), Who::Number(_)) => Ok(None),
-        (found, _) => found,
-    }
-}
-
-fn command(argv: &[OsString], user: Option<&User>, clean: bool, named: bool) -> Command {
-    let shell = user.map_or(users::SHELL, |u| u.shell.as_str());
-    let home = user.map_or("/", |u| u.home.as_str());
-    let mut command = Command::new(argv.to_vec());
-    if command.argv.is_empty() {
-        let name = shell.rsplit('/').next().unwrap_or(shell);
-        command.argv = vec![if clean { format!("-{name}") } else { shell.to_owned() }.into()];
-        command.program = Some(shell.into());
-    }
-    if clean {
-        let term = std::env::var_os("TERM").unwrap_or_else(|| "dumb".into());
-        let name = user.map_or("root", |u| u.name.as_str());
-        let values: [(&str, OsString); 5] = [
-            ("HOME", home.into()),
-            ("SHELL", shell.into()),
-            ("TERM", term),
-            ("USER", name.into()),
-            ("PATH", "/bin:/usr/bin".into()),
-        ];
-        command.env = values.into_iter().map(|(name, value)| (name.into(), value)).collect();
-    }
-    if named || clean {
-        command.home = Some(home.into());
-    }
-    if let Some(user) = user.filter(|_| named) {
-        command.user = Some((user.uid, user.gid, user.groups.clone()));
-        if !clean {
-            for (name, value) in [("HOME", home), ("SHELL", shell)] {
-                command.env.retain(|(n, _)| n != name);
-                command.env.push((name.into(), value.into()));
-            }
-        }
-    }
-    command
-}
-
 /// A new terminal of the jail, of a user's: its two ends.
 fn terminal(place: &Place<'_>, uid: u32) -> Result<(OwnedFd, OwnedFd)> {
     let terminals = place.terminals()?.ok_or_else(|| {
@@ -210,52 +144,4 @@ fn terminal(place: &Place<'_>, uid: u32) -> Result<(OwnedFd, OwnedFd)> {
 /// Whether we have a controlling terminal.
 fn has_terminal() -> bool {
     open("/dev/tty", OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).is_ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ann() -> User {
-        User {
-            name: "ann".into(),
-            uid: 1000,
-            gid: 100,
-            groups: vec![100, 10],
-            home: "/home/ann".into(),
-            shell: "/bin/zsh".into(),
-        }
-    }
-
-    fn env(command: &Command, name: &str) -> Option<OsString> {
-        command.env.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone())
-    }
-
-    #[test]
-    fn without_a_command_the_users_shell_is_run() {
-        let plain = command(&[], Some(&ann()), false, true);
-        assert_eq!((plain.argv[0].to_str(), plain.program), (Some("/bin/zsh"), Some("/bin/zsh".into())));
-        let login = command(&[], Some(&ann()), true, true);
-        assert_eq!((login.argv[0].to_str(), login.program), (Some("-zsh"), Some("/bin/zsh".into())));
-        assert_eq!(command(&[], None, true, false).argv, ["-sh"]);
-    }
-
-    #[test]
-    fn a_clean_environment_has_five_variables() {
-        let command = command(&["id".into()], Some(&ann()), true, true);
-        let names: Vec<_> = command.env.iter().filter_map(|(n, _)| n.to_str()).collect();
-        assert_eq!(names, ["HOME", "SHELL", "TERM", "USER", "PATH"]);
-        assert_eq!(env(&command, "HOME"), Some("/home/ann".into()));
-        assert_eq!(env(&command, "PATH"), Some("/bin:/usr/bin".into()));
-        assert_eq!(command.home, Some("/home/ann".into()));
-    }
-
-    #[test]
-    fn a_user_has_all_groups_and_a_home() {
-        let command = command(&["id".into()], Some(&ann()), false, true);
-        assert_eq!(command.user, Some((1000, 100, vec![100, 10])));
-        assert_eq!(env(&command, "SHELL"), Some("/bin/zsh".into()));
-        let root = super::command(&["id".into()], None, false, false);
-        assert_eq!((root.user, root.home), (None, None));
-    }
 }

@@ -7,6 +7,7 @@
 use std::{
     env,
     fs::File,
+    io,
     os::{fd::AsRawFd as _, unix::process::CommandExt as _},
     process::Command,
 };
@@ -18,20 +19,25 @@ use rustix::{
 };
 use vimage::{Context as _, Result, Settings};
 
+/// Whether a jail of these settings could write to this program's file.
+pub(crate) fn is_needed(settings: &Settings) -> io::Result<bool> {
+    let writes = settings.text("user") == Some("inherit");
+    // With the host's own tree it can write to all programs.
+    if !writes || settings.text("path").is_none_or(|path| path == "/") {
+        return Ok(false);
+    }
+    let exe = File::open("/proc/self/exe")?;
+    Ok(!fstatvfs(&exe)?.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
 /// Starts this program anew from a read-only mount of its file, where the jail of these settings could write
 /// to it otherwise. Before anything is made: nothing but arguments and environment stays.
 ///
 /// # Errors
 /// It cannot be done; the jail's root could change this program.
 pub(crate) fn seal(settings: &Settings) -> Result<()> {
-    let writes = settings.text("user") == Some("inherit");
-    // With the host's own tree it can write to all programs.
-    if !writes || settings.text("path").is_none_or(|path| path == "/") {
-        return Ok(());
-    }
     let doing = "cannot protect this program from the jail";
-    let exe = File::open("/proc/self/exe").doing(doing)?;
-    if fstatvfs(&exe).doing(doing)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+    if !is_needed(settings).doing(doing)? {
         return Ok(());
     }
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;

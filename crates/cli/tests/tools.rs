@@ -143,7 +143,8 @@ fn wrong_calls_are_answered_on_error_output_with_1() {
     assert!(error(JEXEC, &["-l"]).starts_with("usage: jexec [-l] [-d DIR] "));
     assert!(error(JDB, &["holders"]).starts_with("usage: jdb "));
     assert_eq!(error(JLS, &["-x"]), "jls: unknown option -x\nhint: jls --help lists the options\n");
-    assert_eq!(error(JAIL, &["-f", "x"]), "jail: -f: there are no configuration files here\n");
+    let why = "what a jail left is taken up by the next command that makes or removes one";
+    assert_eq!(error(JAIL, &["-C", "x"]), format!("jail: -C: {why}\n"));
     assert!(error(JAIL, &["-r", "name=x"]).starts_with("jail: name=x: -r takes names and numbers\n"));
     assert!(error(JAIL, &["-rc", "x"]).starts_with("jail: -rc: a restart needs a configuration"));
     assert_eq!(error(JAIL, &["-r", "x"]), "jail: \"x\" not found\n");

@@ -1,6 +1,7 @@
 //! A jail's processes are its cgroup: a directory in the v2 tree, never a list of pids. cgroups(7).
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io,
     os::{fd::AsFd as _, unix::fs::FileExt as _},
@@ -15,7 +16,7 @@ use kernel::{
 };
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    process::{Pid, Signal, kill_process},
+    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal},
 };
 use vimage::{Context as _, Error, Result};
 
@@ -122,6 +123,23 @@ fn says_populated(events: &File) -> bool {
     let mut text = [0; 128];
     let length = events.read_at(&mut text, 0).unwrap_or(0);
     text[..length].windows(11).any(|word| word == b"populated 1")
+}
+
+/// Whether a cgroup is frozen, as by `cgroup.freeze`: its processes hear of no signal but SIGKILL.
+#[must_use]
+pub fn frozen(dir: &Path) -> bool {
+    fs::read_to_string(dir.join("cgroup.events")).is_ok_and(|events| events.contains("frozen 1"))
+}
+
+/// Asks all processes in a cgroup and below to end. An init does not hear of it, and leaves when it is alone.
+pub fn terminate(dir: &Path) {
+    let open = |pid| Some((pid, pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?));
+    let open: Vec<_> = all_pids(dir).into_iter().filter_map(open).collect();
+    // A pid that was used again since it was read is no longer in the cgroup.
+    let there: BTreeSet<_> = all_pids(dir).into_iter().collect();
+    for (_, process) in open.iter().filter(|(pid, _)| there.contains(pid)) {
+        let _already_gone = pidfd_send_signal(process, Signal::TERM);
+    }
 }
 
 /// Kills all processes in a cgroup and below, without waiting for their end. One that is gone is success.

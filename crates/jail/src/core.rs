@@ -22,7 +22,7 @@ use vimage::{
     Piece, Plan, Result, Settings, Site, Subsystem, When,
 };
 
-use crate::{cgroup, house::Premises, process};
+use crate::{cgroup, hooks, house::Premises, process};
 
 /// The subsystem. Others come after it.
 #[derive(Debug)]
@@ -101,22 +101,20 @@ static PARAMS: &[Param] = &[
         ..Param::BASE
     },
     Param {
+        name: "depend",
+        kind: Kind::List { commas: true },
+        help: "jails that must be there before this one",
+        doc: "Jails that must be there before this one is created. Configured ones are created first, and this one is \
+              removed before them.",
+        ..Param::BASE
+    },
+    Param {
         name: "command",
         kind: Kind::List { commas: false },
         when: When::Create,
         help: "the command to run in the new jail",
         doc: "The command that is run in the new jail, with its arguments: on the command line it swallows all \
               words that follow.",
-        ..Param::BASE
-    },
-    Param {
-        name: "exec.start",
-        kind: Kind::List { commas: false },
-        when: When::Create,
-        help: "commands to run in the new jail, one after another",
-        doc: "Commands that are run in the new jail, one after another, before command. One that contains a \
-              character special to the shell is given to /bin/sh -c; any other is split at blanks. If one fails, \
-              the jail is removed again.",
         ..Param::BASE
     },
 ];
@@ -137,7 +135,8 @@ impl Subsystem<Act> for Core {
     fn check(&self, ask: &Ask<'_>) -> Result<()> {
         let own = ask.settings.int("jid").or_else(|| ask.living.map(|l| i64::from(l.jid)));
         check_name(ask.name, own)?;
-        let has_command = ["command", "exec.start"].iter().any(|p| !ask.settings.list(p).is_empty());
+        let starts = ["command", hooks::START, hooks::POSTSTART];
+        let has_command = starts.iter().any(|p| !ask.settings.list(p).is_empty());
         if ask.given.list("command").first().is_some_and(String::is_empty) {
             return Err(Error::usage("command: an empty command"));
         }

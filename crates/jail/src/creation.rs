@@ -9,7 +9,8 @@ use std::{path::PathBuf, time::Instant};
 use vimage::{Context as _, Error, ErrorKind, Fds, Given, Owner, Result, Settings, Value};
 
 use crate::{
-    Created, Jails, birth, cgroup, core, entry,
+    Created, Jails, Place, birth, cgroup, core, entry,
+    hooks::{self, Of},
     jails::DRAINED,
     privilege,
     process::{self, Command, Running},
@@ -20,6 +21,8 @@ use crate::{
 /// How a new jail comes to its commands.
 struct Plan {
     commands: Vec<Command>,
+    /// Whether commands on the host are run, too, once the jail is made.
+    hooks: bool,
     /// Whether it persists.
     persist: bool,
     /// Whether it is born together with its one command. Of several, each finds the jail persisting.
@@ -29,12 +32,15 @@ struct Plan {
 }
 
 impl Plan {
-    fn of(settings: &Settings) -> Result<Self> {
-        let commands = commands(settings)?;
+    fn of(settings: &Settings) -> Self {
+        let commands = commands(settings);
         let persist = settings.bool("persist");
-        let joint = !persist && commands.len() == 1 && birth::can_join(settings.is_new("proc"));
-        let maker = if commands.is_empty() { None } else { process::myself() };
-        Ok(Self { commands, persist, joint, maker })
+        let of = Of { name: "", jid: None, settings };
+        let hooks = of.has(&[hooks::CREATED, hooks::POSTSTART]);
+        let alone = !persist && commands.len() == 1 && !of.has(&[hooks::CREATED]) && of.is_plain();
+        let joint = alone && birth::can_join(settings.is_new("proc"));
+        let maker = if commands.is_empty() && !hooks { None } else { process::myself() };
+        Self { commands, hooks, persist, joint, maker }
     }
 
     /// Whether the jail is held although it does not persist.
@@ -57,6 +63,13 @@ impl Jails<'_> {
             core::check_name(name, jid.map(i64::from))?;
         }
         let name = wanted.clone().or_else(|| jid.map(|j| j.to_string())).unwrap_or_default();
+        for needed in given.settings.list("depend") {
+            if self.read(needed).is_err() {
+                let what = format!("depends on nonexistent jail \"{needed}\"");
+                return Err(Error::new(ErrorKind::NotFound, what));
+            }
+        }
+        self.before(given, &name, jid)?;
         // Locked against removal for as long as the child is made.
         let above = parent_of(&name).map(|p| self.lock_alive(p, Wait::Yes)).transpose()?;
         let ancestors = above.as_ref().map(|p| self.lineage(&p.record)).transpose()?;
@@ -68,12 +81,14 @@ impl Jails<'_> {
             let stand_in = if name.is_empty() { "new" } else { &name };
             let ask = self.driver().ask(stand_in, jid.unwrap_or(0), given, parent, None)?;
             let mut settings = ask.settings;
-            let plan = Plan::of(&settings)?;
+            let mut plan = Plan::of(&settings);
             let mut free = |jid| self.give_up(jid);
             let mut locked = self.premises.store.allocate(wanted.as_deref(), jid, &mut free)?;
             let created = Created { jid: locked.record.jid, name: locked.record.name.clone() };
             settings.set("name", Value::Text(created.name.clone()));
             settings.set("jid", Value::Int(i64::from(created.jid)));
+            let of = Of { name: &created.name, jid: Some(created.jid), settings: &settings };
+            plan.commands.iter_mut().for_each(|command| command.env.extend(of.environment()));
             let mut journal = locked.journal()?;
             locked.record.settings = settings.clone();
             locked.record.maker = plan.maker;
@@ -96,6 +111,7 @@ impl Jails<'_> {
                 }
             };
             let born = self.make(locked, owner, &plan, &mut ready)?;
+            // Not for as long as the commands run.
             drop(above);
             if !plan.joint {
                 announce(&created);
@@ -103,6 +119,30 @@ impl Jails<'_> {
             self.run(&created, &plan, born)?;
             Ok(created)
         })
+    }
+
+    /// Runs the commands that come before a jail. Nothing is locked meanwhile: they may be about other jails.
+    fn before(&self, given: &Given, name: &str, jid: Option<u32>) -> Result<()> {
+        const HOOKS: [&str; 2] = [hooks::PREPARE, hooks::PRESTART];
+        if !(Of { name, jid, settings: &given.settings }).has(&HOOKS) {
+            return Ok(());
+        }
+        let taken = |word: &str| self.read(word).is_ok();
+        if !name.is_empty() && taken(name) {
+            return Err(Error::new(ErrorKind::Exists, format!("jail \"{name}\" already exists")));
+        }
+        let above = parent_of(name).map(|parent| self.read(parent)).transpose()?;
+        let ancestors = above.as_ref().map(|parent| self.lineage(parent)).transpose()?;
+        let settings = self.with_lineage(ancestors.as_deref().unwrap_or_default(), |parent| {
+            let stand_in = if name.is_empty() { "new" } else { name };
+            // What they make may be what is missing: the directory of the jail. So only what is wrong whatever they do
+            // is said before they run.
+            self.registry
+                .complete(given, None, parent.map(|parent| parent.settings))
+                .doing_with(|| stand_in.to_owned())
+        })?;
+        let of = Of { name, jid, settings: &settings };
+        HOOKS.into_iter().try_for_each(|hook| of.run(hook))
     }
 
     /// Makes the jail; with its command, if it is born together with one.
@@ -134,7 +174,7 @@ impl Jails<'_> {
     ///
     /// What earlier jails left to the kernel is looked at while the command runs: there is time then.
     fn run(&self, created: &Created, plan: &Plan, mut running: Option<Running>) -> Result<()> {
-        if plan.commands.is_empty() {
+        if plan.commands.is_empty() && !plan.hooks {
             let _not_of_this_jail = self.sweep_dying();
             return Ok(());
         }
@@ -142,14 +182,7 @@ impl Jails<'_> {
         if !ours {
             let _not_of_this_jail = self.sweep_dying();
         }
-        let done = plan.commands.iter().try_for_each(|command| {
-            let running = match running.take() {
-                Some(running) => running,
-                None => self.next(created, plan, command)?,
-            };
-            // Of one that was born with its command the init is looked at below, under the lock.
-            succeed(if plan.joint { running.status() } else { running.wait() }, command)
-        });
+        let done = self.in_turn(created, plan, running.take());
         process::collect();
         if ours {
             // Not before: a sweep collects all children that have ended, and this one's status was wanted.
@@ -179,14 +212,43 @@ impl Jails<'_> {
         })
     }
 
+    /// Runs the commands of a jail that is made, one after another; of one that was born with its command, that runs.
+    fn in_turn(&self, created: &Created, plan: &Plan, mut running: Option<Running>) -> Result<()> {
+        let settings = match plan.hooks || !plan.joint {
+            true => self.premises.store.read(created.jid)?.map(|record| record.settings).unwrap_or_default(),
+            false => Settings::default(),
+        };
+        let of = Of { name: &created.name, jid: Some(created.jid), settings: &settings };
+        of.run(hooks::CREATED)?;
+        for command in &plan.commands {
+            let running = match running.take() {
+                Some(running) => running,
+                None => self.next(created, plan, of, command)?,
+            };
+            of.succeed(&running, command)?;
+            // Of one that was born with its command the init is looked at later, under the lock.
+            if !plan.joint {
+                running.collect_init();
+            }
+        }
+        of.run(hooks::POSTSTART)
+    }
+
     /// Starts one more command.
-    fn next(&self, created: &Created, plan: &Plan, command: &Command) -> Result<Running> {
+    fn next(&self, created: &Created, plan: &Plan, of: Of<'_>, command: &Command) -> Result<Running> {
         let gone = || Error::new(ErrorKind::NotFound, format!("jail \"{}\" was removed", created.name));
         let mut locked = self.lock_own(created, plan)?.ok_or_else(gone)?;
         let lineage = self.lineage(&locked.record)?;
         self.with_lineage(&lineage[1..], |parent| {
             let mut owner = self.owner(&locked, parent)?;
-            self.start(&mut locked, &mut owner, command)
+            let command = {
+                let instance = owner.instance(&self.premises);
+                of.inside(
+                    &Place::new(&instance, &self.premises, locked.record.init.as_ref())?,
+                    &command.argv,
+                )?
+            };
+            self.start(&mut locked, &mut owner, &command)
         })
     }
 
@@ -237,26 +299,8 @@ impl Jails<'_> {
 }
 
 /// The commands of a new jail, in order.
-fn commands(settings: &Settings) -> Result<Vec<Command>> {
-    let mut commands: Vec<_> =
-        settings.list("exec.start").iter().map(|line| Command::new(process::words(line))).collect();
-    let command = settings.list("command");
-    if !command.is_empty() {
-        commands.push(Command::new(command.iter().map(Into::into).collect()));
-    }
-    if commands.iter().any(|c| c.argv.is_empty()) {
-        return Err(Error::usage("exec.start: an empty command"));
-    }
-    Ok(commands)
-}
-
-/// Waits for a command; one that fails is an error in jail(8)'s words.
-fn succeed(status: Result<i32>, command: &Command) -> Result<()> {
-    let status = status?;
-    let name = command.argv.iter().map(|a| a.to_string_lossy()).collect::<Vec<_>>().join(" ");
-    match (status & 0x7f, status >> 8) {
-        (0, 0) => Ok(()),
-        (0, _) => Err(Error::new(ErrorKind::Failed, format!("{name}: failed"))),
-        (signal, _) => Err(Error::new(ErrorKind::Failed, format!("{name}: exited on signal {signal}"))),
-    }
+fn commands(settings: &Settings) -> Vec<Command> {
+    let lines = settings.list(hooks::START).iter().map(|line| process::words(line));
+    let command = settings.list("command").iter().map(Into::into).collect::<Vec<_>>();
+    lines.chain(Some(command).filter(|argv| !argv.is_empty())).map(Command::new).collect()
 }

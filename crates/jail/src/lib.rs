@@ -2,13 +2,16 @@
 //!
 //! It is handed a registry of subsystems and names none of them but [`core::Core`], its own.
 
+pub mod account;
 mod audit;
 mod birth;
 pub mod cgroup;
 mod change;
+pub mod configuration;
 pub mod core;
 mod creation;
 mod entry;
+pub mod hooks;
 pub mod house;
 mod jails;
 mod lock;
@@ -19,7 +22,10 @@ pub mod process;
 pub mod record;
 mod removal;
 mod rename;
+pub mod schedule;
+mod stop;
 pub mod store;
+pub mod users;
 pub mod vault;
 mod wait;
 

@@ -8,7 +8,7 @@ use std::{
     },
     path::Path,
     rc::Rc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use kernel::{
@@ -17,9 +17,9 @@ use kernel::{
 };
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid},
+    process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid},
 };
-use vimage::{Context as _, Result};
+use vimage::{Context as _, Error, ErrorKind, Result};
 
 use crate::{cgroup, record::ProcessId};
 
@@ -44,6 +44,8 @@ pub struct Command {
     pub terminal: Option<Rc<OwnedFd>>,
     /// Which of standard input, output and error output stay the caller's all the same.
     pub keeps: [bool; 3],
+    /// What becomes its standard output and error output.
+    pub output: Option<Rc<OwnedFd>>,
 }
 
 /// A command that runs in a jail.
@@ -87,6 +89,9 @@ impl Command {
             if !self.keeps[0] {
                 steps.push(Step::Terminal);
             }
+        }
+        if let Some(output) = &self.output {
+            steps.extend([1, 2].map(|n| Step::Dup(output.clone(), n)));
         }
         if let Some((uid, gid, groups)) = &self.user {
             steps.push(Step::Ids { uid: *uid, gid: *gid, groups: groups.clone() });
@@ -149,14 +154,7 @@ impl Running {
     /// The kernel does not say.
     pub fn wait(&self) -> Result<i32> {
         let status = self.status()?;
-        // An init that is alone now ends at once. Left to the host's it would hold the jail until that gets
-        // round to collecting it.
-        if let Some(init) = &self.init {
-            let moment = rustix::time::Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
-            if poll(&mut [PollFd::new(init, PollFlags::IN)], Some(&moment)).is_ok_and(|ready| ready > 0) {
-                let _status = kernel::spawn::reap(init.as_fd());
-            }
-        }
+        self.collect_init();
         Ok(status)
     }
 
@@ -165,21 +163,63 @@ impl Running {
     /// # Errors
     /// The kernel does not say.
     pub(crate) fn status(&self) -> Result<i32> {
-        if self.reaper == Reaper::Us {
-            return kernel::spawn::reap(self.pidfd.as_fd()).doing("cannot wait for the command");
-        }
+        let status = self.status_until(None)?;
+        status.ok_or_else(|| Error::new(ErrorKind::Failed, "the command was not waited for"))
+    }
+
+    /// As [`Running::wait`], until a deadline; `None`: it runs on.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub(crate) fn status_until(&self, deadline: Option<Instant>) -> Result<Option<i32>> {
+        // The status is there when the jail's init has collected it: what is asked for then is not the end of the
+        // process (POLLIN) but this (POLLHUP, Linux 6.9).
+        let ours = self.reaper == Reaper::Us;
+        let event = if ours { PollFlags::IN } else { PollFlags::empty() };
         loop {
-            // Its status is there when the jail's init has collected it: what is asked for is not the end of the
-            // process (POLLIN) but this (POLLHUP, Linux 6.9).
-            match poll(&mut [PollFd::new(&self.pidfd, PollFlags::empty())], None) {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            // A time that the kernel cannot count is no limit.
+            let within: Option<rustix::time::Timespec> = left.and_then(|left| left.try_into().ok());
+            match poll(&mut [PollFd::new(&self.pidfd, event)], within.as_ref()) {
+                Ok(0) => return Ok(None),
+                Ok(_) if ours => {
+                    return kernel::spawn::reap(self.pidfd.as_fd())
+                        .doing("cannot wait for the command")
+                        .map(Some);
+                }
                 Err(e) if e != rustix::io::Errno::INTR => return Err(e).doing("cannot wait for the command"),
                 _ => {}
             }
-            if let Some(status) = pidfd::exit_status(&self.pidfd).doing("cannot read the command's status")? {
+            let status = if ours {
+                None
+            } else {
+                pidfd::exit_status(&self.pidfd).doing("cannot read the command's status")?
+            };
+            if status.is_some() {
                 return Ok(status);
             }
             // A kernel that wakes us too early does so again.
             std::thread::sleep(Duration::from_micros(50));
+        }
+    }
+
+    /// Kills the command, and collects it if that is ours to do.
+    pub(crate) fn kill(&self) {
+        // It may have ended by itself.
+        let _gone = pidfd_send_signal(&self.pidfd, Signal::KILL);
+        if self.reaper == Reaper::Us {
+            let _status = kernel::spawn::reap(self.pidfd.as_fd());
+        }
+    }
+
+    /// Collects the jail's init if it ends now, being alone. Left to the host's init it would hold the jail until that
+    /// gets round to collecting it.
+    pub(crate) fn collect_init(&self) {
+        if let Some(init) = &self.init {
+            let moment = rustix::time::Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+            if poll(&mut [PollFd::new(init, PollFlags::IN)], Some(&moment)).is_ok_and(|ready| ready > 0) {
+                let _status = kernel::spawn::reap(init.as_fd());
+            }
         }
     }
 }

@@ -7,20 +7,6 @@ const fn row(name: &'static str, reason: &'static str, hint: &'static str) -> Re
     Refused { name, reason, hint }
 }
 
-/// A command on the host's side of a jail's life.
-const fn command(name: &'static str) -> Refused {
-    row(
-        name,
-        "it is run by a configuration, and there are no configuration files here",
-        "run it before or after jail(8)",
-    )
-}
-
-/// How the commands of a jail are run.
-const fn manner(name: &'static str, hint: &'static str) -> Refused {
-    row(name, "the commands of a new jail are run by its root, in the environment of jail(8)", hint)
-}
-
 /// Addresses of a jail that uses the host's network stack.
 const fn address(name: &'static str) -> Refused {
     row(
@@ -79,36 +65,13 @@ pub static ROWS: &[Refused] = &[
         "a dataset cannot be handed to a jail",
         "mount=\"/MOUNTPOINT /DIR none\" hands its files in",
     ),
-    row("mount.devfs", "every jail has a /dev of its own", "leave it out"),
-    row("mount.fdescfs", "every jail has /dev/fd", "leave it out"),
-    row("mount.procfs", "every jail has a /proc", "leave it out"),
-    command("exec.prepare"),
-    command("exec.prestart"),
-    command("exec.created"),
-    command("exec.poststart"),
-    command("exec.prestop"),
-    command("exec.stop"),
-    command("exec.poststop"),
-    command("exec.release"),
-    manner("exec.clean", "exec.start=\"env -i PATH=/bin:/usr/bin COMMAND\""),
-    manner("exec.jail_user", "jexec -U USER JAIL COMMAND"),
-    manner("exec.system_user", "jexec -u USER JAIL COMMAND"),
-    manner("exec.system_jail_user", "jexec -u USER JAIL COMMAND"),
-    manner("exec.timeout", "exec.start=\"timeout SECONDS COMMAND\""),
-    manner("exec.consolelog", "redirect the output of jail(8)"),
-    manner("exec.fib", "vnet.route says where packets go"),
-    row("stop.timeout", "a jail's processes are killed at once", "end them by jexec before jail -r"),
-    row(
-        "depend",
-        "it orders configured jails, and there are no configuration files here",
-        "create jails in the order that they need",
-    ),
+    row("exec.fib", "Linux has no numbered routing tables of processes", "vnet.route says where packets go"),
 ];
 
 #[cfg(test)]
 mod tests {
     use kernel::act::Act;
-    use vimage::{Given, Param, Registry, Subsystem};
+    use vimage::{Param, Registry, Subsystem};
 
     use super::*;
 
@@ -128,27 +91,6 @@ mod tests {
 
     fn table() -> Vec<&'static dyn Subsystem<Act>> {
         crate::TABLE.iter().copied().chain([&Core as &'static dyn Subsystem<Act>]).collect()
-    }
-
-    #[test]
-    fn every_parameter_of_freebsd_is_honoured_or_has_a_reason() {
-        let registry = Registry::<Act>::new(&table()).unwrap().refusing(ROWS);
-        let names = "securelevel osreldate osrelease cpuset.id devfs_ruleset enforce_statfs=1 meta env meta.k=v env.k= \
-                     desc host host.hostname=x host.domainname=x host.hostuuid=x host.hostid=1 vnet ip4 ip6=inherit ip4.addr=1.2.3.4 \
-                     ip6.addr=::1 ip4.saddrsel ip4.nosaddrsel ip6.saddrsel sysvmsg sysvsem sysvshm linux linux.osname=x \
-                     linux.osrelease=x linux.oss_version=1 mac.label=x zfs.mount_snapshot=1 zfs.dataset=x exec.prepare=x \
-                     exec.prestart=x exec.created=x exec.poststart=x exec.prestop=x exec.stop=x exec.poststop=x \
-                     exec.release=x exec.clean exec.noclean exec.jail_user=x exec.system_user=x exec.system_jail_user \
-                     exec.timeout=1 exec.consolelog=x exec.fib=1 stop.timeout=1 interface=x ip_hostname vnet.interface=x \
-                     mount=x mount.fstab=x mount.devfs mount.nodevfs mount.fdescfs mount.procfs depend=x";
-        for definition in names.split_whitespace() {
-            let done = registry.define(&mut Given::default(), definition);
-            let text = done.err().map(|e| (e.to_string(), e.advice().is_some()));
-            assert!(
-                text.as_ref().is_none_or(|(t, hint)| !t.contains("unknown") && *hint),
-                "{definition}: {text:?}"
-            );
-        }
     }
 
     #[test]

@@ -34,8 +34,8 @@ lab_test!(a_parameter_that_is_unknown_or_of_another_type for root; needs [Cgroup
         ("host.hostnam=x", "unknown parameter: host.hostnam\nhint: did you mean host.hostname?"),
         ("rctl.memusage=1", "unknown parameter: rctl.memusage\nhint: did you mean rctl.memoryuse?"),
         ("securelevel=1", "securelevel: Linux has no securelevels\nhint: what the jail's root may do is said by allow.* parameters"),
-        ("exec.noclean", "exec.noclean: the commands of a new jail are run by its root, in the environment of jail(8)\n\
-            hint: exec.start=\"env -i PATH=/bin:/usr/bin COMMAND\""),
+        ("exec.fib=1", "exec.fib: Linux has no numbered routing tables of processes\nhint: vnet.route says where packets go"),
+        ("mount.noprocfs", "mount.procfs: every jail has a /proc, of its own processes\nhint: leave it out"),
         ("zfs.dataset=x", "zfs.dataset: a dataset cannot be handed to a jail\nhint: mount=\"/MOUNTPOINT /DIR none\" hands its files in"),
         ("enforce_statfs=1", "enforce_statfs: a jail sees no mounts but its own, which is 2 and not 1\nhint: leave it out"),
         ("blabla", "unknown parameter: blabla\nhint: jdb show params lists all"),

@@ -110,7 +110,9 @@ lab_test!(a_mount_in_use_outside_does_not_keep_a_jail for root; needs [CgroupV2,
 /// Freezes the process of a jail, `$pid`, removes the jail, and thaws it after; `stuck`: so that it cannot be killed.
 fn frozen(lab: &Lab, freeze: &str, thaw: &str, stuck: bool) {
     let house = House::new(lab);
-    house.sh("jail -c name=a persist vnet vnet.link='eth0 lan' exec.start='sleep 31415.7 & exit 0'");
+    house.sh(
+        "jail -c name=a persist stop.timeout=1 vnet vnet.link='eth0 lan' exec.start='sleep 31415.7 & exit 0'",
+    );
     house.sh(&format!("pid=$(pgrep -f 'sleep 31415.7$'); {freeze}"));
     let start = Instant::now();
     let removed = house.cmd("jail -r a").run();

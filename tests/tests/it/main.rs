@@ -15,6 +15,8 @@ mod shell;
 mod bad_input;
 /// Jails are changed.
 mod change;
+/// Jails of a configuration.
+mod configured;
 /// Hosts and moments out of the ordinary.
 mod corners;
 /// Commands are killed, or fail, at every point of their way.
@@ -27,6 +29,8 @@ mod damage;
 mod holders;
 /// Interfaces of others come home.
 mod home;
+/// Commands around a jail's life.
+mod hooks;
 /// Interprocess communication, System V's and POSIX's.
 mod ipc;
 /// What is not ours is kept.

@@ -22,7 +22,7 @@ lab_test!(several_are_removed_together for root; needs [CgroupV2]; |lab| {
 });
 
 lab_test!(daemons_are_killed for root; needs [CgroupV2]; |lab| {
-    quiet(lab, "jail -c name=a persist exec.start='setsid sleep 31415.6 & setsid sleep 31415.6 & exit 0'");
+    quiet(lab, "jail -c name=a persist stop.timeout=1 exec.start='setsid sleep 31415.6 & setsid sleep 31415.6 & exit 0'");
     quiet(lab, "jexec a sh -c 'trap \"\" TERM HUP INT; sleep 31415.6 & exit 0'");
     assert_eq!(lab.sh("pgrep -fc 'sleep 31415.6$' || true").trim(), "3");
     quiet(lab, "jail -r a");

@@ -31,7 +31,7 @@ use rustix::{
 };
 use vimage::{
     Ask, Context as _, Doomed, Entry, Error, House, Instance, Kind, Known, Mode, Param, Piece, Plan, Result,
-    Site, Subsystem, When,
+    Site, Subsystem, Value, When,
 };
 
 use crate::user;
@@ -84,7 +84,23 @@ static PARAMS: &[Param] = &[
         doc: "An fstab(5) file, whose lines are mounted before those of mount.",
         ..Param::BASE
     },
+    everywhere(
+        "mount.devfs",
+        "the jail has a /dev",
+        "Every jail has a /dev of its own, with its own terminals.",
+    ),
+    everywhere(
+        "mount.fdescfs",
+        "the jail has a /dev/fd",
+        "Every jail has a /dev/fd, which leads to /proc/self/fd.",
+    ),
+    everywhere("mount.procfs", "the jail has a /proc", "Every jail has a /proc, of its own processes."),
 ];
+
+/// What FreeBSD's jails have if they ask for it.
+const fn everywhere(name: &'static str, help: &'static str, doc: &'static str) -> Param {
+    Param { name, kind: Kind::Bool, when: When::Create, default: Some("true"), help, doc, ..Param::BASE }
+}
 
 /// Files that the host's root may write by its uid alone, whatever its capabilities.
 const OF_ROOT: [&std::ffi::CStr; 11] = [
@@ -126,6 +142,12 @@ impl Subsystem<Act> for Root {
         }
         if ask.living.is_some() {
             return Ok(());
+        }
+        for param in PARAMS.iter().filter(|param| param.kind == Kind::Bool) {
+            if ask.settings.get(param.name) == Some(&Value::Bool(false)) {
+                let why = param.doc.trim_end_matches('.').replacen("Every", "every", 1);
+                return Err(Error::unsupported(format!("{}: {why}", param.name)).hint("leave it out"));
+            }
         }
         let path = ask.settings.text("path").unwrap_or("/");
         if !path.starts_with('/') {

@@ -107,7 +107,8 @@ fn the_parent_has_an_interface_while_any_jail_asks_for_it() {
 fn a_foreign_bridge_is_used_and_stays_as_it_is() {
     alone("a_foreign_bridge_is_used_and_stays_as_it_is", |lab| {
         run("ip link add br0 mtu 1450 up type bridge");
-        run("ip link add dummy0 mtu 1450 up type veth peer name dummy1");
+        // A bridge takes the least address of its ports for its own: not that of a jail's.
+        run("ip link add dummy0 address 02:00:00:00:00:01 mtu 1450 up type veth peer name dummy1");
         run("ip link set dummy0 master br0");
         run("ip address add 10.9.0.1/24 dev br0");
         let before = run("ip link show br0");

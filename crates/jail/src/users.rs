@@ -14,7 +14,7 @@ use vimage::{Context as _, Error, ErrorKind, Result};
 
 /// A user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct User {
+pub struct User {
     /// The name.
     pub name: String,
     /// The number.
@@ -30,13 +30,13 @@ pub(crate) struct User {
 }
 
 /// The shell of a user who has none.
-pub(crate) const SHELL: &str = "/bin/sh";
+pub const SHELL: &str = "/bin/sh";
 /// More than this is no file of users.
 const LONGEST: u64 = 16 << 20;
 
 /// Which user is meant.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Who<'a> {
+pub enum Who<'a> {
     /// The one of a name, or of a number's text.
     Named(&'a str),
     /// The first of a number.
@@ -47,7 +47,7 @@ pub(crate) enum Who<'a> {
 ///
 /// # Errors
 /// It cannot be opened.
-pub(crate) fn host() -> Result<OwnedFd> {
+pub fn host() -> Result<OwnedFd> {
     open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).doing("cannot open /")
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn host() -> Result<OwnedFd> {
 ///
 /// # Errors
 /// A file cannot be read.
-pub(crate) fn look_up(root: &OwnedFd, who: Who<'_>) -> Result<Option<User>> {
+pub fn look_up(root: &OwnedFd, who: Who<'_>) -> Result<Option<User>> {
     let Some(mut user) = find(&read(root, "etc/passwd")?, who) else { return Ok(None) };
     user.groups = groups(&read(root, "etc/group")?, &user.name, user.gid);
     Ok(Some(user))

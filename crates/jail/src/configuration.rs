@@ -1,0 +1,198 @@
+//! Configured jails: what jail.conf(5) says of each, in the words of the subsystems' parameters.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    path::Path,
+};
+
+use conf::{Conf, Known, Loader, Parameters, Unknown, glob, pattern};
+use kernel::act::Act;
+use vimage::{Context as _, Error, Given, Kind, Registry, Result};
+
+use crate::hooks;
+
+/// The file that is read by default.
+pub const FILE: &str = "/etc/jail.conf";
+
+/// Whether a name of jails, which may be a pattern with `*`, stands for a name.
+#[must_use]
+pub fn meets(word: &str, name: &str) -> bool {
+    word == name || (pattern::is_pattern(word) && pattern::matches(word, name))
+}
+
+/// A configuration that was read without an error.
+#[derive(Debug)]
+pub struct Configuration<'r> {
+    conf: Conf,
+    registry: &'r Registry<Act>,
+}
+
+/// One configured jail.
+#[derive(Clone, Debug)]
+pub struct Configured {
+    /// The name of its block, by which messages call it.
+    pub name: String,
+    /// Its parameters.
+    pub given: Given,
+    /// The same, as [`conf::quoted`] words in the order of definition: for `jail -e`.
+    pub words: Vec<String>,
+}
+
+impl Configured {
+    /// The name that the jail will have: that of its block, if no other is given.
+    #[must_use]
+    pub fn jail(&self) -> &str {
+        self.given.settings.text("name").unwrap_or(&self.name)
+    }
+
+    /// The names of the configured or other jails that must be there before it: the one that it is in is one of them.
+    pub fn needs(&self) -> impl Iterator<Item = &str> {
+        let parent = crate::record::parent_of(self.jail());
+        self.given.settings.list("depend").iter().map(String::as_str).chain(parent)
+    }
+}
+
+impl<'r> Configuration<'r> {
+    /// Reads a file and all that it includes; `-` is standard input.
+    ///
+    /// # Errors
+    /// All that is wrong, each with its place.
+    pub fn read(file: &str, registry: &'r Registry<Act>) -> Result<Self, Vec<Error>> {
+        let (name, text) = match file {
+            "-" => ("STDIN", bounded(io::stdin().lock())),
+            file => (file, File::open(file).and_then(bounded)),
+        };
+        let text = text.doing_with(|| file.to_owned()).map_err(|error| vec![error])?;
+        let conf = Conf::load(name, text, &mut Files).map_err(|report| {
+            let mut errors: Vec<_> = report.iter().map(Error::usage).collect();
+            if report.omitted() > 0 {
+                errors.push(Error::usage(format!("{file}: {} more errors", report.omitted())));
+            }
+            errors
+        })?;
+        Ok(Self { conf, registry })
+    }
+
+    /// The jails that some words mean, in the order of the configuration: names, numbers, patterns; without words all
+    /// of them. A jail whose parameters are wrong is an error, and the others are returned.
+    /// The last part of the answer is the words that mean no jail.
+    pub fn jails(&self, words: &[String]) -> (Vec<Configured>, Vec<Error>, Vec<String>) {
+        let (mut jails, mut errors) = (Vec::new(), Vec::new());
+        let mut met = vec![false; words.len()];
+        let means =
+            |word: &String, name: &str, jid: Option<&str>| meets(word, name) || jid == Some(word.as_str());
+        let parameters = Declared(self.registry);
+        let mut resolver = self.conf.resolver(&parameters);
+        for jail in resolver.jails() {
+            let jid = jail.param("jid").and_then(|p| p.values.first()).map(|v| &*v.text);
+            let meant: Vec<_> = (0..words.len()).filter(|n| means(&words[*n], jail.name, jid)).collect();
+            meant.iter().for_each(|n| met[*n] = true);
+            if meant.is_empty() && !words.is_empty() {
+                continue;
+            }
+            if !jail.problems.is_empty() {
+                let problems = jail.problems.iter().map(|p| Error::usage(self.conf.show(p)).doing(jail.name));
+                errors.extend(problems);
+                continue;
+            }
+            match self.define(&jail) {
+                Ok(configured) => jails.push(configured),
+                Err(error) => errors.push(error.doing(jail.name)),
+            }
+        }
+        let unmet = words.iter().zip(met).filter(|(_, met)| !met).map(|(word, _)| word.clone()).collect();
+        (jails, errors, unmet)
+    }
+
+    /// The parameters of a jail, as its definitions say.
+    fn define(&self, jail: &conf::Jail<'_>) -> Result<Configured> {
+        let mut given = Given::default();
+        let mut words = Vec::new();
+        // What `command` says comes after what exec.start says, wherever it stands.
+        let (commands, others): (Vec<_>, Vec<_>) = jail.params.iter().partition(|p| p.name == "command");
+        for param in others.into_iter().chain(commands) {
+            let place = || self.conf.place(param.span);
+            let values: Vec<_> = param.values.iter().map(|v| conf::quoted(&v.text)).collect();
+            words.push(match values.as_slice() {
+                [] => param.word.to_owned(),
+                values => format!("{}={}", param.word, values.join(",")),
+            });
+            // As on a command line: the values of a list one after another.
+            if param.values.is_empty() {
+                self.registry.define(&mut given, param.word).doing_with(place)?;
+            }
+            for value in &param.values {
+                // In a file it is one more line to run: words after it belong to nothing.
+                let word = if param.name == "command" { hooks::START } else { param.word };
+                let definition = format!("{word}={}", value.text);
+                self.registry.define(&mut given, &definition).doing_with(|| self.conf.place(value.span))?;
+            }
+        }
+        Ok(Configured { name: jail.name.to_owned(), given, words })
+    }
+}
+
+/// The parameters that the subsystems declare.
+struct Declared<'r>(&'r Registry<Act>);
+
+impl Parameters for Declared<'_> {
+    fn look_up(&self, word: &str) -> Result<Known, Unknown> {
+        match self.0.lookup(word) {
+            Ok((param, _)) => {
+                Ok(Known { name: param.name.to_owned(), list: matches!(param.kind, Kind::List { .. }) })
+            }
+            Err(error) => {
+                Err(Unknown { message: error.to_string(), hint: error.advice().map(str::to_owned) })
+            }
+        }
+    }
+
+    /// A variable may have the name of a subsystem's: there are more of these than FreeBSD has.
+    fn is_reserved(&self, name: &str) -> bool {
+        self.0.param(name).is_some_and(|param| !matches!(param.kind, Kind::Mode(_)))
+    }
+}
+
+/// The files of this machine.
+struct Files;
+
+impl Loader for Files {
+    fn read(&mut self, path: &str) -> io::Result<Vec<u8>> {
+        bounded(File::open(path)?)
+    }
+
+    fn glob(&mut self, pattern: &str) -> io::Result<Vec<String>> {
+        let mut found = vec![if pattern.starts_with('/') { "/".to_owned() } else { String::new() }];
+        for part in pattern.split('/').filter(|part| !part.is_empty()) {
+            let mut next = Vec::new();
+            for dir in found {
+                let dir_name = if dir.is_empty() { "." } else { &dir };
+                if !glob::is_pattern(part) && !part.contains('\\') {
+                    let path = format!("{dir}{part}");
+                    if Path::new(&path).exists() {
+                        next.push(path);
+                    }
+                    continue;
+                }
+                // What is no directory, or is not there, has no such files.
+                let Ok(entries) = fs::read_dir(dir_name) else { continue };
+                let names = entries.flatten().filter_map(|e| e.file_name().into_string().ok());
+                next.extend(
+                    names.filter(|name| glob::matches(part, name)).map(|name| format!("{dir}{name}")),
+                );
+            }
+            found = next.into_iter().map(|path| path + "/").collect();
+        }
+        let mut files: Vec<_> = found.into_iter().map(|path| path.trim_end_matches('/').to_owned()).collect();
+        files.sort();
+        Ok(files)
+    }
+}
+
+/// What a file has, no more than a configuration may have: it may have no end.
+fn bounded(file: impl io::Read) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    file.take(conf::MOST_BYTES as u64 + 1).read_to_end(&mut text)?;
+    Ok(text)
+}

@@ -1,0 +1,329 @@
+//! The commands around a jail's life, jail(8): which there are, and how they are run.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::Path,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use kernel::{
+    act::Act,
+    spawn::{How, spawn},
+    step::Program,
+};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat2};
+use vimage::{Ask, Context as _, Error, ErrorKind, Kind, Param, Result, Settings, Subsystem, When};
+
+use crate::{
+    Place,
+    account::{self, Whose},
+    process::{self, Command, Reaper, Running},
+    users::{self, User, Who},
+};
+
+/// The subsystem of these commands: it makes nothing.
+#[derive(Debug)]
+pub struct Hooks;
+
+/// Those that run on the host, and when.
+pub(crate) const PREPARE: &str = "exec.prepare";
+pub(crate) const PRESTART: &str = "exec.prestart";
+pub(crate) const CREATED: &str = "exec.created";
+pub(crate) const POSTSTART: &str = "exec.poststart";
+pub(crate) const PRESTOP: &str = "exec.prestop";
+pub(crate) const POSTSTOP: &str = "exec.poststop";
+pub(crate) const RELEASE: &str = "exec.release";
+/// Those that run in the jail.
+pub(crate) const START: &str = "exec.start";
+pub(crate) const STOP: &str = "exec.stop";
+
+const ALL: [&str; 9] = [PREPARE, PRESTART, CREATED, START, POSTSTART, PRESTOP, STOP, POSTSTOP, RELEASE];
+
+const fn commands(name: &'static str, help: &'static str, doc: &'static str) -> Param {
+    Param { name, kind: Kind::List { commas: false }, help, doc, ..Param::BASE }
+}
+
+static PARAMS: &[Param] = &[
+    commands(
+        PREPARE,
+        "commands to run on the host before anything is made",
+        "Commands that are run on the host, one after another, before anything of the jail is made: they may make \
+         its files. One that contains a character special to the shell is given to /bin/sh -c; any other is split at \
+         blanks. JNAME and JPATH are in its environment, and JID as soon as the jail has a number. If one fails, the \
+         jail is not made.",
+    ),
+    commands(
+        PRESTART,
+        "commands to run on the host before the jail is made",
+        "As exec.prepare, and after it: here FreeBSD has mounted the jail's file systems and added its addresses, \
+         which is done later here, when the jail is made.",
+    ),
+    commands(
+        CREATED,
+        "commands to run on the host when the jail is made",
+        "Commands that are run on the host when the jail has been made and before anything runs in it. If one fails, \
+         the jail is removed again.",
+    ),
+    Param {
+        when: When::Create,
+        ..commands(
+            START,
+            "commands to run in the new jail",
+            "Commands that are run in the new jail, one after another, before command. If one fails, the jail is \
+             removed again.",
+        )
+    },
+    commands(
+        POSTSTART,
+        "commands to run on the host when the jail has started",
+        "Commands that are run on the host after those of exec.start and command. If one fails, the jail is removed \
+         again.",
+    ),
+    commands(
+        PRESTOP,
+        "commands to run on the host before the jail is removed",
+        "Commands that are run on the host before the jail is removed. If one fails, the jail is not removed. \
+         jail -R runs none.",
+    ),
+    commands(
+        STOP,
+        "commands to run in the jail before it is removed",
+        "Commands that are run in the jail before it is removed, after those of exec.prestop. If one fails, the jail \
+         is not removed.",
+    ),
+    commands(
+        POSTSTOP,
+        "commands to run on the host when the jail is removed",
+        "Commands that are run on the host after the jail was removed. JID is the number that it had.",
+    ),
+    commands(RELEASE, "commands to run on the host at the very end", "As exec.poststop, and after it."),
+    Param {
+        name: "exec.clean",
+        kind: Kind::Bool,
+        default: Some("false"),
+        help: "run commands in the jail in a clean environment",
+        doc: "Whether exec.start, command and exec.stop run in an environment of HOME, SHELL, TERM, USER and \
+              PATH=/bin:/usr/bin alone. Otherwise they have that of jail(8), and JID, JNAME and JPATH.",
+        ..Param::BASE
+    },
+    Param {
+        name: "exec.jail_user",
+        kind: Kind::Text { max: 255 },
+        help: "the jail's user that runs commands in the jail",
+        doc: "The user of the jail's own passwd(5) that exec.start, command and exec.stop run as, at home. By default \
+              they run as the jail's root.",
+        ..Param::BASE
+    },
+    Param {
+        name: "exec.system_jail_user",
+        kind: Kind::Bool,
+        default: Some("false"),
+        help: "exec.jail_user is a user of the host",
+        doc: "Whether exec.jail_user is looked for in the host's passwd(5), and not in the jail's.",
+        ..Param::BASE
+    },
+    Param {
+        name: "exec.system_user",
+        kind: Kind::Text { max: 255 },
+        help: "the host's user that runs commands on the host",
+        doc: "The user of the host that exec.prepare, exec.prestart and the like run as. By default it is the one \
+              that runs jail(8).",
+        ..Param::BASE
+    },
+    Param {
+        name: "exec.timeout",
+        kind: Kind::Int { min: 0, max: 1 << 31 },
+        help: "how many seconds a command may take",
+        doc: "How many seconds each of these commands may take. One that takes longer is killed, and has failed. By \
+              default, and with 0, they may take as long as they like.",
+        ..Param::BASE
+    },
+    Param {
+        name: "exec.consolelog",
+        kind: Kind::Text { max: 4095 },
+        help: "a file for what commands in the jail print",
+        doc: "A file of the host to which what exec.start, command and exec.stop print is appended. It is made if it \
+              is not there. Below the jail's path no symbolic link is followed.",
+        ..Param::BASE
+    },
+    Param {
+        name: "stop.timeout",
+        kind: Kind::Int { min: 0, max: 1 << 31 },
+        default: Some("10"),
+        help: "how many seconds the jail's processes have to end",
+        doc: "How many seconds the processes of a jail that is removed have to end after a SIGTERM, before they are \
+              killed. With 0 they are killed at once, as always by jail -R.",
+        ..Param::BASE
+    },
+];
+
+impl Subsystem<Act> for Hooks {
+    fn name(&self) -> &'static str {
+        "exec"
+    }
+
+    fn about(&self) -> &'static str {
+        "commands around a jail's life"
+    }
+
+    fn params(&self) -> &'static [Param] {
+        PARAMS
+    }
+
+    fn after(&self) -> &'static [&'static str] {
+        &[crate::core::NAME]
+    }
+
+    fn check(&self, ask: &Ask<'_>) -> Result<()> {
+        for name in ALL {
+            if ask.settings.list(name).iter().any(|line| process::words(line).is_empty()) {
+                return Err(Error::usage(format!("{name}: an empty command")));
+            }
+        }
+        host_user(&ask.settings).map(drop)?;
+        let log = ask.settings.text("exec.consolelog").filter(|log| !log.is_empty() && !log.starts_with('/'));
+        log.map_or(Ok(()), |log| {
+            Err(Error::usage(format!("exec.consolelog: {log}: not an absolute pathname")))
+        })
+    }
+}
+
+/// The host's user for commands on the host.
+fn host_user(settings: &Settings) -> Result<Option<User>> {
+    let Some(name) = settings.text("exec.system_user").filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    let user = users::look_up(&users::host()?, Who::Named(name)).doing("exec.system_user")?;
+    let missing =
+        || Error::new(ErrorKind::NotFound, format!("{name}: no such user")).doing("exec.system_user");
+    user.ok_or_else(missing).map(Some)
+}
+
+/// Whose commands they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Of<'a> {
+    pub name: &'a str,
+    /// It may have none yet.
+    pub jid: Option<u32>,
+    pub settings: &'a Settings,
+}
+
+impl Of<'_> {
+    /// Whether any of these are to be run.
+    pub(crate) fn has(&self, hooks: &[&str]) -> bool {
+        hooks.iter().any(|hook| !self.settings.list(hook).is_empty())
+    }
+
+    /// Whether commands in the jail run as its root, with what the caller has.
+    pub(crate) fn is_plain(&self) -> bool {
+        let text = |name| self.settings.text(name).is_some_and(|text| !text.is_empty());
+        !(self.settings.bool("exec.clean") || text("exec.jail_user") || text("exec.consolelog"))
+            && self.timeout().is_none()
+    }
+
+    /// Runs the commands of one kind on the host, one after another.
+    ///
+    /// # Errors
+    /// The first that fails.
+    pub(crate) fn run(&self, hook: &str) -> Result<()> {
+        self.settings.list(hook).iter().try_for_each(|line| {
+            let mut command = Command::new(process::words(line));
+            command.env.extend(self.environment());
+            command.dir = env::current_dir().ok().map(Into::into);
+            if let Some(user) = host_user(self.settings)? {
+                command.user = Some((user.uid, user.gid, user.groups));
+            }
+            let (steps, end) = command.program()?;
+            let child = spawn(Program::new(steps, end), How::default()).doing_with(|| line.clone())?;
+            let mut pidfds = child.finish().map_err(|error| Error::new(ErrorKind::Failed, error))?.pidfds;
+            let gone = || Error::new(ErrorKind::Failed, format!("{line}: it was not started"));
+            let running = Running::new(pidfds.pop().ok_or_else(gone)?, Reaper::Us);
+            self.succeed(&running, &command)
+        })
+    }
+
+    /// What the commands find in their environment besides the caller's.
+    pub(crate) fn environment(&self) -> impl Iterator<Item = (OsString, OsString)> {
+        let path = self.settings.text("path").unwrap_or("/");
+        let jid = self.jid.map(|jid| ("JID", jid.to_string()));
+        let all = jid.into_iter().chain([("JNAME", self.name.to_owned()), ("JPATH", path.to_owned())]);
+        all.map(|(name, value)| (name.into(), value.into()))
+    }
+
+    /// A command in the jail as its settings want it to run.
+    ///
+    /// # Errors
+    /// `NAME: no such user`; the console's file cannot be opened.
+    pub(crate) fn inside(&self, place: &Place<'_>, argv: &[OsString]) -> Result<Command> {
+        let clean = self.settings.bool("exec.clean");
+        let named = self.settings.text("exec.jail_user").filter(|name| !name.is_empty());
+        let whose = match named {
+            Some(name) if self.settings.bool("exec.system_jail_user") => Whose::Host(name),
+            Some(name) => Whose::Jail(name),
+            None => Whose::Root,
+        };
+        let user = if clean || named.is_some() { account::find(place, whose)? } else { None };
+        let mut command = account::command(argv, user.as_ref(), clean, named.is_some());
+        if !clean {
+            command.env.extend(self.environment());
+        }
+        command.output = self.console()?;
+        Ok(command)
+    }
+
+    /// The file for what commands in the jail print.
+    fn console(&self) -> Result<Option<Rc<std::os::fd::OwnedFd>>> {
+        let Some(log) = self.settings.text("exec.consolelog").filter(|log| !log.is_empty()) else {
+            return Ok(None);
+        };
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let root = Path::new(self.settings.text("path").unwrap_or("/"));
+        let doing = || format!("exec.consolelog: {log}");
+        // What is the jail's own may be a link that leads anywhere. The host's root is no jail's.
+        let below = Path::new(log).strip_prefix(root).ok().filter(|_| root != Path::new("/"));
+        let opened = match below {
+            Some(below) => {
+                let dir = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let root = openat2(CWD, root, dir, Mode::empty(), ResolveFlags::empty()).doing_with(doing)?;
+                let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+                openat2(root, below, flags, mode, within)
+            }
+            None => open(log, flags, mode),
+        };
+        Ok(Some(Rc::new(opened.doing_with(doing)?)))
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let seconds = self.settings.int("exec.timeout").and_then(|n| u64::try_from(n).ok());
+        seconds.filter(|n| *n > 0).map(Duration::from_secs)
+    }
+
+    /// How long the jail's processes have to end.
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_secs(
+            self.settings.int("stop.timeout").and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
+        )
+    }
+
+    /// Waits for a command; one that fails is an error in jail(8)'s words.
+    ///
+    /// # Errors
+    /// `COMMAND: failed`, `COMMAND: exited on signal N`, `COMMAND: timed out`.
+    pub(crate) fn succeed(&self, running: &Running, command: &Command) -> Result<()> {
+        let name = command.argv.iter().map(|a| a.to_string_lossy()).collect::<Vec<_>>().join(" ");
+        let failed = |how: &str| Err(Error::new(ErrorKind::Failed, format!("{name}: {how}")));
+        let deadline = self.timeout().map(|timeout| Instant::now() + timeout);
+        let Some(status) = running.status_until(deadline)? else {
+            running.kill();
+            return failed("timed out");
+        };
+        match (status & 0x7f, status >> 8) {
+            (0, 0) => Ok(()),
+            (0, _) => failed("failed"),
+            (signal, _) => failed(&format!("exited on signal {signal}")),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What comes before and after a removal: commands, and time for processes to end by themselves.
+
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use vimage::{Context as _, Error, ErrorKind, Result};
+
+use crate::{
+    Jails, Place, cgroup,
+    hooks::{self, Of},
+    jails::{cgroup_of, is_below},
+    process::Command,
+    record::Record,
+};
+
+impl<'a> Of<'a> {
+    fn record(record: &'a Record) -> Self {
+        Self { name: &record.name, jid: Some(record.jid), settings: &record.settings }
+    }
+}
+
+impl Jails<'_> {
+    /// As [`Jails::remove`], with the commands that the jails have for it, and with time for their processes to end.
+    /// A jail of which a command fails is not removed, nor is one that it is in.
+    ///
+    /// # Errors
+    /// As [`Jails::remove`].
+    pub fn stop(&self, mut found: Vec<Record>) -> Result<(Vec<String>, Vec<Error>)> {
+        let mut errors = Vec::new();
+        // Children end before their parents.
+        found.sort_by_key(|record| std::cmp::Reverse(record.name.matches('.').count()));
+        let mut kept = BTreeSet::new();
+        for record in &found {
+            let skipped = || Error::new(ErrorKind::Busy, "skipped").hint("a jail in it was not removed");
+            let inner = kept.iter().any(|kept: &String| is_below(kept, &record.name));
+            let done = if inner { Err(skipped()) } else { self.before_removal(record) };
+            if let Err(error) = done {
+                errors.push(error.doing(&record.name));
+                kept.insert(record.name.clone());
+            }
+        }
+        found.retain(|record| !kept.contains(&record.name));
+        if found.is_empty() {
+            return Ok((Vec::new(), errors));
+        }
+        terminate(&found);
+        let (removed, failures) = self.remove(&found)?;
+        errors.extend(failures);
+        for record in found.iter().filter(|record| removed.contains(&record.name)) {
+            let of = Of::record(record);
+            let done = of.run(hooks::POSTSTOP).and_then(|()| of.run(hooks::RELEASE));
+            errors.extend(done.doing(&record.name).err());
+        }
+        Ok((removed, errors))
+    }
+
+    fn before_removal(&self, record: &Record) -> Result<()> {
+        let of = Of::record(record);
+        of.run(hooks::PRESTOP)?;
+        for line in record.settings.list(hooks::STOP) {
+            let argv = crate::process::words(line);
+            let running =
+                self.enter_with(&record.jid.to_string(), |place: &Place<'_>| of.inside(place, &argv))?;
+            of.succeed(&running, &Command::new(argv))?;
+            running.collect_init();
+        }
+        Ok(())
+    }
+}
+
+/// Asks the processes of jails to end, and gives them the time that each jail gives its own.
+fn terminate(jails: &[Record]) {
+    let start = Instant::now();
+    let all: Vec<(PathBuf, Duration)> = jails
+        .iter()
+        .filter_map(|record| Some((cgroup_of(&record.pieces)?, Of::record(record).patience())))
+        .filter(|(dir, patience)| !patience.is_zero() && cgroup::populated(dir) && !cgroup::frozen(dir))
+        .collect();
+    for (dir, _) in &all {
+        cgroup::terminate(dir);
+    }
+    for (dir, patience) in &all {
+        // Who has not ended by then is killed.
+        let _killed_else = cgroup::wait_empty(dir, start + *patience);
+    }
+}

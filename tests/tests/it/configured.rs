@@ -1,0 +1,110 @@
+//! Jails of a configuration: by name, in the order in which they need each other.
+
+use vimage_tests::{Lab, lab_test};
+
+use crate::shell::{all_gone, gives, names, prints, quiet, refused};
+
+/// Writes the configuration that `jail -f /tmp/jail.conf` reads.
+#[track_caller]
+fn write(lab: &Lab, text: &str) {
+    std::fs::write("/tmp/jail.conf", text).unwrap();
+    // The hooks of these tests write down what they see.
+    lab.sh(": > /tmp/log");
+}
+
+fn log(lab: &Lab) -> String {
+    lab.sh("cat /tmp/log; : > /tmp/log")
+}
+
+const THREE: &str = r#"
+# What all have.
+path = "/";
+host.hostname = "${name}.example.org";
+persist;
+exec.created = "echo created $name >> /tmp/log";
+exec.prestop = "echo prestop $name >> /tmp/log";
+mail { depend = web, db; }
+web { depend = db; host.hostname = "www"; }
+db { }
+alone { nopersist; exec.start = "hostname >&2"; }
+"#;
+
+lab_test!(a_jail_comes_after_what_it_needs_and_goes_before_it for root; needs [CgroupV2]; |lab| {
+    write(lab, THREE);
+    prints(lab, "jail -f /tmp/jail.conf -c mail", "db: created\nweb: created\nmail: created\n");
+    assert_eq!(log(lab), "created db\ncreated web\ncreated mail\n");
+    prints(lab, "jls name host.hostname", "db db.example.org\nweb www\nmail mail.example.org\n");
+    // What another needs is there already: only who is asked for by name must not be.
+    gives(lab, "jail -f /tmp/jail.conf -c '*'", 0, "alone: created\n", "alone.example.org\n");
+    refused(lab, "jail -f /tmp/jail.conf -c web", "jail: web: \"web\" already exists\n");
+    log(lab);
+    prints(lab, "jail -f /tmp/jail.conf -r db", "mail: removed\nweb: removed\ndb: removed\n");
+    assert_eq!(log(lab), "prestop mail\nprestop web\nprestop db\n");
+    refused(lab, "jail -f /tmp/jail.conf -r db", "jail: \"db\" not found\n");
+    all_gone(lab);
+});
+
+lab_test!(the_forms_of_a_command_do_what_the_manual_says for root; needs [CgroupV2]; |lab| {
+    write(lab, "path = \"/\"; persist; a { children.max = 0; } b.c { } b { children.max = 2; } 77 { name = n; }");
+    let jail = |words: &str| format!("jail -f /tmp/jail.conf {words}");
+    refused(lab, &jail("-m a"), "jail: a: \"a\" not found\n");
+    refused(lab, &jail("-c x"), "jail: \"x\" not found\n");
+    prints(lab, &jail("-cm a"), "a: created\n");
+    prints(lab, &jail("-cm a"), "a: updated\n");
+    prints(lab, &jail("-m a"), "a: updated\n");
+    prints(lab, &jail("-i -cm a"), "1\n");
+    prints(lab, &jail("-q -cm a"), "");
+    // One that is in another needs it; the block of a number is called by that, the jail has its name.
+    prints(lab, &jail("-c b.c"), "b: created\nb.c: created\n");
+    prints(lab, &jail("-c 77"), "77: created\n");
+    prints(lab, "jls -j 77 name", "n\n");
+    prints(lab, &jail("-rc a"), "a: removed\na: created\n");
+    // Nothing differs that cannot be changed, and then something does.
+    prints(lab, &jail("-mr a"), "a: updated\n");
+    write(lab, "path = \"/\"; persist; a { exec.start = true; }");
+    refused(lab, &jail("-m a"), "jail: a: exec.start cannot be changed after creation\n");
+    prints(lab, &jail("-mr a"), "a: removed\na: created\n");
+    prints(lab, "cat /tmp/jail.conf | jail -f - -r a b", "b.c: removed\na: removed\nb: removed\n");
+    prints(lab, "jail -r '*'", "n: removed\n");
+    gives(lab, &jail("-e ' '"), 0, "name=a path=/ persist exec.start=true\n", "");
+    all_gone(lab);
+});
+
+lab_test!(all_that_is_wrong_is_said_with_its_place_and_nothing_is_made for root; needs [CgroupV2]; |lab| {
+    write(lab, "a {\n  path = \"/;\n}\n");
+    let before = lab.snapshot();
+    let out = lab.cmd("jail").args(["-f", "/tmp/jail.conf", "-c"]).run();
+    let text = out.fails(1);
+    assert!(text.starts_with("jail: /tmp/jail.conf"), "{text}");
+    write(lab, "persist; path = \"/\";\na { pth = x; }\nb { children.max = x; }\nc { loop = 1; depend = d; }\nd { depend = c; }\ne { depend = d; }\n");
+    let text = lab.cmd("jail").args(["-f", "/tmp/jail.conf", "-c"]).run().fails(1);
+    for expected in [
+        "jail: a: unknown parameter: pth\n  at /tmp/jail.conf line 2\n",
+        "jail: b: /tmp/jail.conf line 3: children.max: non-integer value \"x\"\n",
+        "jail: c: unknown parameter: loop\n",
+    ] {
+        assert!(text.contains(expected), "{expected:?} is not in {text}");
+    }
+    write(lab, "persist; path = \"/\"; c { depend = d; } d { depend = c; } e { depend = d; } f { depend = nosuch; }");
+    gives(lab, "jail -f /tmp/jail.conf -c", 1, "", "jail: c: dependency loop\njail: d: dependency loop\n\
+        jail: e: skipped\njail: f: depends on nonexistent jail \"nosuch\"\n");
+    refused(lab, "jail -f /tmp/nosuch -c a", "jail: /tmp/nosuch: No such file or directory\n");
+    refused(lab, "jail -f /tmp/jail.conf -rc name=x persist", "jail: only a configured jail is made anew\nhint: jail -r JAIL && jail -c PARAM=VALUE ...\n");
+    lab.until("nothing has changed", || {
+        lab.sweep();
+        lab.snapshot().since(&before).is_empty()
+    });
+});
+
+lab_test!(a_configuration_includes_others_and_a_pattern_is_for_many for root; needs [CgroupV2]; |lab| {
+    lab.sh("mkdir -p /tmp/jail.conf.d");
+    std::fs::write("/tmp/jail.conf.d/b.conf", "web.two { }\n").unwrap();
+    std::fs::write("/tmp/jail.conf.d/a.conf", "web.one { }\n").unwrap();
+    write(lab, "path = \"/\"; persist; web { children.max = 5; }\nweb.* { host.hostname = \"$name.lan\"; }\n.include \"jail.conf.d/*.conf\";\n");
+    prints(lab, "jail -f /tmp/jail.conf -c", "web: created\nweb.one: created\nweb.two: created\n");
+    prints(lab, "jls -q name host.hostname | sort", "web web\nweb.one web.one.lan\nweb.two web.two.lan\n");
+    quiet(lab, "jail -q -r 'web.*'");
+    assert_eq!(names(lab), ["web"]);
+    quiet(lab, "jail -q -r web");
+    all_gone(lab);
+});

@@ -1,0 +1,101 @@
+//! The commands around a jail's life, and the time that its processes have to end.
+
+use std::time::{Duration, Instant};
+
+use vimage_tests::lab_test;
+
+use crate::shell::{all_gone, gives, names, prints, quiet, refused, run};
+
+lab_test!(each_runs_at_its_time_and_knows_the_jail for root; needs [CgroupV2]; |lab| {
+    let note = |hook: &str| format!("exec.{hook}='echo {hook} $JID $JNAME $JPATH >> /tmp/log'");
+    let all: Vec<_> = ["prepare", "prestart", "created", "poststart", "prestop", "poststop", "release"]
+        .iter()
+        .map(|hook| note(hook))
+        .collect();
+    let inside = "exec.start='echo start $JID $JNAME >> /var/log/inside' exec.stop='echo stop $JID >> /var/log/inside'";
+    lab.sh("mkdir -p /tmp/tree/var/log");
+    lab.sh("mkdir -p /tmp/tree/bin && cp $(command -v busybox) /tmp/tree/bin/ && ln -s busybox /tmp/tree/bin/sh");
+    quiet(lab, &format!("jail -c name=a jid=7 path=/tmp/tree persist {} {inside}", all.join(" ")));
+    assert_eq!(lab.sh("cat /tmp/log"), "prepare 7 a /tmp/tree\nprestart 7 a /tmp/tree\ncreated 7 a /tmp/tree\npoststart 7 a /tmp/tree\n");
+    quiet(lab, "jail -r a");
+    assert_eq!(lab.sh("tail -n 3 /tmp/log"), "prestop 7 a /tmp/tree\npoststop 7 a /tmp/tree\nrelease 7 a /tmp/tree\n");
+    assert_eq!(lab.sh("cat /tmp/tree/var/log/inside"), "start 7 a\nstop 7\n");
+    all_gone(lab);
+});
+
+lab_test!(what_prepares_a_jail_may_make_its_tree for root; needs [CgroupV2]; |lab| {
+    quiet(lab, "jail -c name=a path=/tmp/new persist exec.prepare='mkdir /tmp/new'");
+    quiet(lab, "jail -r a");
+    all_gone(lab);
+});
+
+lab_test!(one_that_fails_undoes_the_start for root; needs [CgroupV2]; |lab| {
+    for hook in ["prepare", "prestart", "created", "start", "poststart"] {
+        refused(lab, &format!("jail -c name=a persist exec.{hook}=false"), "jail: false: failed\n");
+        assert_eq!(names(lab), [""; 0], "{hook}");
+    }
+    refused(lab, "jail -c name=a persist exec.created='kill -9 $$'", "jail: /bin/sh -c kill -9 $$: exited on signal 9\n");
+    refused(lab, "jail -c name=a persist exec.created=nosuchprogram", "jail: execvp(): nosuchprogram: No such file or directory (os error 2)\n");
+    all_gone(lab);
+});
+
+lab_test!(one_that_fails_keeps_the_jail for root; needs [CgroupV2]; |lab| {
+    quiet(lab, "jail -c name=a persist exec.prestop=false");
+    quiet(lab, "jail -c name=b persist exec.stop=false");
+    quiet(lab, "jail -c name=c persist children.max=1");
+    quiet(lab, "jail -c name=c.d persist exec.stop=false");
+    gives(lab, "jail -r a b c c.d", 1, "", "jail: c.d: false: failed\njail: a: false: failed\njail: b: false: failed\n\
+        jail: c: skipped\nhint: a jail in it was not removed\n");
+    assert_eq!(names(lab), ["a", "b", "c", "c.d"]);
+    // Whoever means it all the same:
+    prints(lab, "jail -R a b c", "c.d: removed\na: removed\nb: removed\nc: removed\n");
+    all_gone(lab);
+});
+
+lab_test!(a_command_has_so_much_time for root; needs [CgroupV2]; |lab| {
+    let start = Instant::now();
+    refused(lab, "jail -c name=a persist exec.timeout=1 exec.prestart='sleep 1000'", "jail: sleep 1000: timed out\n");
+    refused(lab, "jail -c name=a persist exec.timeout=1 exec.start='sleep 1000'", "jail: sleep 1000: timed out\n");
+    refused(lab, "jail -c name=a exec.timeout=1 command=sleep 1000", "jail: sleep 1000: timed out\n");
+    assert!(start.elapsed() < Duration::from_secs(30));
+    all_gone(lab);
+});
+
+lab_test!(processes_are_asked_to_end_before_they_are_killed for root; needs [CgroupV2]; |lab| {
+    let begins = |seconds: u32, trap: &str| {
+        quiet(lab, &format!("jail -c name=a persist stop.timeout={seconds}"));
+        let inside = lab.spawn(&format!("exec jexec a sh -c 'trap \"{trap}\" TERM; echo ready; while :; do sleep 0.1; done'"));
+        lab.until("it is ready", || inside.stdout().starts_with("ready\n"));
+        inside
+    };
+    let ends = begins(60, "echo asked; exit 0");
+    quiet(lab, "jail -r a");
+    assert_eq!(ends.finish().ok(), "ready\nasked\n");
+    // Who does not listen is killed, and at once where no time is given.
+    for (seconds, least) in [(1, 900), (0, 0)] {
+        let deaf = begins(seconds, "");
+        let start = Instant::now();
+        quiet(lab, "jail -r a");
+        assert!(start.elapsed() >= Duration::from_millis(least), "{:?}", start.elapsed());
+        assert_eq!(deaf.finish().status.code(), Some(128 + 9));
+    }
+    all_gone(lab);
+});
+
+lab_test!(commands_inside_are_a_users_and_print_to_a_file for root; needs [CgroupV2]; |lab| {
+    quiet(lab, "jail -c name=a persist exec.jail_user=daemon exec.clean exec.consolelog=/tmp/console \
+        exec.start='id -un; echo $HOME $USER $JID; echo oops >&2'");
+    assert_eq!(lab.sh("cat /tmp/console"), "daemon\n/usr/sbin daemon\noops\n");
+    prints(lab, "stat -c %a /tmp/console", "600\n");
+    quiet(lab, "jail -r a");
+    refused(lab, "jail -c name=a persist exec.jail_user=nosuch exec.start=id", "jail: nosuch: no such user\nhint: it was looked for in the jail's own /etc/passwd\n");
+    refused(lab, "jail -c name=a persist exec.system_user=nosuch", "jail: exec.system_user: nosuch: no such user\n");
+    prints(lab, "jail -c name=a exec.system_user=nobody exec.prestart='id -un' command=true", "nobody\n");
+    refused(lab, "jail -c name=a persist exec.consolelog=x", "jail: exec.consolelog: x: not an absolute pathname\n");
+    // A link in the jail's tree leads out of it.
+    lab.sh("mkdir -p /tmp/tree && ln -s /etc /tmp/tree/log");
+    let out = run(lab, "jail -c name=a path=/tmp/tree persist exec.consolelog=/tmp/tree/log/console exec.start=true");
+    assert!(out.fails(1).contains("exec.consolelog: /tmp/tree/log/console: "));
+    prints(lab, "ls /etc/console 2>&1 | wc -l; test -e /etc/console || echo none", "1\nnone\n");
+    all_gone(lab);
+});
