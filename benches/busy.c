@@ -16,12 +16,15 @@
 #include <sys/ioctl.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/msg.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -146,38 +149,89 @@ static double now(void)
 	return t.tv_sec * 1e6 + t.tv_nsec / 1e3;
 }
 
-static int stacks(int count, int connections_each)
+/* A file of a process or of a cgroup, written at once. */
+static void put(const char *path, const char *text)
 {
+	int fd = check(open(path, O_WRONLY | O_CLOEXEC), path);
+	check((int)write(fd, text, strlen(text)), path);
+	close(fd);
+}
+
+/* What a jail mounts, in a mount namespace of its own. */
+static void mounts(void)
+{
+	static const char *const all[][2] = {
+		{ "proc", "/proc" }, { "sysfs", "/sys" }, { "tmpfs", "/dev" }, { "tmpfs", "/run" }, { "tmpfs", "/tmp" },
+	};
+	static const char *const dev[][2] = { { "devpts", "/dev/pts" }, { "tmpfs", "/dev/shm" }, { "mqueue", "/dev/mqueue" } };
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		check(mount(all[i][0], all[i][1], all[i][0], 0, NULL), all[i][1]);
+	for (size_t i = 0; i < sizeof dev / sizeof *dev; i++) {
+		check(mkdir(dev[i][1], 0755), dev[i][1]);
+		check(mount(dev[i][0], dev[i][1], dev[i][0], 0, NULL), dev[i][1]);
+	}
+}
+
+/* So many network stacks with connections, each of a process; with a cgroup, each process in all that a jail has: a
+ * cgroup below it, pids and mounts of its own. Prints how long they take to be gone once the input ends. */
+static int stacks(int count, int connections_each, const char *base)
+{
+	const int all = CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | (base ? CLONE_NEWNS | CLONE_NEWPID : 0);
 	pid_t *pids = calloc(count, sizeof *pids);
 	struct handle *handles = calloc(count, sizeof *handles);
-	int ready[2], mount;
-	char byte, path[64];
+	int ready[2], go[2], mount_id;
+	char byte, path[4096], text[32];
 	double start;
 	check(pipe(ready), "pipe");
+	check(pipe(go), "pipe");
 	for (int i = 0; i < count; i++) {
-		pids[i] = check(fork(), "fork");
+		pids[i] = check((int)syscall(SYS_clone, all | SIGCHLD, 0, 0, 0, 0), "clone");
 		if (!pids[i]) {
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			check(unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS), "unshare");
+			check((int)read(go[0], &byte, 1), "read");
+			if (base)
+				mounts();
 			up_lo();
 			connections(connections_each);
 			check((int)write(ready[1], "", 1), "write");
 			for (;;)
 				pause();
 		}
+		if (base) {
+			static const char *const maps[] = { "uid_map", "gid_map" };
+			for (int j = 0; j < 2; j++) {
+				snprintf(path, sizeof path, "/proc/%d/%s", pids[i], maps[j]);
+				put(path, "0 0 1");
+			}
+			snprintf(path, sizeof path, "%s/stack-%d", base, i);
+			check(mkdir(path, 0755), path);
+			strcat(path, "/cgroup.procs");
+			snprintf(text, sizeof text, "%d", pids[i]);
+			put(path, text);
+		}
+		check((int)write(go[1], "", 1), "write");
 		check((int)read(ready[0], &byte, 1), "read");
 		snprintf(path, sizeof path, "/proc/%d/ns/net", pids[i]);
 		handles[i].head.handle_bytes = sizeof handles[i].rest;
-		check(name_to_handle_at(AT_FDCWD, path, &handles[i].head, &mount, AT_SYMLINK_FOLLOW), "name_to_handle_at");
+		check(name_to_handle_at(AT_FDCWD, path, &handles[i].head, &mount_id, AT_SYMLINK_FOLLOW), "name_to_handle_at");
 	}
 	check((int)write(1, "ready\n", 6), "standard output");
 	while (read(0, &byte, 1) > 0)
 		;
 	start = now();
-	for (int i = 0; i < count; i++)
-		check(kill(pids[i], SIGKILL), "kill");
+	for (int i = 0; i < count; i++) {
+		snprintf(path, sizeof path, "%s/stack-%d/cgroup.kill", base ? base : "", i);
+		if (base)
+			put(path, "1");
+		else
+			check(kill(pids[i], SIGKILL), "kill");
+	}
 	for (int i = 0; i < count; i++)
 		check(waitpid(pids[i], NULL, 0), "waitpid");
+	for (int i = 0; base && i < count; i++) {
+		snprintf(path, sizeof path, "%s/stack-%d", base, i);
+		check(rmdir(path), path);
+	}
 	for (int i = 0; i < count; i++) {
 		int fd;
 		while ((fd = open_by_handle_at(-10003, &handles[i].head, O_RDONLY | O_CLOEXEC)) >= 0) {
@@ -200,8 +254,8 @@ int main(int argc, char **argv)
 		return serve();
 	if (argc == 3 && !strcmp(argv[1], "connected"))
 		return connected(atoi(argv[2]));
-	if (argc == 4 && !strcmp(argv[1], "stacks"))
-		return stacks(atoi(argv[2]), atoi(argv[3]));
+	if ((argc == 4 || argc == 5) && !strcmp(argv[1], "stacks"))
+		return stacks(atoi(argv[2]), atoi(argv[3]), argv[4]);
 	if (argc == 5 && !strcmp(argv[1], "hold"))
 		return hold(atoi(argv[2]), atoi(argv[3]), !strcmp(argv[4], "sockets"));
 	if (argc == 3 && !strcmp(argv[1], "orphan"))

@@ -4,8 +4,12 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     process::Stdio,
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
+
+use kernel::namespace::Handle;
+use serde_json::Value;
 
 use crate::{
     lab::{Lab, Result, finish, time},
@@ -20,37 +24,75 @@ const CONNECTIONS: &str = "10";
 /// # Errors
 /// A program failed.
 pub fn figures(lab: &Lab, jails: usize, rounds: usize) -> Result<()> {
-    let (mut removed, mut gone) = (Vec::new(), Vec::new());
+    let mut rows: [Vec<(f64, f64)>; 4] = Default::default();
     for _ in 0..rounds {
-        let floor = floor(lab, jails)?;
-        let (first, second) = ours(lab, jails)?;
-        removed.push((first, floor));
-        gone.push((second, floor));
+        let (bare, whole) = (floor(lab, jails, false)?, floor(lab, jails, true)?);
+        let ours = ours(lab, jails)?;
+        rows[0].push((ours.gone, whole));
+        rows[1].push((ours.gone, bare));
+        rows[2].push((ours.returned, whole));
+        rows[3].push((ours.forgotten, whole));
     }
     head(&format!("removal: {jails} jails with {CONNECTIONS} connections each, at once"), "jails", "floor");
-    Pairs::of(removed).print("jail -r '*' / floor", "us");
-    Pairs::of(gone).print("until no record is left / floor", "us");
+    let [gone, bare, returned, forgotten] = rows;
+    Pairs::of(gone).print("until all stacks are gone / floor", "us");
+    Pairs::of(bare).print("the same / bare stacks", "us");
+    Pairs::of(returned).print("until jail -r ends / floor", "us");
+    Pairs::of(forgotten).print("until no record is left / floor", "us");
     lab.remove_all()
 }
 
-/// Microseconds until the command has ended, and until the last jail is gone.
-fn ours(lab: &Lab, jails: usize) -> Result<(f64, f64)> {
+/// When many jails were so far, in microseconds from the start of the command.
+struct Ours {
+    returned: f64,
+    gone: f64,
+    forgotten: f64,
+}
+
+fn ours(lab: &Lab, jails: usize) -> Result<Ours> {
     let start = format!("exec.start=busy connected {CONNECTIONS} < /dev/null > /dev/null 2>&1 & exit 0");
     for n in 0..jails {
         finish(&mut lab.jail(["-q", "-c", &format!("name=r{n}"), "persist", "vnet", &lab.path(), &start]))?;
     }
+    let stacks = stacks(lab)?;
+    if stacks.len() != jails {
+        return Err(format!("{} stacks of {jails} jails are known", stacks.len()).into());
+    }
     let begin = Instant::now();
-    let removed = time(&mut lab.jail(["-q", "-r", "*"]))?;
+    let since = || begin.elapsed().as_secs_f64() * 1e6;
+    let returned = time(&mut lab.jail(["-q", "-R", "*"]))?;
+    for stack in stacks {
+        while stack.open().is_ok() {
+            thread::sleep(Duration::from_micros(500));
+        }
+    }
+    let gone = since();
     while fs::read_dir(lab.store().join("jails"))?.next().is_some() {
         lab.jail(["-q", "-r", "none"]).stderr(Stdio::null()).status()?;
     }
-    Ok((removed, begin.elapsed().as_secs_f64() * 1e6))
+    Ok(Ours { returned, gone, forgotten: since() })
 }
 
-/// Microseconds from the first kill until the kernel says that as many stacks with as many sockets are gone.
-fn floor(lab: &Lab, jails: usize) -> Result<f64> {
+/// The network stacks of all jails, as their records name them.
+fn stacks(lab: &Lab) -> Result<Vec<Handle>> {
+    let mut stacks = Vec::new();
+    for jail in fs::read_dir(lab.store().join("jails"))? {
+        let record: Value = serde_json::from_slice(&fs::read(jail?.path().join("record"))?)?;
+        let pieces = record["pieces"].as_array().into_iter().flatten();
+        let anchors = pieces.filter_map(|piece| piece["anchor"].as_str());
+        stacks.extend(anchors.filter(|a| a.starts_with("net:")).filter_map(|a| a.parse::<Handle>().ok()));
+    }
+    Ok(stacks)
+}
+
+/// Microseconds from the first kill until the kernel says that as many stacks with as many sockets are gone; `whole`:
+/// with all else of the kernel's that a jail has.
+fn floor(lab: &Lab, jails: usize, whole: bool) -> Result<f64> {
     let mut command = lab.quiet(&lab.tree().join("bin/busy"));
     command.args(["stacks", &jails.to_string(), CONNECTIONS]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    if whole {
+        command.arg(lab.cgroup());
+    }
     let mut stacks = command.spawn()?;
     let mut lines = BufReader::new(stacks.stdout.take().ok_or("no standard output")?).lines();
     let ready = lines.next().transpose()?;
