@@ -5,7 +5,7 @@ mod remove;
 
 use ::jail::Jails;
 use kernel::act::Act;
-use vimage::{Error, ErrorKind, Given, Registry, Result, Value};
+use vimage::{Context as _, Error, ErrorKind, Given, Registry, Result, Value};
 
 use crate::{
     ExitCode, close,
@@ -139,12 +139,15 @@ pub(crate) static TOOL: Tool = Tool {
             doc: "How many commands of configured jails may run at once. One does: jails are created one after another.",
             ..Flag::BASE
         },
-        refused(
-            "J",
-            Some("FILE"),
-            "write the parameters of the started jails to a file",
-            "jls -s prints the parameters of all jails",
-        ),
+        Flag {
+            short: "J",
+            value: Some("FILE"),
+            takes: Word::File,
+            help: "write the parameters of the new jails to a file",
+            doc: "Writes a line to this file for each jail that was created: jid=NUMBER and its parameters, with tabs \
+                  between them.",
+            ..Flag::BASE
+        },
         refused(
             "C",
             None,
@@ -259,9 +262,25 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     let jails = open(call)?;
     // What waits for the kernel alone is looked at when there is time.
     jails.sweep_dead()?;
-    let done = make(&jails, operation, &given, manner, &mut call.out);
+    let mut made = Vec::new();
+    let done = make(&jails, operation, &given, manner, &mut made, &mut call.out);
+    let lines = made.iter().map(|jid| line(*jid, &words)).collect::<Vec<_>>();
+    let done = done.and_then(|code| write_jids(call, &lines).map(|()| code));
     close(call.tool, &jails, &done);
     done
+}
+
+/// The line of a new jail for `-J`.
+fn line(jid: u32, words: &[String]) -> String {
+    let others = words.iter().filter(|word| !word.starts_with("jid="));
+    std::iter::once(format!("jid={jid}")).chain(others.cloned()).collect::<Vec<_>>().join("\t")
+}
+
+/// Writes the lines to the file of `-J`, if there is to be one.
+fn write_jids(call: &Call<'_>, lines: &[String]) -> Result<()> {
+    let Some(file) = call.value("J") else { return Ok(()) };
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    std::fs::write(file, text).doing_with(|| format!("-J {file}"))
 }
 
 /// Whether jails are named, and not defined on the command line.
@@ -298,6 +317,7 @@ fn make(
     operation: Operation,
     given: &Given,
     manner: Manner,
+    made: &mut Vec<u32>,
     out: &mut Output,
 ) -> Result<ExitCode> {
     let named = ["jid", "name"].into_iter().find_map(|key| given.settings.get(key)).map(Value::text);
@@ -318,7 +338,9 @@ fn make(
             Ok(ExitCode::SUCCESS)
         }
         _ => {
-            jails.create(given, &mut |made| report(manner, made.jid, &made.name, "created", out))?;
+            let new =
+                jails.create(given, &mut |made| report(manner, made.jid, &made.name, "created", out))?;
+            made.push(new.jid);
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -146,7 +146,9 @@ fn wrong_calls_are_answered_on_error_output_with_1() {
     let why = "what a jail left is taken up by the next command that makes or removes one";
     assert_eq!(error(JAIL, &["-C", "x"]), format!("jail: -C: {why}\n"));
     assert!(error(JAIL, &["-r", "name=x"]).starts_with("jail: name=x: -r takes names and numbers\n"));
-    assert!(error(JAIL, &["-rc", "x"]).starts_with("jail: -rc: a restart needs a configuration"));
+    let absent = error(JAIL, &["-f", "/nonexistent/conf", "-rc", "x"]);
+    assert_eq!(absent, "jail: /nonexistent/conf: No such file or directory\n");
+    assert_eq!(error(JAIL, &["-p", "x", "-c", "a"]), "jail: -p x: not a number\n");
     assert_eq!(error(JAIL, &["-r", "x"]), "jail: \"x\" not found\n");
     assert_eq!(error(JAIL, &["-qr", "x"]), "");
     assert_eq!(error(JAIL, &["-m", "name=x", "persist"]), "jail: \"x\" not found\n");

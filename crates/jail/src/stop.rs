@@ -30,6 +30,14 @@ impl Jails<'_> {
     /// As [`Jails::remove`].
     pub fn stop(&self, mut found: Vec<Record>) -> Result<(Vec<String>, Vec<Error>)> {
         let mut errors = Vec::new();
+        // Those in them go, too, and have commands of their own.
+        if found.iter().any(|record| record.settings.int("children.max").unwrap_or(0) > 0) {
+            let inner = |name: &str| {
+                found.iter().any(|f| is_below(name, &f.name)) && !found.iter().any(|f| f.name == name)
+            };
+            let inner: Vec<_> = self.list(false)?.into_iter().filter(|record| inner(&record.name)).collect();
+            found.extend(inner);
+        }
         // Children end before their parents.
         found.sort_by_key(|record| std::cmp::Reverse(record.name.matches('.').count()));
         let mut kept = BTreeSet::new();

@@ -58,7 +58,9 @@ lab_test!(the_forms_of_a_command_do_what_the_manual_says for root; needs [Cgroup
     prints(lab, &jail("-c b.c"), "b: created\nb.c: created\n");
     prints(lab, &jail("-c 77"), "77: created\n");
     prints(lab, "jls -j 77 name", "n\n");
-    prints(lab, &jail("-rc a"), "a: removed\na: created\n");
+    prints(lab, &jail("-J /tmp/jids -rc a"), "a: removed\na: created\n");
+    prints(lab, "cut -f 2- /tmp/jids; grep -c '^jid=[0-9]*.name=a' /tmp/jids", "name=a\tpath=/\tpersist\tchildren.max=0\n1\n");
+    quiet(lab, "jail -q -J /tmp/jids -c name=z persist; test \"$(cut -f 1 /tmp/jids)\" = jid=$(jls -j z jid); jail -r z");
     // Nothing differs that cannot be changed, and then something does.
     prints(lab, &jail("-mr a"), "a: updated\n");
     write(lab, "path = \"/\"; persist; a { exec.start = true; }");

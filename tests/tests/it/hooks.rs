@@ -52,6 +52,20 @@ lab_test!(one_that_fails_keeps_the_jail for root; needs [CgroupV2]; |lab| {
     all_gone(lab);
 });
 
+lab_test!(a_jail_in_another_has_its_own_end for root; needs [CgroupV2]; |lab| {
+    quiet(lab, "jail -c name=a persist children.max=2 exec.poststop='echo $JNAME >> /tmp/log'");
+    quiet(lab, "jail -c name=a.b persist children.max=1 exec.prestop='echo before $JNAME >> /tmp/log'");
+    quiet(lab, "jail -c name=a.b.c persist exec.stop='hostname > /dev/shm/x' exec.release='echo $JNAME >> /tmp/log'");
+    quiet(lab, "jail -r a");
+    prints(lab, "cat /tmp/log", "before a.b\na.b.c\na\n");
+    // One that does not go keeps those that it is in.
+    quiet(lab, "jail -c name=a persist children.max=2");
+    quiet(lab, "jail -c name=a.b persist exec.prestop=false");
+    refused(lab, "jail -r a", "jail: a.b: false: failed\njail: a: skipped\nhint: a jail in it was not removed\n");
+    quiet(lab, "jail -R a");
+    all_gone(lab);
+});
+
 lab_test!(a_command_has_so_much_time for root; needs [CgroupV2]; |lab| {
     let start = Instant::now();
     refused(lab, "jail -c name=a persist exec.timeout=1 exec.prestart='sleep 1000'", "jail: sleep 1000: timed out\n");

@@ -10,7 +10,9 @@ use ::jail::{
 };
 use vimage::{Error, ErrorKind, Result, When};
 
-use super::{Call, ExitCode, Manner, Operation, close, complain, open, remove, report, sealed};
+use super::{
+    Call, ExitCode, Manner, Operation, close, complain, line, open, remove, report, sealed, write_jids,
+};
 
 /// The configuration that a command is about. That of the default place need not be there for a removal.
 fn read<'r>(call: &Call<'r>, removal: bool) -> std::result::Result<Option<Configuration<'r>>, Vec<Error>> {
@@ -101,10 +103,20 @@ pub(super) fn run(
     let jails = open(call)?;
     jails.sweep_dead()?;
     let by_pattern = words.is_empty() || words.iter().any(|word| word.contains('*'));
-    let mut run = Run { jails: &jails, operation, asked, by_pattern, manner, call, bad: BTreeSet::new() };
+    let mut run = Run {
+        jails: &jails,
+        operation,
+        asked,
+        by_pattern,
+        manner,
+        call,
+        bad: BTreeSet::new(),
+        lines: Vec::new(),
+    };
     run.all(&chosen);
     failed |= !run.bad.is_empty();
-    let done = Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+    let lines = std::mem::take(&mut run.lines);
+    let done = write_jids(call, &lines).map(|()| if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
     close(call.tool, &jails, &done);
     done
 }
@@ -132,6 +144,8 @@ struct Run<'a, 'r> {
     call: &'a mut Call<'r>,
     /// The jails that are not as they were to be.
     bad: BTreeSet<String>,
+    /// Those that were made, for `-J`.
+    lines: Vec<String>,
 }
 
 impl Run<'_, '_> {
@@ -220,7 +234,9 @@ impl Run<'_, '_> {
         let (jails, manner) = (self.jails, self.manner);
         let out = &mut self.call.out;
         let mut announce = |made: &::jail::Created| report_made(manner, made.jid, &jail.name, "created", out);
-        jails.create(&given, &mut announce).map(drop)
+        let made = jails.create(&given, &mut announce)?;
+        self.lines.push(line(made.jid, &jail.words));
+        Ok(())
     }
 
     fn report(&mut self, jid: u32, jail: &Configured, what: &str) {
