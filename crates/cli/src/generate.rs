@@ -1,6 +1,7 @@
 //! Manual pages and completions, from the declarations of tools, flags and parameters.
 
 mod complete;
+mod conf;
 mod man;
 
 use kernel::act::Act;
@@ -15,6 +16,7 @@ use crate::flags::{COMMON, Flag, GENERATED, Tool};
 pub(crate) fn generate(tool: &Tool, registry: &Registry<Act>, what: &str) -> Result<String> {
     match what {
         "man" => Ok(man::page(tool, registry)),
+        "conf" if tool.name == "jail" => Ok(conf::page()),
         "bash" => Ok(complete::bash(tool, registry)),
         "zsh" => Ok(complete::zsh(tool, registry)),
         "fish" => Ok(complete::fish(tool, registry)),

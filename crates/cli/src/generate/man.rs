@@ -48,28 +48,31 @@ pub(super) fn page(tool: &Tool, registry: &Registry<Act>) -> String {
     page.line(".SH SEE ALSO");
     let others: Vec<_> = TOOLS.iter().filter(|t| t.name != tool.name).map(|t| t.name).collect();
     let mut others: Vec<_> = others.into_iter().map(|name| format!("\\fB{name}\\fR(8)")).collect();
+    if tool.name == "jail" {
+        others.push("\\fBjail.conf\\fR(5)".to_owned());
+    }
     others.extend(["cgroups", "namespaces"].map(|name| format!("\\fB{name}\\fR(7)")));
     page.line(&others.join(",\n"));
-    page.0
+    page.into_text()
 }
 
 /// The text of a page.
 #[derive(Default)]
-struct Page(String);
+pub(super) struct Page(String);
 
 impl Page {
     /// A line of roff.
-    fn line(&mut self, line: &str) {
+    pub(super) fn line(&mut self, line: &str) {
         self.0.push_str(line);
         self.0.push('\n');
     }
 
     /// Text that is no roff.
-    fn text(&mut self, text: &str) {
+    pub(super) fn text(&mut self, text: &str) {
         self.line(&escaped(text));
     }
 
-    fn paragraphs(&mut self, all: &[&str]) {
+    pub(super) fn paragraphs(&mut self, all: &[&str]) {
         for (n, paragraph) in all.iter().enumerate() {
             if n > 0 {
                 self.line(".PP");
@@ -79,10 +82,15 @@ impl Page {
     }
 
     /// A term and what it means; both are roff.
-    fn item(&mut self, term: &str, meaning: &str) {
+    pub(super) fn item(&mut self, term: &str, meaning: &str) {
         self.line(".TP");
         self.line(&format!("\\fB{term}\\fR"));
         self.line(meaning);
+    }
+
+    /// The whole page.
+    pub(super) fn into_text(self) -> String {
+        self.0
     }
 
     fn flag(&mut self, flag: &Flag) {
@@ -153,7 +161,7 @@ fn sentence(line: &str) -> String {
 }
 
 /// Text as roff: nothing in it is a request or an escape.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-");
     // A dot or quote that begins a line begins a request.
     let text = text.replace("\n.", "\n\\&.").replace("\n'", "\n\\&'");
