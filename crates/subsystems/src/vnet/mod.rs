@@ -12,6 +12,7 @@ mod borrowed;
 mod bridge;
 mod cable;
 mod claim;
+mod cost;
 mod host;
 mod interface;
 mod link;
@@ -32,8 +33,8 @@ use std::time::Instant;
 
 use kernel::{act::Act, probe::Feature};
 use vimage::{
-    Ask, Context as _, Doomed, Error, House, Instance, Known, Node, Param, Piece, Plan, Result, Settings,
-    Site, Subsystem, Support,
+    Ask, Context as _, Cost, Doomed, Error, House, Instance, Known, Node, Param, Piece, Plan, Result,
+    Settings, Site, Subsystem, Support,
 };
 
 use crate::needs;
@@ -111,6 +112,14 @@ impl Subsystem<Act> for Vnet {
 
     fn strays(&self, known: &Known, house: &dyn House) -> Result<Vec<Piece>> {
         audit::strays(known, house)
+    }
+
+    fn cost(&self, piece: &Piece, house: &dyn House) -> Cost {
+        cost::cost(piece, house)
+    }
+
+    fn objects(&self) -> &'static [(&'static str, &'static str)] {
+        cost::OBJECTS
     }
 }
 

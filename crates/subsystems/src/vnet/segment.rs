@@ -23,6 +23,10 @@ pub const SWITCH: &str = "switch";
 /// The kind of the piece that holds the switch stack: the one by which whoever looks through all that is held
 /// knows that it has an owner.
 pub const HELD: &str = "held";
+/// What it is for the kernel.
+pub const OBJECT: (&str, &str) = (HELD, "mount in the vault");
+/// What the piece of a stack is, a jail's own or the switch.
+pub const STACK: (&str, &str) = (Piece::INSTANCE, "network namespace");
 
 /// The group of all links that we make (`ip link show group`), "ja" in ASCII.
 pub const GROUP: u32 = 0x6a61;
