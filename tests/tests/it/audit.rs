@@ -80,6 +80,7 @@ lab_test!(every_kind_of_piece_says_which_kernel_object_it_is for root; needs [Cg
         jail -c name=a vnet vnet.link="eth0 lan 10.9.0.11/24" vnet.link="eth1 b:eth1" vnet.host="lan 10.9.0.1/24" \
             vnet.interface=card0 rctl.maxproc=90 sysvmsg=disable persist
         jail -c name=b vnet vnet.link="eth1 a:eth1" user=inherit persist
+        jail -m name=b vnet.sysctl="net.ipv4.ip_forward=1"
         jail -c name=c path=/tmp/tree persist; jail -r '*'"#);
     let rows: serde_json::Value = serde_json::from_str(&house.sh("jdb --json ledger")).unwrap();
     let text = |row: &serde_json::Value, column: &str| row[column].as_str().unwrap().to_owned();
@@ -109,6 +110,7 @@ lab_test!(every_kind_of_piece_says_which_kernel_object_it_is for root; needs [Cg
         ("vnet/instance", "network namespace"),
         ("vnet/interface", "interface of another (borrowed)"),
         ("vnet/link", "veth pair"),
+        ("vnet/sysctl", "sysctl"),
         ("vnet/use", "use of something shared (ours)"),
     ];
     assert_eq!(objects, expected.map(|(kind, object)| (kind.to_owned(), object.to_owned())).into());

@@ -2,7 +2,7 @@
 
 use vimage::{Cost, House, Piece};
 
-use super::{borrowed, bridge, cable, claim, pair, port, segment, stack};
+use super::{borrowed, bridge, cable, claim, pair, port, segment, stack, sysctl};
 
 /// The kinds of pieces.
 pub const OBJECTS: &[(&str, &str)] = &[
@@ -15,6 +15,7 @@ pub const OBJECTS: &[(&str, &str)] = &[
     cable::OBJECT,
     claim::OBJECT,
     borrowed::OBJECT,
+    sysctl::OBJECT,
 ];
 
 /// What a piece costs; what is not there any more, nothing.

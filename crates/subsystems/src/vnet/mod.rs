@@ -134,6 +134,7 @@ fn undo(&Doomed { piece, of, alone }: &Doomed<'_>) -> Result<()> {
         pair::KIND => mend::undo(of.house, piece),
         bridge::KIND | bridge::TRUNK => bridge::undo(of, piece, alone),
         segment::HELD => of.house.release(&piece.key),
+        sysctl::KIND if alone => sysctl::undo(of, piece),
         _ => Ok(()),
     }
     .doing_with(|| format!("cannot unmake {piece}"))

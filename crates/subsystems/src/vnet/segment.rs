@@ -102,6 +102,9 @@ impl<'a> Around<'a> {
         match self.socket()?.link_by_name(segment).map_err(stack::refused)? {
             None => Ok(None),
             Some(link) if is_ours(&link) => Ok(None),
+            // Another command has made the segment since we looked, and the parent's interface of its name, which it has
+            // not marked yet.
+            Some(_) if Shared::is_used(house.shelf(), &record) => Ok(None),
             Some(link) if link.kind.as_deref() == Some("bridge") => Ok(Some(link)),
             Some(_) => {
                 Err(Error::usage(format!("{param}: {segment} is an interface of the parent, but no bridge"))
