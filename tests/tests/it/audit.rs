@@ -42,7 +42,7 @@ lab_test!(what_is_left_over_is_told_with_its_cost for root; needs [CgroupV2]; |l
     assert_eq!(of("user/range/"), "65536 ids that no jail can have");
     assert_eq!(of("vnet/address/0:lan,10.9.0.11"), "no other can have 10.9.0.11 on segment lan");
     assert_eq!(of("vnet/link/"), "1 veth pair");
-    assert_eq!(of("vnet.segment,0:lan"), "1 bridge, 2 ports of it");
+    assert_eq!(of("vnet.segment,0:lan"), "1 bridge, 2 ports in use");
     assert_eq!(of("root/file/"), "33 bytes of files");
     // Of which the files in /tmp are none.
     let held = of("jail/held/7");
@@ -53,7 +53,7 @@ lab_test!(what_is_left_over_is_told_with_its_cost for root; needs [CgroupV2]; |l
     assert!(text.contains(line), "{text}");
     // Of one that has no record either.
     house.sh("rm -r $JAIL_ROOT/shared/vnet.segment,0:lan");
-    assert_eq!(cost(&house.costs(), "vnet/bridge/"), "1 bridge, 2 ports of it");
+    assert_eq!(cost(&house.costs(), "vnet/bridge/"), "1 bridge, 2 ports in use");
     house.sh("jdb repair; jdb audit --all; jail -r n");
 });
 

@@ -55,7 +55,7 @@ impl Was {
 
 /// What it costs that a jail has an interface, in words.
 pub fn cost(piece: &Piece) -> String {
-    format!("{} is not where it belongs", piece.text("name").unwrap_or_default())
+    format!("{} is not at home", piece.text("name").unwrap_or_default())
 }
 
 /// What the alias begins with.

@@ -26,7 +26,7 @@ pub fn cost(piece: &Piece, house: &dyn House) -> Cost {
         claim::KIND => none.words(claim::cost(piece)),
         borrowed::KIND => none.words(borrowed::cost(piece)),
         bridge::KIND => bridge::ports(house, piece).map_or(none, |ports| {
-            Cost::default().count(1, "bridge", "bridges").count(ports, "port of it", "ports of it")
+            Cost::default().count(1, "bridge", "bridges").count(ports, "port in use", "ports in use")
         }),
         bridge::TRUNK | port::KIND => port::find(house, piece).ok().flatten().map_or(none, |_| pair()),
         pair::KIND => pair(),
