@@ -6,7 +6,7 @@ use ::jail::{Jails, record::Record};
 use serde_json::Value as Json;
 use vimage::{Context as _, Node, Result};
 
-use crate::{holders, show, trace};
+use crate::{holders, ledger, show, trace};
 
 /// All that is known of a jail, living or dying: record, journal, live values, trace, ledger, audit, holders,
 /// and what the kernel says of its processes. Nothing is changed.
@@ -27,24 +27,11 @@ pub fn bundle(jails: &Jails<'_>, name: &str) -> Result<Node> {
         trace::concerning(trace::commands(jails.premises.store.trace()), Some(&record.name), usize::MAX);
     let commands: Vec<_> = commands.iter().map(|c| c.node().json()).collect();
     node.put("trace", Node::leaf(commands));
-    node.put("ledger", ledger(jails)?);
+    node.put("ledger", ledger::table(jails, true)?);
     node.put("audit", missing(jails, &record));
     node.put("holders", holders::table(jails, &record)?);
     node.put("processes", processes(&record));
     Ok(node)
-}
-
-/// How many pieces of each kind were made, freed, and are there.
-///
-/// # Errors
-/// The store cannot be read.
-pub(crate) fn ledger(jails: &Jails<'_>) -> Result<Node> {
-    let mut table = Node::table(&["kind", "made", "freed", "alive"]);
-    for (kind, count) in jails.ledger()?.iter() {
-        let alive = count.made.saturating_sub(count.freed);
-        table.row(vec![kind.into(), count.made.into(), count.freed.into(), alive.into()]);
-    }
-    Ok(table)
 }
 
 /// The pieces of the jail that do not exist. A jail that is being undone has such.

@@ -11,11 +11,11 @@ use vimage::{Context as _, Error, ErrorKind, Finding, Node, Result};
 
 use crate::{
     ExitCode,
-    bundle::{self, bundle},
+    bundle::bundle,
     close,
     flags::{Call, Flag, Tool, Word},
-    holders, look, misused, open,
-    output::complain,
+    holders, ledger, look, misused, open,
+    output::{complain, warn},
     show, trace,
 };
 
@@ -58,10 +58,15 @@ pub(crate) static TOOL: Tool = Tool {
         "trace prints what the commands concerning a jail did, phase by phase and piece by piece, with the time \
          that each took in microseconds; without a jail, what the last three commands did, and with --all, all that \
          are traced.",
-        "ledger prints how many pieces of each kind were made and freed.",
+        "ledger prints, for each kind of thing that is made for jails, which object of the kernel it is (ours: what the \
+         store has and the kernel does not know of), how many were made and freed, and how many are outstanding: in \
+         the record of a jail, living or dying, or of what jails share. It counts since boot, as the store is in /run, \
+         which goes with it; of a store that is elsewhere it says so, and counts since that was made. What is in no \
+         record is for audit to find.",
         "audit compares the records with the kernel, both ways, and prints a line for each difference: a piece \
          that is recorded and does not exist, something with our mark that is in no record, something shared \
-         whose users are gone; behind it, in parentheses, the command that mends it or says more. It clears up first \
+         whose users are gone. Behind it stands what that costs, if it costs anything: processes, memory, links, ids, an \
+         address that no other can have; and in parentheses the command that mends it or says more. It clears up first \
          what jails that ended by themselves left. repair mends what can be mended, and prints what it did; it also \
          ends the connections that keep dying jails. A jail that is still dying is printed with the command that names its \
          holders: it waits for them, and is no difference.",
@@ -132,7 +137,14 @@ fn obey(call: &mut Call<'_>) -> Result<ExitCode> {
         ["wait", jail, seconds] => return wait(call, jail, Some(seconds)),
         ["trace"] => return print_trace(call, None),
         ["trace", jail] => return print_trace(call, Some(jail)),
-        ["ledger"] => bundle::ledger(&store(call)?)?,
+        ["ledger"] => {
+            let jails = store(call)?;
+            let table = ledger::table(&jails, call.has("json"))?;
+            if let Some(since) = ledger::since(&jails) {
+                warn(format_args!("{}: {since}", call.tool.name));
+            }
+            table
+        }
         ["audit"] => return audit(call, None),
         ["audit", jail] => return audit(call, Some(jail)),
         ["repair"] => return repair(call),
@@ -214,18 +226,26 @@ fn audit(call: &mut Call<'_>, jail: Option<&str>) -> Result<ExitCode> {
         (Some(name), Finding::Missing { owner, .. }) => owner == name,
         (Some(_), _) => false,
     });
-    let mut lines: Vec<String> = findings.iter().map(line).collect();
-    let mut json: Vec<serde_json::Value> = findings.iter().map(object).collect();
+    let (mut lines, mut json) = (Vec::new(), Vec::new());
+    for finding in &findings {
+        let (cost, mend) = (jails.driver().cost(finding).said(), finding.mend());
+        let mut object = serde_json::to_value(finding).unwrap_or_default();
+        lines.push(line(&finding.to_string(), cost.as_deref(), mend.as_deref()));
+        (object["cost"], object["mend"]) = (cost.into(), mend.into());
+        json.push(object);
+    }
     if call.has("all") {
         for record in jails.list(true)?.into_iter().filter(|r| r.state == State::Dying) {
             if name.as_ref().is_some_and(|name| *name != record.name) {
                 continue;
             }
             let holders = format!("jdb holders {}", record.jid);
-            lines.push(format!("{}: dying: {} ({holders})", record.name, reasons(&record.reasons)));
+            let cost = jails.driver().cost_of(&record.pieces).said();
+            let finding = format!("{}: dying: {}", record.name, reasons(&record.reasons));
+            lines.push(line(&finding, cost.as_deref(), Some(&holders)));
             json.push(serde_json::json!({
                 "finding": "dying", "owner": record.name, "jid": record.jid, "reasons": record.reasons,
-                "mend": holders,
+                "cost": cost, "mend": holders,
             }));
         }
     }
@@ -238,15 +258,11 @@ fn audit(call: &mut Call<'_>, jail: Option<&str>) -> Result<ExitCode> {
     Ok(if lines.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A finding, and the command that mends it.
-fn line(finding: &Finding) -> String {
-    finding.mend().map_or_else(|| finding.to_string(), |mend| format!("{finding} ({mend})"))
-}
-
-fn object(finding: &Finding) -> serde_json::Value {
-    let mut object = serde_json::to_value(finding).unwrap_or_default();
-    object["mend"] = finding.mend().into();
-    object
+/// What was found, what it costs, and the command that mends it.
+fn line(finding: &str, cost: Option<&str>, mend: Option<&str>) -> String {
+    let cost = cost.map_or_else(String::new, |cost| format!(": {cost}"));
+    let mend = mend.map_or_else(String::new, |mend| format!(" ({mend})"));
+    format!("{finding}{cost}{mend}")
 }
 
 /// Waits until a jail is gone.

@@ -10,6 +10,7 @@ mod jail8;
 mod jdb;
 mod jexec;
 mod jls;
+mod ledger;
 mod output;
 mod relay;
 mod sealed;

@@ -178,6 +178,30 @@ fn a_bundle_is_one_file_of_json() {
 }
 
 #[test]
+fn a_ledger_says_which_objects_and_since_when() {
+    // The one goes with the boot, the other does not.
+    for (parent, stays) in [("/dev/shm", false), (env!("CARGO_TARGET_TMPDIR"), true)] {
+        let dir = tempfile::tempdir_in(parent).unwrap();
+        record(dir.path(), 1, "web", "alive", r#","persist":true"#);
+        fs::write(dir.path().join("ledger"), "vnet/link 2\nmine/thing 1\n").unwrap();
+        let (out, err, _) = answer(JDB, dir.path(), &["ledger"]);
+        assert_eq!(
+            out,
+            "OBJECT     KIND        MADE  FREED  OUTSTANDING\n\
+             thing      mine/thing  1     1      0\n\
+             veth pair  vnet/link   2     2      0\n"
+        );
+        let on_disk = rustix::fs::statfs(dir.path()).unwrap().f_type != 0x0102_1994;
+        assert_eq!(err.contains(": counted since it was made, not since boot\n"), stays && on_disk, "{err}");
+        let (json, _, _) = answer(JDB, dir.path(), &["--json", "ledger"]);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let row = serde_json::json!({"object": "veth pair", "kind": "vnet/link", "made": 2, "freed": 2,
+            "outstanding": 0, "alive": 0});
+        assert_eq!(json[1], row);
+    }
+}
+
+#[test]
 fn every_tool_says_what_it_is() {
     let dir = tempfile::tempdir().unwrap();
     for tool in [JAIL, JLS, JEXEC, JDB] {

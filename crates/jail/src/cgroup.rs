@@ -18,7 +18,7 @@ use rustix::{
     event::{PollFd, PollFlags, poll},
     process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal},
 };
-use vimage::{Context as _, Error, Result};
+use vimage::{Context as _, Cost, Error, Result};
 
 /// The directory below which a store's jails have theirs: one of the store's mark, at the root of our cgroup
 /// namespace.
@@ -220,6 +220,26 @@ fn below(dir: &Path) -> Vec<PathBuf> {
 pub fn inside(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()).collect()
+}
+
+/// What a cgroup costs: its processes, and the memory that is charged to it. Where nobody charges memory to cgroups:
+/// what the processes have mapped, each its share of what several have.
+#[must_use]
+pub fn cost(dir: &Path) -> Cost {
+    let pids = all_pids(dir);
+    let charged =
+        fs::read_to_string(dir.join("memory.current")).ok().and_then(|text| text.trim().parse().ok());
+    let memory = charged.unwrap_or_else(|| pids.iter().map(|pid| mapped(*pid)).sum());
+    let cost =
+        if pids.is_empty() && dir.exists() { Cost::default().words("no process") } else { Cost::default() };
+    cost.count(pids.len() as u64, "process", "processes").bytes(memory, "memory")
+}
+
+/// The proportional set size of a process in bytes, proc_pid_smaps(5); 0 if it is gone.
+fn mapped(pid: i32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let kilobytes = text.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next());
+    kilobytes.and_then(|number| number.parse::<u64>().ok()).unwrap_or(0) << 10
 }
 
 /// The pids in a cgroup and below.

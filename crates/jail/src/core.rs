@@ -18,11 +18,11 @@ use rustix::{
     mount::{OpenTreeFlags, open_tree},
 };
 use vimage::{
-    Anchor, Ask, Child, Context as _, Doomed, Entry, Error, ErrorKind, House, Instance, Kind, Known, Param,
-    Piece, Plan, Result, Settings, Site, Subsystem, When,
+    Anchor, Ask, Child, Context as _, Cost, Doomed, Entry, Error, ErrorKind, House, Instance, Kind, Known,
+    Param, Piece, Plan, Result, Settings, Site, Subsystem, When,
 };
 
-use crate::{cgroup, hooks, house::Premises, process};
+use crate::{cgroup, hooks, house::Premises, process, vault};
 
 /// The subsystem. Others come after it.
 #[derive(Debug)]
@@ -37,6 +37,13 @@ const CGROUP: &str = "cgroup";
 const HELD: &str = "held";
 /// The piece that says which mounts were prepared: they come and go with who holds them.
 const MOUNTS: &str = "mounts";
+/// What these are for the kernel.
+const OBJECTS: &[(&str, &str)] = &[
+    (CGROUP, "cgroup"),
+    (HELD, "mounts in the vault"),
+    (MOUNTS, "list of mounts (ours)"),
+    (Piece::INSTANCE, "cgroup namespace"),
+];
 
 static PARAMS: &[Param] = &[
     Param {
@@ -252,6 +259,18 @@ impl Subsystem<Act> for Core {
             }
         }
         Ok(strays)
+    }
+
+    fn cost(&self, piece: &Piece, house: &dyn House) -> Cost {
+        match piece.kind.as_str() {
+            CGROUP => cgroup::cost(Path::new(&piece.key)),
+            HELD => house.kept(&piece.key).map(|kept| vault::cost(&kept)).unwrap_or_default(),
+            _ => Cost::default(),
+        }
+    }
+
+    fn objects(&self) -> &'static [(&'static str, &'static str)] {
+        OBJECTS
     }
 }
 

@@ -13,7 +13,7 @@ use kernel::{
 };
 use rustix::io::Errno;
 use siphasher::sip::SipHasher24;
-use vimage::{Anchor, Context as _, Error, ErrorKind, House, Instance, Piece, Result};
+use vimage::{Anchor, Context as _, Error, ErrorKind, Fds, House, Instance, Piece, Result};
 
 use crate::{cgroup, core, record::State, store::Store, vault::Vault};
 
@@ -148,6 +148,16 @@ impl House for Premises {
 
     fn holds(&self, owner: &str) -> Result<bool> {
         self.vault.has(owner)
+    }
+
+    fn kept(&self, owner: &str) -> Result<Fds> {
+        let kept = Fds::default();
+        for name in self.vault.names(owner)? {
+            if let Some(fd) = self.vault.open(owner, &name)? {
+                kept.put(name, fd);
+            }
+        }
+        Ok(kept)
     }
 
     fn living(&self, jail: &str, kind: &str) -> Result<Option<Anchor>> {

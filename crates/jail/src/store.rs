@@ -26,6 +26,7 @@ pub use crate::lock::Wait;
 use crate::{
     lock::lock,
     record::{Record, State},
+    vault,
 };
 
 /// The records of all jails.
@@ -79,6 +80,12 @@ impl Store {
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Whether the store goes with the boot, as all that it speaks of does: it is on a tmpfs.
+    #[must_use]
+    pub fn goes_with_the_boot(&self) -> bool {
+        rustix::fs::statfs(&self.root).is_ok_and(|system| system.f_type == vault::TMPFS)
     }
 
     fn dir(&self, jid: u32) -> PathBuf {

@@ -5,6 +5,7 @@
 //! namespace cannot be pinned on a shared one (mount_namespaces(7)). It goes with the last thing it holds.
 
 use std::{
+    collections::BTreeSet,
     ffi::CString,
     fs::{self, File},
     io,
@@ -21,7 +22,9 @@ use kernel::{
     step::{End, Program, Step},
 };
 use rustix::{
-    fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags, openat2, statx},
+    fs::{
+        AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags, major, minor, openat2, statx,
+    },
     io::Errno,
     mount::{
         MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_bind,
@@ -29,7 +32,7 @@ use rustix::{
     },
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
-use vimage::{Context as _, Error, ErrorKind, Result};
+use vimage::{Context as _, Cost, Error, ErrorKind, Fds, Result};
 
 /// The vault of a store.
 #[derive(Debug)]
@@ -320,6 +323,32 @@ impl Vault {
         Ok(ns)
     }
 }
+
+/// What an owner's objects cost: how many there are, and the memory of files in a tmpfs that is mounted nowhere else: what
+/// the host has mounted, too, would stay.
+#[must_use]
+pub fn cost(kept: &Fds) -> Cost {
+    let names = kept.names();
+    let (mounts, namespaces): (Vec<_>, Vec<_>) = names.iter().partition(|name| name.starts_with("mount:"));
+    let host = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mut seen: BTreeSet<_> =
+        host.lines().filter_map(|line| line.split(' ').nth(2)).map(str::to_owned).collect();
+    let mut files = 0;
+    for fd in mounts.iter().filter_map(|name| kept.get(name)) {
+        let (Ok(stat), Ok(system)) = (rustix::fs::fstat(&*fd), rustix::fs::fstatfs(&*fd)) else { continue };
+        if system.f_type == TMPFS && seen.insert(format!("{}:{}", major(stat.st_dev), minor(stat.st_dev))) {
+            let used = system.f_blocks.saturating_sub(system.f_bfree);
+            files += used.saturating_mul(u64::try_from(system.f_bsize).unwrap_or_default());
+        }
+    }
+    Cost::default()
+        .count(namespaces.len() as u64, "namespace", "namespaces")
+        .count(mounts.len() as u64, "mount", "mounts")
+        .bytes(files, "files in memory")
+}
+
+/// `TMPFS_MAGIC` of linux/magic.h.
+pub(crate) const TMPFS: i64 = 0x0102_1994;
 
 /// What the name ends with under which the mounts of several owners are taken down.
 const GONE: &str = ".gone";

@@ -10,7 +10,7 @@ use kernel::{
 };
 use rustix::system::{setdomainname, sethostname, uname};
 use vimage::{
-    Ask, Child, Context as _, Error, House, Instance, Kind, Mode, Param, Plan, Result, Settings, Site,
+    Ask, Child, Context as _, Error, House, Instance, Kind, Mode, Param, Piece, Plan, Result, Settings, Site,
     Subsystem, Support, Value, When,
 };
 
@@ -76,6 +76,9 @@ static PARAMS: [Param; 5] = [
     },
 ];
 
+/// What the kinds of its pieces are for the kernel.
+const OBJECTS: &[(&str, &str)] = &[(Piece::INSTANCE, "uts namespace")];
+
 impl Subsystem<Act> for Host {
     fn name(&self) -> &'static str {
         "host"
@@ -87,6 +90,10 @@ impl Subsystem<Act> for Host {
 
     fn params(&self) -> &'static [Param] {
         &PARAMS
+    }
+
+    fn objects(&self) -> &'static [(&'static str, &'static str)] {
+        OBJECTS
     }
 
     fn probe(&self) -> Support {

@@ -2,8 +2,8 @@
 
 use kernel::{act::Act, probe::Feature};
 use vimage::{
-    Ask, Child, Entry, Instance, Kind, Lack, Mode, Param, Plan, Result, Settings, Site, Subsystem, Support,
-    Value, When,
+    Ask, Child, Cost, Entry, House, Instance, Kind, Lack, Mode, Param, Piece, Plan, Result, Settings, Site,
+    Subsystem, Support, Value, When,
 };
 
 use crate::{
@@ -117,6 +117,14 @@ impl Subsystem<Act> for Mqueue {
 
     fn inspect(&self, of: &Instance<'_>) -> Result<Settings> {
         namespace::inspect(of, "mqueue", &KNOBS)
+    }
+
+    fn cost(&self, piece: &Piece, house: &dyn House) -> Cost {
+        sysvipc::usage::cost(piece, house)
+    }
+
+    fn objects(&self) -> &'static [(&'static str, &'static str)] {
+        sysvipc::OBJECTS
     }
 }
 

@@ -20,8 +20,8 @@ use kernel::{
     step::{Stage, Step},
 };
 use vimage::{
-    Ask, Child, Context as _, Doomed, Entry, Error, ErrorKind, House, Instance, Kind, Known, Lack, Param,
-    Piece, Plan, Result, Settings, Site, Subsystem, Support, Value,
+    Ask, Child, Context as _, Cost, Doomed, Entry, Error, ErrorKind, House, Instance, Kind, Known, Lack,
+    Param, Piece, Plan, Result, Settings, Site, Subsystem, Support, Value,
 };
 
 use hierarchy::{Hierarchies, Home};
@@ -170,6 +170,14 @@ impl Subsystem<Act> for Rctl {
             strays.extend(pieces.filter(|p| !known.has("rctl", CGROUP1, &p.key)));
         }
         Ok(strays)
+    }
+
+    fn cost(&self, piece: &Piece, _house: &dyn House) -> Cost {
+        legacy::cost(Path::new(&piece.key), piece.text("controller").unwrap_or_default())
+    }
+
+    fn objects(&self) -> &'static [(&'static str, &'static str)] {
+        legacy::OBJECTS
     }
 }
 

@@ -9,8 +9,8 @@ pub mod usage;
 use kernel::{act::Act, probe::Feature, seccomp::Rule};
 use rustix::io::Errno;
 use vimage::{
-    Ask, Child, Entry, Instance, Kind, Mode, Node, Param, Piece, Plan, Result, Settings, Site, Subsystem,
-    Support, When,
+    Ask, Child, Cost, Entry, House, Instance, Kind, Mode, Node, Param, Piece, Plan, Result, Settings, Site,
+    Subsystem, Support, When,
 };
 
 use crate::needs;
@@ -19,6 +19,9 @@ use namespace::{Format, Knob};
 
 /// The piece of a facility that is denied: its key is the facility.
 pub const FILTER: &str = "filter";
+/// What the pieces of the facilities are for the kernel.
+pub const OBJECTS: &[(&str, &str)] =
+    &[(FILTER, "rule of the seccomp filter"), (Piece::INSTANCE, "ipc namespace")];
 
 /// The greatest number of objects of one kind: `IPCMNI` of Linux (without its boot option `ipcmni_extend`).
 const MOST: i64 = 32768;
@@ -202,6 +205,14 @@ impl Subsystem<Act> for Sysv {
             return Ok(Node::map());
         }
         Ok(usage::usage(of)?.node(self.name))
+    }
+
+    fn cost(&self, piece: &Piece, house: &dyn House) -> Cost {
+        usage::cost(piece, house)
+    }
+
+    fn objects(&self) -> &'static [(&'static str, &'static str)] {
+        OBJECTS
     }
 }
 

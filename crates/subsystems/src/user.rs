@@ -25,8 +25,8 @@ use kernel::{
 };
 use serde::{Deserialize, Serialize};
 use vimage::{
-    Ask, Context as _, Doomed, Error, ErrorKind, House, Instance, Kind, Known, Mode, Node, Param, Piece,
-    Plan, Result, Settings, Site, Subsystem, Support, When,
+    Ask, Context as _, Cost, Doomed, Error, ErrorKind, House, Instance, Kind, Known, Mode, Node, Param,
+    Piece, Plan, Result, Settings, Site, Subsystem, Support, When,
 };
 
 use crate::needs;
@@ -34,6 +34,14 @@ use crate::needs;
 /// The subsystem.
 #[derive(Debug)]
 pub struct User;
+
+/// The piece of a range of ids that is the jail's alone.
+const OWN: &str = "range";
+/// The piece that says which ids a jail has that are its parent's, or ours.
+const SAME: &str = "ids";
+/// What these are for the kernel.
+const OBJECTS: &[(&str, &str)] =
+    &[(OWN, "id range (ours)"), (SAME, "id range of another (ours)"), (Piece::INSTANCE, "user namespace")];
 
 /// The ids of one jail.
 const RANGE: u32 = 65_536;
@@ -189,7 +197,7 @@ impl Subsystem<Act> for User {
         doomed
             .iter()
             .map(|d| {
-                let Some(ids) = read(d.piece).filter(|_| d.piece.kind == "range") else { return Ok(()) };
+                let Some(ids) = read(d.piece).filter(|_| d.piece.kind == OWN) else { return Ok(()) };
                 for slot in slots(ids.base, ids.count) {
                     let path = claim(d.of.house, slot, ids.base - ids.lower);
                     // Of two that wanted it at once, one has it: the other's piece is not to take it away.
@@ -210,7 +218,7 @@ impl Subsystem<Act> for User {
     }
 
     fn exists(&self, piece: &Piece, house: &dyn House) -> Result<bool> {
-        let Some(ids) = read(piece).filter(|_| piece.kind == "range") else { return Ok(true) };
+        let Some(ids) = read(piece).filter(|_| piece.kind == OWN) else { return Ok(true) };
         Ok(slots(ids.base, ids.count).all(|slot| owner(&claim(house, slot, ids.base - ids.lower)).is_some()))
     }
 
@@ -223,13 +231,22 @@ impl Subsystem<Act> for User {
             let (slot, parent) = name.split_once('@').unwrap_or((name, "0"));
             let (Ok(slot), Ok(parent)) = (slot.parse::<u32>(), parent.parse::<u32>()) else { continue };
             // A slot says which range it is part of.
-            if !known.has("user", "range", text.split(' ').next().unwrap_or_default()) {
+            if !known.has("user", OWN, text.split(' ').next().unwrap_or_default()) {
                 let lower = slot.saturating_sub(parent);
                 let ids = Ids { base: slot, lower, count: RANGE, identity: false, children: 0 };
-                strays.push(Piece::new("range", name).with(ids));
+                strays.push(Piece::new(OWN, name).with(ids));
             }
         }
         Ok(strays)
+    }
+
+    fn cost(&self, piece: &Piece, _house: &dyn House) -> Cost {
+        let own = read(piece).filter(|_| piece.kind == OWN).map_or(0, |ids| ids.count);
+        Cost::default().count(own.into(), "id that no jail can have", "ids that no jail can have")
+    }
+
+    fn objects(&self) -> &'static [(&'static str, &'static str)] {
+        OBJECTS
     }
 }
 
@@ -243,7 +260,7 @@ pub fn has_namespace(settings: &Settings) -> bool {
 /// The ids of a jail that has a user namespace of its own.
 #[must_use]
 pub fn ids(of: &Instance<'_>) -> Option<Ids> {
-    of.pieces_of("user", "range").chain(of.pieces_of("user", "ids")).find_map(read)
+    of.pieces_of("user", OWN).chain(of.pieces_of("user", SAME)).find_map(read)
 }
 
 /// The ids that a jail's root and users are on the host: its own, or the nearest ancestor's.
@@ -265,7 +282,7 @@ fn same(site: &mut Site<'_>, whose: &str, children: u32) -> Result<()> {
         Some(parents) => Ids { lower: 0, identity: true, children, ..parents },
         None => map::own_ids()?.map_or(whole, |own| Ids { children, ..own }),
     };
-    site.make(Piece::new("ids", whose).with(ids), || Ok(()))
+    site.make(Piece::new(SAME, whose).with(ids), || Ok(()))
 }
 
 fn read(piece: &Piece) -> Option<Ids> {
@@ -312,7 +329,7 @@ fn take(
             continue;
         }
         let ids = Ids { base, lower: base - parent, count, identity: false, children };
-        let piece = Piece::new("range", base.to_string()).with(ids);
+        let piece = Piece::new(OWN, base.to_string()).with(ids);
         let ours = format!("{base} {}", site.jid);
         let mut lost = false;
         site.make(piece.clone(), || {

@@ -203,7 +203,7 @@ impl<S> Driver<'_, S> {
     }
 
     /// Whether a user of something shared is still there: asked anew each time, since others come and go.
-    fn stays(&self, user: &User, alive: &dyn Fn(u32) -> bool) -> bool {
+    pub(crate) fn stays(&self, user: &User, alive: &dyn Fn(u32) -> bool) -> bool {
         match user {
             User::Jail(jid) => alive(*jid),
             User::Thing(name) => Shared::names(self.house.shelf()).map_or(true, |names| names.contains(name)),

@@ -15,10 +15,19 @@ pub struct Count {
     pub freed: u64,
 }
 
+impl Count {
+    /// How many are in a record still.
+    #[must_use]
+    pub fn outstanding(self) -> u64 {
+        self.made.saturating_sub(self.freed)
+    }
+}
+
 /// Counts by `subsystem/kind`.
 ///
 /// Only what was freed is stored: each piece that was ever written to a journal is either in a record now or
-/// was freed, so that a command that dies cannot make the two columns disagree.
+/// was freed, so that a command that dies cannot make the two columns disagree. The file is as old as the store is: where
+/// that goes with the boot, the counts are since then.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger(BTreeMap<String, Count>);
 

@@ -9,6 +9,7 @@
 //! repairs after a crash, audits, keeps the ledger, traces, and injects failures.
 
 mod audit;
+mod cost;
 mod driver;
 mod error;
 mod journal;
@@ -26,6 +27,7 @@ mod snapshot;
 mod subsystem;
 
 pub use audit::Finding;
+pub use cost::Cost;
 pub use driver::{Driver, Failed, Inside, Owner};
 pub use error::{Cause, Context, Error, ErrorKind, Result};
 pub use journal::Journal;

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Child, Error, Kind, Mode, Param, Refused, Result, Settings, Subsystem, Support, Value, When, nearest,
+    Child, Error, Kind, Mode, Param, Refused, Result, Settings, Shared, Subsystem, Support, Value, When,
+    nearest,
 };
 
 /// The subsystems of a program, ordered so that each comes after what it needs.
@@ -89,6 +90,14 @@ impl<S> Registry<S> {
     #[must_use]
     pub fn subsystem(&self, name: &str) -> Option<&'static dyn Subsystem<S>> {
         self.iter().find(|s| s.name() == name)
+    }
+
+    /// The kernel object that a kind of a subsystem's pieces is, as that declares it; else the kind.
+    #[must_use]
+    pub fn object<'k>(&self, subsystem: &str, kind: &'k str) -> &'k str {
+        let declared = self.subsystem(subsystem).map(Subsystem::objects).unwrap_or_default();
+        let mut all = declared.iter().chain([&Shared::OBJECT]);
+        all.find(|(declared, _)| *declared == kind).map_or(kind, |(_, object)| object)
     }
 
     /// The parameter of a name.

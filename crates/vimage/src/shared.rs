@@ -96,6 +96,8 @@ pub(crate) trait Unmaker: fmt::Debug {
 impl Shared {
     /// The kind of a user's piece.
     pub const USE: &'static str = "use";
+    /// What that is: a file of ours.
+    pub(crate) const OBJECT: (&'static str, &'static str) = (Self::USE, "use of something shared (ours)");
     const VERSION: u32 = 2;
 
     /// The name of a shared thing's folder. A slash in the key becomes a comma, which no key has.

@@ -69,6 +69,15 @@ pub trait House: fmt::Debug {
         Ok(self.held()?.iter().any(|other| other == owner))
     }
 
+    /// What is held for an owner, by name, as far as it can be opened.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    fn kept(&self, owner: &str) -> Result<Fds> {
+        let _nothing_is_held = owner;
+        Ok(Fds::default())
+    }
+
     /// The anchor of a jail's instance of a kind (`net`), by the jail's full name: of one that lives, or is
     /// just being made. `None`: there is no such jail, or it has no such instance.
     ///

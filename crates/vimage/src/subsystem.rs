@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, os::fd::OwnedFd, time::Instant};
 
-use crate::{Error, House, Instance, Node, Param, Piece, Result, Settings, Site};
+use crate::{Cost, Error, House, Instance, Node, Param, Piece, Result, Settings, Site};
 
 /// A kernel facility of which every jail may own an instance.
 ///
@@ -146,6 +146,19 @@ pub trait Subsystem<S>: Sync {
     /// The kernel could not be asked.
     fn strays(&self, _known: &Known, _house: &dyn House) -> Result<Vec<Piece>> {
         Ok(Vec::new())
+    }
+
+    /// What a piece costs as long as it is there, for whoever reads that it is in no record, or that a dying jail still
+    /// has it: its processes, its memory, the addresses that nobody else can have. Asked only of what was found. What
+    /// cannot be told is left out.
+    fn cost(&self, _piece: &Piece, _house: &dyn House) -> Cost {
+        Cost::default()
+    }
+
+    /// The kinds of its pieces, each with the kernel object that it is: `("link", "veth pair")`. A kind that is not among
+    /// them is an object of its own name.
+    fn objects(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
     }
 }
 

@@ -1,6 +1,6 @@
 //! `jail -m` that fails, or is killed, at every point of its way.
 
-use vimage_tests::lab_test;
+use vimage_tests::{Lab, lab_test};
 
 use crate::house::House;
 
@@ -37,6 +37,29 @@ const LAST: Case = Case {
     names: &["j"],
 };
 
+/// Of every subsystem that has something to change, and a limit that is lifted.
+const OTHERS: Case = Case {
+    create: r#"jail -c name=j vnet children.max=3 rctl.maxproc=90 shm.size=1M mqueue.queues=7 sysvmsg.queues=9 \
+        host.domainname=one persist"#,
+    change: r#"jail -m name=j children.max=2 rctl.maxproc= rctl.pcpu=50 shm.size=2M mqueue.queues=8 \
+        sysvmsg.queues=10 sysvshm.segments=99 host.domainname=two host.hostname=two vnet.sysctl="net.ipv4.ip_forward=1""#,
+    names: &["j"],
+};
+
+/// An interface of the host's comes, and a cable changes to another jail.
+const BORROWED: Case = Case {
+    create: r#"jail -c name=j vnet vnet.link="eth0 x:eth0 10.8.0.1/24" persist"#,
+    change: r#"jail -m name=j vnet.interface=card0 vnet.link="eth0 y:eth0 10.8.0.2/24" rctl.maxproc=90"#,
+    names: &["j"],
+};
+
+/// It goes home.
+const RETURNED: Case = Case {
+    create: r#"jail -c name=j vnet vnet.link="eth0 lan 10.9.0.11/24" vnet.interface=card0 persist"#,
+    change: r#"jail -m name=j vnet.interface= vnet.link="eth0 lan 10.9.0.12/24" rctl.maxproc=90"#,
+    names: &["j"],
+};
+
 /// With a process, that holds it.
 const KEPT: Case = Case {
     create: r#"jail -c name=j vnet vnet.link="eth0 lan 10.9.0.11/24" command=sh -c 'sleep 1000 >/dev/null 2>&1 &'"#,
@@ -65,7 +88,7 @@ const NESTED: Case = Case {
     names: &["j", "k"],
 };
 
-const CASES: [Case; 6] = [LINKS, NAME, LAST, KEPT, LET_GO, NESTED];
+const CASES: [Case; 9] = [LINKS, NAME, LAST, OTHERS, BORROWED, RETURNED, KEPT, LET_GO, NESTED];
 
 impl House<'_> {
     /// All of a jail that a change may change, as the kernel has it and as the record says; and that it can be
@@ -79,8 +102,12 @@ impl House<'_> {
         let script = format!(
             "jexec {name} sh -c 'hostname; ip -o link; ip -o address; ip route' >/tmp/inside
             sed 's/^[0-9]*: //; s/@if[0-9]*//; s/link-netns.*//; s/valid_lft.*//; s/qlen.*link/link/; s/state [A-Z]*//' /tmp/inside | sort
+            ip -o link show card0 2>/dev/null | grep -o 'card0\\|mtu [0-9]*\\|[<,]UP[,>]\\|link/ether.*\\|alias.*' || true
+            jexec {name} sh -c 'domainname; cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/shmmni /proc/sys/fs/mqueue/queues_max'
             ip -o address show >/tmp/host; grep -v ' lo ' /tmp/host | sed 's/^[0-9]*: //; s/valid_lft.*//'
-            jls -j {name} -n persist rctl.maxproc vnet.link vnet.host vnet.route host.hostname
+            jls -j {name} -n persist children.max rctl.maxproc rctl.pcpu vnet.link vnet.host \
+                vnet.route vnet.interface vnet.sysctl host.hostname host.domainname shm.size mqueue.queues \
+                sysvmsg.queues sysvshm.segments
             if jls -j {name}.c jid >/dev/null 2>&1; then jls -j {name}.c rctl.maxproc; jexec {name}.c true; fi"
         );
         ((*name).to_owned(), self.sh(&script))
@@ -134,8 +161,15 @@ impl House<'_> {
     }
 }
 
+/// Each in a house of its own, beside an interface of the host's.
+fn each_case(lab: &Lab, walk: impl Fn(&House<'_>, &Case)) {
+    lab.sh("ip link add card0 address 02:00:00:00:00:77 mtu 1400 up type veth peer name card1");
+    CASES.iter().for_each(|case| walk(&House::new(lab), case));
+    lab.sh("ip link del card0");
+}
+
 lab_test!(a_change_that_is_killed_is_taken_back_or_done for root; needs [CgroupV2]; with timeout(300); |lab| {
-    CASES.iter().for_each(|case| House::new(lab).at_every_point("kill", case, &[]));
+    each_case(lab, |house, case| house.at_every_point("kill", case, &[]));
 });
 
 lab_test!(a_jail_that_is_let_go_stays_if_that_fails for root; needs [CgroupV2]; |lab| {
@@ -169,9 +203,9 @@ lab_test!(a_jail_that_is_let_go_stays_if_that_fails for root; needs [CgroupV2]; 
 });
 
 lab_test!(a_change_that_fails_leaves_exactly_what_was for root; needs [CgroupV2]; with timeout(300); |lab| {
-    CASES.iter().for_each(|case| House::new(lab).at_every_point("fail", case, &[]));
+    each_case(lab, |house, case| house.at_every_point("fail", case, &[]));
 });
 
 lab_test!(a_taking_back_that_is_killed_is_taken_up for root; needs [CgroupV2]; with timeout(300); |lab| {
-    CASES.iter().for_each(|case| House::new(lab).at_every_point("kill", case, &[5, 11, 2]));
+    each_case(lab, |house, case| house.at_every_point("kill", case, &[5, 11, 2]));
 });

@@ -11,6 +11,8 @@ mod lab;
 /// How the tests of jails speak to the product.
 mod shell;
 
+/// What is left over, and what was made and freed.
+mod audit;
 /// What is refused.
 mod bad_input;
 /// Jails are changed.

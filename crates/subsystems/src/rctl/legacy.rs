@@ -8,11 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use vimage::{Context as _, Instance, Piece, Result, Site};
+use vimage::{Context as _, Cost, Instance, Piece, Result, Site};
 
 /// The piece of a directory in a version 1 hierarchy: its key is the path, since each is one of its own;
 /// its data the controller.
 pub(super) const CGROUP1: &str = "cgroup1";
+/// What that is for the kernel.
+pub(super) const OBJECTS: &[(&str, &str)] = &[(CGROUP1, "cgroup (version 1)")];
 
 /// How long a directory is tried to be removed while its last processes end.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
@@ -79,6 +81,21 @@ fn move_all(from: &Path, to: &Path, above: &Path) -> Result<()> {
 fn pids(dir: &Path) -> Vec<String> {
     let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
     text.lines().filter(|pid| *pid != "0").map(str::to_owned).collect()
+}
+
+/// What a directory costs: the processes that it limits, and what is charged to it. They are in other hierarchies, too, so
+/// that the controller is named.
+pub(super) fn cost(dir: &Path, controller: &str) -> Cost {
+    let dirs = below(dir).into_iter().chain([dir.to_owned()]);
+    let limited: usize = dirs.map(|dir| pids(&dir).len()).sum();
+    let charged = fs::read_to_string(dir.join("memory.usage_in_bytes")).unwrap_or_default();
+    Cost::default()
+        .count(
+            limited as u64,
+            format!("process limited by {controller}"),
+            format!("processes limited by {controller}"),
+        )
+        .bytes(charged.trim().parse().unwrap_or(0), "charged memory")
 }
 
 /// The jail's own directory in the hierarchy of a version 1 controller.

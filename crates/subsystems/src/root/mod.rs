@@ -30,8 +30,8 @@ use rustix::{
     mount::{MountAttrFlags, MountFlags, MountPropagationFlags},
 };
 use vimage::{
-    Ask, Context as _, Doomed, Entry, Error, House, Instance, Kind, Known, Mode, Param, Piece, Plan, Result,
-    Site, Subsystem, Value, When,
+    Ask, Context as _, Cost, Doomed, Entry, Error, House, Instance, Kind, Known, Mode, Param, Piece, Plan,
+    Result, Site, Subsystem, Value, When,
 };
 
 use crate::user;
@@ -247,6 +247,15 @@ impl Subsystem<Act> for Root {
 
     fn strays(&self, known: &Known, house: &dyn House) -> Result<Vec<Piece>> {
         Ok(identity::strays(known, house))
+    }
+
+    fn cost(&self, piece: &Piece, _house: &dyn House) -> Cost {
+        let bytes = std::fs::metadata(&piece.key).map_or(0, |file| file.len());
+        Cost::default().bytes(bytes, "files")
+    }
+
+    fn objects(&self) -> &'static [(&'static str, &'static str)] {
+        identity::OBJECTS
     }
 
     fn enter(&self, of: &Instance<'_>, how: Entry) -> Result<Vec<Act>> {

@@ -3,11 +3,12 @@
 use std::{
     fs::File,
     io::{self, Read as _},
+    os::fd::{AsFd as _, BorrowedFd},
 };
 
 use kernel::namespace::{Kind as Ns, Visit};
 use serde::Serialize;
-use vimage::{Context as _, Instance, Node, Result};
+use vimage::{Context as _, Cost, House, Instance, Node, Piece, Result};
 
 /// The System V objects of a namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -52,6 +53,24 @@ impl Usage {
 /// The namespace cannot be entered, or a file not be read.
 pub fn usage(of: &Instance<'_>) -> Result<Usage> {
     let ipc = of.nearest("ipc")?;
+    count(ipc.as_ref().map(|ipc| ipc.as_fd()))
+}
+
+/// What a namespace costs: the objects in it, if it is there still.
+#[must_use]
+pub fn cost(piece: &Piece, house: &dyn House) -> Cost {
+    let open = || house.open(piece.anchor.as_ref()?).ok()?;
+    let Some(used) = open().and_then(|ipc| count(Some(ipc.as_fd())).ok()) else { return Cost::default() };
+    Cost::default()
+        .count(used.queues, "message queue", "message queues")
+        .bytes(used.queued_bytes, "messages")
+        .count(used.sets, "semaphore set", "semaphore sets")
+        .count(used.segments, "shared memory segment", "shared memory segments")
+        .bytes(used.segment_bytes, "shared memory")
+}
+
+/// Counts the objects of a namespace; `None`: of our own.
+fn count(ipc: Option<BorrowedFd<'_>>) -> Result<Usage> {
     let open = || -> io::Result<[File; 3]> {
         let [msg, sem, shm] = ["msg", "sem", "shm"].map(|name| File::open(format!("/proc/sysvipc/{name}")));
         Ok([msg?, sem?, shm?])
@@ -59,7 +78,7 @@ pub fn usage(of: &Instance<'_>) -> Result<Usage> {
     let files = match ipc {
         None => open(),
         Some(ipc) => {
-            let _inside = Visit::enter(&*ipc, Ns::Ipc).doing("cannot enter the ipc namespace")?;
+            let _inside = Visit::enter(ipc, Ns::Ipc).doing("cannot enter the ipc namespace")?;
             open()
         }
     };

@@ -9,7 +9,7 @@ use vimage::{Anchor, House, Known, Piece, Result, Shared};
 use super::{
     NAME, borrowed, bridge, cable, claim, host, interface,
     pair::{self, Pair},
-    port, segment, stack,
+    port, segment, stack, sysctl,
 };
 
 /// Whether a piece exists.
@@ -19,6 +19,8 @@ use super::{
 pub fn exists(piece: &Piece, house: &dyn House) -> Result<bool> {
     match piece.kind.as_str() {
         claim::KIND => Ok(claim::exists(house, piece)),
+        // It is what the stack has, and goes with it.
+        sysctl::KIND => Ok(true),
         cable::END => cable::exists(house, piece),
         pair::KIND => pair::exists(house, piece),
         borrowed::KIND => interface::exists(house, piece),

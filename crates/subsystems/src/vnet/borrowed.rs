@@ -16,6 +16,8 @@ use super::{
 
 /// The kind of an interface's piece. Its key is its name and where it is at home.
 pub const KIND: &str = "interface";
+/// What it is for the kernel.
+pub const OBJECT: (&str, &str) = (KIND, "interface of another (borrowed)");
 
 /// What an interface was before it was moved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +51,11 @@ impl Was {
     pub fn piece(&self) -> Piece {
         Piece::new(KIND, format!("{}@{}", self.name, self.home)).with(self)
     }
+}
+
+/// What it costs that a jail has an interface, in words.
+pub fn cost(piece: &Piece) -> String {
+    format!("{} is not at home", piece.text("name").unwrap_or_default())
 }
 
 /// What the alias begins with.

@@ -17,7 +17,7 @@ use netlink::{
 };
 use rustix::io::Errno;
 use serde_json::{Value, json};
-use vimage::{Anchor, Context as _, Error, ErrorKind, Instance, Piece, Result, Shared, Site};
+use vimage::{Anchor, Context as _, Error, ErrorKind, House, Instance, Piece, Result, Shared, Site};
 
 use super::{
     NAME,
@@ -33,6 +33,8 @@ pub const KIND: &str = "bridge";
 pub const TRUNK: &str = "trunk";
 /// What the alias of a trunk's other end says behind `jail`; it goes with the first.
 pub const FAR: &str = "end";
+/// What these are for the kernel.
+pub const OBJECTS: [(&str, &str); 2] = [(KIND, "bridge"), (TRUNK, "veth pair")];
 
 /// How many ports of a bridge links may have. A bridge of Linux has 1,023; the first one's others are for trunks.
 const PORTS: u16 = 960;
@@ -208,6 +210,13 @@ fn too_many(socket: &mut Socket<Route>, ports: Vec<Port>) -> Result<Vec<Port>> {
         }
     }
     Ok(many)
+}
+
+/// How many ports of a bridge are in use; `None`: it is not there, or cannot be looked at.
+pub fn ports(house: &dyn House, piece: &Piece) -> Option<u64> {
+    let (mut socket, bridge) = port::find(house, piece).ok()??;
+    let links = socket.links().ok()?;
+    Some(links.iter().filter(|link| link.master == Some(bridge.index)).count() as u64)
 }
 
 /// Adds a bridge to a segment of so many, unless another command did meanwhile; returns all.

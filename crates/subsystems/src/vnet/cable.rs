@@ -27,6 +27,8 @@ use super::{
 
 /// The kind of the piece of a jail that has declared an end. Its key is the end's parking name.
 pub const END: &str = "end";
+/// What it is for the kernel.
+pub const OBJECT: (&str, &str) = (END, "end of a veth pair");
 /// The longest name of a folder in bytes (NAME_MAX of linux/limits.h).
 const FOLDER_MAX: usize = 255;
 

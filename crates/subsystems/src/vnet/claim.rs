@@ -16,6 +16,8 @@ use super::NAME;
 
 /// The kind of a claim's piece.
 pub const KIND: &str = "address";
+/// What it is for the kernel: nothing, since what has the address goes with its link.
+pub const OBJECT: (&str, &str) = (KIND, "claim of an address (ours)");
 
 /// A jail as an owner. Its number, since a name can be changed.
 #[must_use]
@@ -65,8 +67,7 @@ fn free(path: &Path, key: &str, owner: &str) -> Result<()> {
     if other.as_os_str() == owner {
         return Ok(());
     }
-    let (segment, ip) = key.split_once(',').unwrap_or((key, ""));
-    let segment = segment.split_once(':').map_or(segment, |(_, name)| name);
+    let (segment, ip) = names(key);
     let error = Error::new(ErrorKind::Exists, format!("vnet: address {ip} is already on segment {segment}"));
     Err(error.hint(format!("{} has it", other.display())))
 }
@@ -99,6 +100,18 @@ pub fn strays(known: &Known, house: &dyn House) -> Vec<Piece> {
         Some(Piece::new(KIND, key).with(serde_json::json!({ "owner": owner })))
     });
     claims.filter(|claim| !known.has(NAME, KIND, &claim.key)).collect()
+}
+
+/// What a claim costs, in words.
+pub fn cost(piece: &Piece) -> String {
+    let (segment, ip) = names(&piece.key);
+    format!("no other can have {ip} on segment {segment}")
+}
+
+/// The names of the segment, without its scope, and of the address.
+fn names(key: &str) -> (&str, &str) {
+    let (segment, ip) = key.split_once(',').unwrap_or((key, ""));
+    (segment.split_once(':').map_or(segment, |(_, name)| name), ip)
 }
 
 fn path(house: &dyn House, key: &str) -> PathBuf {

@@ -12,6 +12,7 @@ mod borrowed;
 mod bridge;
 mod cable;
 mod claim;
+mod cost;
 mod host;
 mod interface;
 mod link;
@@ -32,8 +33,8 @@ use std::time::Instant;
 
 use kernel::{act::Act, probe::Feature};
 use vimage::{
-    Ask, Context as _, Doomed, Error, House, Instance, Known, Node, Param, Piece, Plan, Result, Settings,
-    Site, Subsystem, Support,
+    Ask, Context as _, Cost, Doomed, Error, House, Instance, Known, Node, Param, Piece, Plan, Result,
+    Settings, Site, Subsystem, Support,
 };
 
 use crate::needs;
@@ -112,6 +113,14 @@ impl Subsystem<Act> for Vnet {
     fn strays(&self, known: &Known, house: &dyn House) -> Result<Vec<Piece>> {
         audit::strays(known, house)
     }
+
+    fn cost(&self, piece: &Piece, house: &dyn House) -> Cost {
+        cost::cost(piece, house)
+    }
+
+    fn objects(&self) -> &'static [(&'static str, &'static str)] {
+        cost::OBJECTS
+    }
 }
 
 fn undo(&Doomed { piece, of, alone }: &Doomed<'_>) -> Result<()> {
@@ -125,6 +134,7 @@ fn undo(&Doomed { piece, of, alone }: &Doomed<'_>) -> Result<()> {
         pair::KIND => mend::undo(of.house, piece),
         bridge::KIND | bridge::TRUNK => bridge::undo(of, piece, alone),
         segment::HELD => of.house.release(&piece.key),
+        sysctl::KIND if alone => sysctl::undo(of, piece),
         _ => Ok(()),
     }
     .doing_with(|| format!("cannot unmake {piece}"))

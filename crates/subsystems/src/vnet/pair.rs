@@ -23,6 +23,8 @@ use super::{
 
 /// The kind of a pair's piece, which is in the shared record. Its key is what its ends' parking names share.
 pub const KIND: &str = "cable";
+/// What it is for the kernel.
+pub const OBJECT: (&str, &str) = (KIND, "veth pair");
 
 /// What the key of a cable's shared record starts with; its ends follow, in order.
 pub const PREFIX: &str = "cable/";

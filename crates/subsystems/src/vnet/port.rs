@@ -23,6 +23,8 @@ use super::{
 
 /// The kind of a link's piece. Its key is the port's name.
 pub const KIND: &str = "link";
+/// What it is for the kernel.
+pub const OBJECT: (&str, &str) = (KIND, "veth pair");
 /// What a link has that is told no MTU, in bytes.
 pub const MTU: u32 = 1500;
 /// The first index in a new stack: below it are `lo` and the tunnels that some modules put into every stack.

@@ -23,6 +23,10 @@ pub const SWITCH: &str = "switch";
 /// The kind of the piece that holds the switch stack: the one by which whoever looks through all that is held
 /// knows that it has an owner.
 pub const HELD: &str = "held";
+/// What it is for the kernel.
+pub const OBJECT: (&str, &str) = (HELD, "mount in the vault");
+/// What the piece of a stack is, a jail's own or the switch.
+pub const STACK: (&str, &str) = (Piece::INSTANCE, "network namespace");
 
 /// The group of all links that we make (`ip link show group`), "ja" in ASCII.
 pub const GROUP: u32 = 0x6a61;
@@ -98,6 +102,9 @@ impl<'a> Around<'a> {
         match self.socket()?.link_by_name(segment).map_err(stack::refused)? {
             None => Ok(None),
             Some(link) if is_ours(&link) => Ok(None),
+            // Another command has made the segment since we looked, and the parent's interface of its name, which it has
+            // not marked yet.
+            Some(_) if Shared::is_used(house.shelf(), &record) => Ok(None),
             Some(link) if link.kind.as_deref() == Some("bridge") => Ok(Some(link)),
             Some(_) => {
                 Err(Error::usage(format!("{param}: {segment} is an interface of the parent, but no bridge"))

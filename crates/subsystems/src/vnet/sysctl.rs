@@ -3,9 +3,16 @@
 use std::{fmt, fs, io, os::fd::AsFd, path::PathBuf};
 
 use kernel::namespace::Visit;
-use vimage::{Context as _, Error, Result};
+use serde_json::json;
+use vimage::{Context as _, Error, Instance, Piece, Result, Settings, Site};
 
-use super::stack;
+use super::{NAME, stack};
+
+/// The kind of the piece of a value that a change has brought. Its key is the name; it knows what was there before, for
+/// a change that is taken back. A jail that is removed takes its values along.
+pub const KIND: &str = "sysctl";
+/// What it is for the kernel.
+pub const OBJECT: (&str, &str) = (KIND, "sysctl");
 
 /// One value, as asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +113,46 @@ pub fn write(_inside: &Visit, specs: &[&Spec], quiet: &[&str]) -> Result<()> {
     specs.iter().try_for_each(|spec| {
         fs::write(spec.path(), &spec.value).doing_with(|| format!("vnet.sysctl: \"{spec}\""))
     })
+}
+
+/// Changes the values of a living jail's stack. One that is taken away keeps its value.
+///
+/// # Errors
+/// As [`set`].
+pub fn change(site: &mut Site<'_>, stack: impl AsFd, specs: &[Spec], old: &Settings) -> Result<()> {
+    let pieces: Vec<_> = site.instance().pieces_of(NAME, KIND).cloned().collect();
+    for piece in pieces.iter().filter(|piece| specs.iter().all(|spec| spec.name != piece.key)) {
+        site.unmake(piece, || Ok(()))?;
+    }
+    // What the old settings say needs no piece to be found again.
+    let listed = Spec::parse_all(old.list("vnet.sysctl")).unwrap_or_default();
+    let names: Vec<_> = listed.iter().map(|spec| &spec.name).chain(pieces.iter().map(|p| &p.key)).collect();
+    let (kept, new): (Vec<_>, Vec<_>) = specs.iter().partition(|spec| names.contains(&&spec.name));
+    set(stack.as_fd(), &kept, &[])?;
+    for spec in new {
+        let was = {
+            let _inside = stack::visit(stack.as_fd())?;
+            fs::read_to_string(spec.path()).ok()
+        };
+        let piece = Piece::new(KIND, &spec.name).with(json!({ "was": was.as_deref().map(str::trim) }));
+        site.make(piece, || set(stack.as_fd(), &[spec], &[]))?;
+    }
+    Ok(())
+}
+
+/// Gives a value that a change has brought back for what was there before.
+///
+/// # Errors
+/// The stack cannot be entered, or the value is refused.
+pub fn undo(of: &Instance<'_>, piece: &Piece) -> Result<()> {
+    let (Some(was), Some(jail)) = (piece.text("was"), of.fd("net")?) else { return Ok(()) };
+    let spec = Spec { name: piece.key.clone(), value: was.to_owned() };
+    let _inside = stack::visit(&*jail)?;
+    match fs::write(spec.path(), &spec.value) {
+        // It went with its interface.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.doing_with(|| format!("vnet.sysctl: \"{spec}\"")),
+    }
 }
 
 /// Keeps a stack that only switches frames from looking into them: no IPv6 of its own on any port, and no

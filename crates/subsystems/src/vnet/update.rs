@@ -28,8 +28,6 @@ use super::{
 
 /// Changes the stack: what is not wanted goes, what stays is changed in place, what is new comes.
 ///
-/// A `vnet.sysctl` that is taken away keeps its value: nobody knows what it was before.
-///
 /// # Errors
 /// The kernel refuses something.
 pub fn update(site: &mut Site<'_>, old: &Settings) -> Result<()> {
@@ -65,7 +63,7 @@ pub fn update(site: &mut Site<'_>, old: &Settings) -> Result<()> {
     }
     cables(site, &mut inside, &wanted, &old_links)?;
     interfaces(site, &mut around, &wanted)?;
-    sysctl::set(&*jail, &wanted.sysctls.iter().collect::<Vec<_>>(), &[])?;
+    sysctl::change(site, &*jail, &wanted.sysctls, old)?;
     change_routes(&mut inside, &wanted, old)?;
     leave_segments(site, &wanted)
 }

@@ -40,6 +40,31 @@ fn a_folder_that_nobody_recorded_is_a_stray_and_can_be_undone() {
 }
 
 #[test]
+fn what_was_found_is_told_with_its_cost() {
+    let lab = Lab::new();
+    lab.create(&no_fault(), 1, "counters.pools=p").unwrap();
+    lab.create(&no_fault(), 2, "counters.pools=p,q").unwrap();
+    fs::create_dir_all(lab.root().join("counters/lost/a")).unwrap();
+    fs::create_dir_all(lab.root().join("counters/lost/b")).unwrap();
+    let recorder = no_fault();
+    let driver = lab.driver(&recorder);
+    let mut findings = driver.strays(&Known::of(&lab.pieces()));
+    findings.extend(driver.shared_findings(&|jid| jid == 1).unwrap());
+    let costs: Vec<_> = findings.iter().map(|finding| driver.cost(finding).said()).collect();
+    // The pool p has another user, who is there.
+    assert_eq!(costs, [Some("2 counters".to_owned()), None, Some("1 counter".to_owned())], "{findings:?}");
+}
+
+#[test]
+fn a_kind_that_says_nothing_is_an_object_of_its_own_name() {
+    let registry = Lab::new().registry;
+    assert_eq!(registry.object("counters", "dir"), "directory");
+    assert_eq!(registry.object("counters", "file"), "file");
+    assert_eq!(registry.object("nobodys", "dir"), "dir");
+    assert_eq!(registry.object("counters", vimage::Shared::USE), "use of something shared (ours)");
+}
+
+#[test]
 fn a_stray_that_will_not_go_is_not_counted_as_freed() {
     let lab = Lab::new();
     fs::create_dir_all(lab.root().join("counters/lost/full")).unwrap();

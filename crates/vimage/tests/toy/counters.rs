@@ -5,7 +5,8 @@
 use std::{fs, io, path::Path};
 
 use vimage::{
-    Context as _, Doomed, House, Kind, Known, Mode, Param, Piece, Result, Settings, Shared, Site, Subsystem,
+    Context as _, Cost, Doomed, House, Kind, Known, Mode, Param, Piece, Result, Settings, Shared, Site,
+    Subsystem,
 };
 
 #[derive(Debug)]
@@ -99,6 +100,13 @@ impl Subsystem<()> for Counters {
         let dirs = fs::read_dir(self.path(house, "")).into_iter().flatten().flatten();
         let keys = dirs.map(|e| e.path().to_string_lossy().into_owned());
         Ok(keys.filter(|k| !known.has(self.name, "dir", k)).map(|k| Piece::new("dir", k)).collect())
+    }
+    fn cost(&self, piece: &Piece, _house: &dyn House) -> Cost {
+        let inside = fs::read_dir(&piece.key).map_or(0, |files| files.count() as u64);
+        Cost::default().count(inside, "counter", "counters")
+    }
+    fn objects(&self) -> &'static [(&'static str, &'static str)] {
+        &[("dir", "directory")]
     }
 }
 
