@@ -5,6 +5,8 @@ use std::{
     fs,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use kernel::{
@@ -15,7 +17,15 @@ use rustix::io::Errno;
 use siphasher::sip::SipHasher24;
 use vimage::{Anchor, Context as _, Error, ErrorKind, Fds, House, Instance, Piece, Result};
 
-use crate::{cgroup, core, record::State, store::Store, vault::Vault};
+use crate::{
+    cgroup, core,
+    record::{Record, State},
+    store::{Store, Wait},
+    vault::Vault,
+};
+
+/// How long a jail that is being taken down is waited for where it has what is wanted.
+const MOMENT: Duration = Duration::from_secs(2);
 
 /// The store and its vault.
 #[derive(Debug)]
@@ -158,6 +168,25 @@ impl House for Premises {
             }
         }
         Ok(kept)
+    }
+
+    fn gives_up(&self, jid: u32) -> Result<bool> {
+        let named = |record: &Record| {
+            let names = [Some(&record.name), record.other_name.as_ref()];
+            names.into_iter().flatten().any(|name| self.store.leads_to(name, jid))
+        };
+        if self.store.read(jid)?.is_some_and(|record| named(&record)) {
+            return Ok(false);
+        }
+        // Not for ever: it may wait for what our caller has locked.
+        let deadline = Instant::now() + MOMENT;
+        while Instant::now() < deadline && self.store.is_there(jid) {
+            if self.store.lock(jid, Wait::No)?.is_some() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(true)
     }
 
     fn living(&self, jail: &str, kind: &str) -> Result<Option<Anchor>> {

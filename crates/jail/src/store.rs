@@ -92,6 +92,11 @@ impl Store {
         self.root.join("jails").join(jid.to_string())
     }
 
+    /// Whether a jail, in any state, has this number.
+    pub(crate) fn is_there(&self, jid: u32) -> bool {
+        self.dir(jid).is_dir()
+    }
+
     /// All jids, in order. Those of dying jails are among them.
     ///
     /// # Errors

@@ -36,7 +36,8 @@ pub fn piece(segment: &str, ip: IpAddr, owner: &str, link: &str) -> Piece {
 /// # Errors
 /// `address 10.9.0.11 is already on segment lan`; the file system refuses.
 pub fn make(site: &mut Site<'_>, piece: Piece) -> Result<()> {
-    let path = path(site.house, &piece.key);
+    let house = site.house;
+    let path = path(house, &piece.key);
     let owner = piece.text("owner").unwrap_or_default().to_owned();
     let key = piece.key.clone();
     site.make(piece, || {
@@ -46,9 +47,13 @@ pub fn make(site: &mut Site<'_>, piece: Piece) -> Result<()> {
             }
             other => other,
         };
+        let doing = || format!("cannot make {}", path.display());
         match made {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => free(&path, &key, &owner),
-            other => other.doing_with(|| format!("cannot make {}", path.display())),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => match free(house, &path, &key, &owner)? {
+                true => symlink(&owner, &path).doing_with(doing),
+                false => Ok(()),
+            },
+            other => other.doing_with(doing),
         }
     })
 }
@@ -59,13 +64,21 @@ pub fn make(site: &mut Site<'_>, piece: Piece) -> Result<()> {
 /// Another has it.
 pub fn check(house: &dyn House, segment: &str, ip: IpAddr, owner: &str) -> Result<()> {
     let key = format!("{segment},{ip}");
-    free(&path(house, &key), &key, owner)
+    free(house, &path(house, &key), &key, owner).map(drop)
 }
 
-fn free(path: &Path, key: &str, owner: &str) -> Result<()> {
-    let Ok(other) = fs::read_link(path) else { return Ok(()) };
+/// Whether an address is free; false: the owner has it already. A jail that is being taken down gives it up.
+fn free(house: &dyn House, path: &Path, key: &str, owner: &str) -> Result<bool> {
+    let Ok(other) = fs::read_link(path) else { return Ok(true) };
     if other.as_os_str() == owner {
-        return Ok(());
+        return Ok(false);
+    }
+    let jid = other.to_str().and_then(|other| other.strip_prefix("jail ")?.parse().ok());
+    if let Some(jid) = jid
+        && house.gives_up(jid)?
+        && fs::read_link(path).is_err()
+    {
+        return Ok(true);
     }
     let (segment, ip) = names(key);
     let error = Error::new(ErrorKind::Exists, format!("vnet: address {ip} is already on segment {segment}"));
