@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    iter,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -12,8 +13,9 @@ use crate::{
     Jails, Place, cgroup,
     hooks::{self, Of},
     jails::{cgroup_of, is_below},
+    privilege,
     process::Command,
-    record::Record,
+    record::{Record, parent_of},
 };
 
 impl<'a> Of<'a> {
@@ -23,12 +25,15 @@ impl<'a> Of<'a> {
 }
 
 impl Jails<'_> {
-    /// As [`Jails::remove`], with the commands that the jails have for it, and with time for their processes to end.
-    /// A jail of which a command fails is not removed, nor is one that it is in.
+    /// As [`Jails::remove`], with the commands that the jails, and those in them, have for it, and with time for their
+    /// processes to end. A jail of which a command fails is not removed, nor is one that it is in.
     ///
     /// # Errors
     /// As [`Jails::remove`].
     pub fn stop(&self, mut found: Vec<Record>) -> Result<(Vec<String>, Vec<Error>)> {
+        // Before a command is run.
+        privilege::check()?;
+        self.add_children(&mut found)?;
         let mut errors = Vec::new();
         // Children end before their parents.
         found.sort_by_key(|record| std::cmp::Reverse(record.name.matches('.').count()));
@@ -55,6 +60,20 @@ impl Jails<'_> {
             errors.extend(done.doing(&record.name).err());
         }
         Ok((removed, errors))
+    }
+
+    /// Adds the living jails that are in others.
+    fn add_children(&self, found: &mut Vec<Record>) -> Result<()> {
+        // To look for them takes longer the more jails there are.
+        if found.iter().all(|record| record.settings.int("children.max").unwrap_or(0) == 0) {
+            return Ok(());
+        }
+        let there: BTreeSet<_> = found.iter().map(|record| record.name.clone()).collect();
+        let inner =
+            |name: &str| iter::successors(parent_of(name), |n| parent_of(n)).any(|n| there.contains(n));
+        let living = self.list(false)?.into_iter();
+        found.extend(living.filter(|record| !there.contains(&record.name) && inner(&record.name)));
+        Ok(())
     }
 
     fn before_removal(&self, record: &Record) -> Result<()> {

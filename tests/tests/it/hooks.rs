@@ -146,3 +146,36 @@ lab_test!(what_takes_too_long_ends_with_all_that_it_started for root; needs [Cgr
     quiet(lab, "jail -R a");
     all_gone(lab);
 });
+
+lab_test!(a_jail_in_another_is_stopped_before_it for root; needs [CgroupV2]; |lab| {
+    let make = || {
+        let hooks = "exec.prestop='echo prestop $JNAME' exec.stop='echo stop $JNAME' exec.poststop='echo poststop $JNAME'";
+        quiet(lab, &format!("jail -c name=a persist children.max=2 {hooks}"));
+        quiet(lab, &format!("jail -c name=a.b persist {hooks}"));
+    };
+    make();
+    prints(lab, "jail -r a", "prestop a.b\nstop a.b\nprestop a\nstop a\npoststop a.b\npoststop a\n");
+    make();
+    quiet(lab, "jail -m name=a.b exec.stop=false");
+    gives(lab, "jail -r a", 1, "prestop a.b\n", "jail: a.b: false: failed\njail: a: skipped\nhint: a jail in it was not removed\n");
+    quiet(lab, "jail -R a");
+    all_gone(lab);
+});
+
+lab_test!(one_that_was_made_meanwhile_is_not_removed for root; needs [CgroupV2]; |lab| {
+    let again = "jail -R a; jail -c name=a persist";
+    quiet(lab, &format!("jail -c name=a persist exec.prestop='{again}'"));
+    quiet(lab, "jail -r a");
+    assert_eq!(names(lab), ["a"]);
+    quiet(lab, "jail -r a");
+    all_gone(lab);
+});
+
+lab_test!(whoever_may_not_remove_a_jail_runs_none_of_its_commands for root; needs [CgroupV2]; |lab| {
+    quiet(lab, "jail -c name=a persist exec.prestop='echo prestop'");
+    let text = run(lab, "setpriv --bounding-set=-sys_admin jail -r a");
+    assert_eq!(text.stdout, "");
+    assert!(text.fails(1).starts_with("jail: Operation not permitted\n"));
+    quiet(lab, "jail -q -R a");
+    all_gone(lab);
+});
