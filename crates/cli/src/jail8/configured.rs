@@ -1,6 +1,9 @@
 //! Jails of a configuration: made, changed and removed by their names, in the order in which they need each other.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use ::jail::{
     Jails,
@@ -111,12 +114,14 @@ pub(super) fn run(
 
 /// Those that are asked for and what they need, in the order of the configuration.
 fn with_needs<'c>(all: &'c [Configured], asked: &BTreeSet<&str>) -> Vec<&'c Configured> {
+    let mut by_name: BTreeMap<&str, Vec<&Configured>> = BTreeMap::new();
+    all.iter().for_each(|jail| by_name.entry(jail.jail()).or_default().push(jail));
     let mut wanted: BTreeSet<&str> = BTreeSet::new();
     let mut waiting: Vec<&Configured> =
         all.iter().filter(|jail| asked.contains(jail.name.as_str())).collect();
     while let Some(jail) = waiting.pop() {
         if wanted.insert(&jail.name) {
-            waiting.extend(all.iter().filter(|other| jail.needs().any(|need| need == other.jail())));
+            waiting.extend(jail.needs().filter_map(|need| by_name.get(need)).flatten());
         }
     }
     all.iter().filter(|jail| wanted.contains(jail.name.as_str())).collect()

@@ -73,7 +73,8 @@ pub(super) fn run(
         let mut going = Vec::new();
         for number in group {
             let name = things[number].0;
-            let needed = things.iter().any(|(other, needs)| needs.contains(&name) && kept.contains(*other));
+            let needed = !kept.is_empty()
+                && things.iter().any(|(other, needs)| needs.contains(&name) && kept.contains(*other));
             let Some(record) = found.get(name).filter(|_| !needed).cloned() else {
                 complain("jail", &Error::new(ErrorKind::Busy, "skipped").doing(name));
                 failed |= kept.insert(name.to_owned());
@@ -101,14 +102,18 @@ pub(super) fn run(
 
 /// Adds the living jails that need one that is to be removed.
 fn needing(jails: &Jails<'_>, all: &[Configured], found: &mut BTreeMap<String, Record>) {
-    loop {
-        let more = all.iter().filter(|jail| !found.contains_key(jail.jail()));
-        let more = more
-            .filter(|jail| jail.given.settings.list("depend").iter().any(|need| found.contains_key(need)));
-        let more: Vec<_> = more.filter_map(|jail| jails.read(jail.jail()).ok()).collect();
-        if more.is_empty() {
-            return;
+    let mut needed_by: BTreeMap<&str, Vec<&Configured>> = BTreeMap::new();
+    for jail in all {
+        jail.needs().for_each(|need| needed_by.entry(need).or_default().push(jail));
+    }
+    let mut waiting: Vec<String> = found.keys().cloned().collect();
+    while let Some(name) = waiting.pop() {
+        for jail in needed_by.get(name.as_str()).into_iter().flatten() {
+            let Some(record) = jails.read(jail.jail()).ok().filter(|r| !found.contains_key(&r.name)) else {
+                continue;
+            };
+            waiting.push(record.name.clone());
+            found.insert(record.name.clone(), record);
         }
-        found.extend(more.into_iter().map(|record| (record.name.clone(), record)));
     }
 }
