@@ -146,7 +146,9 @@ fn wrong_calls_are_answered_on_error_output_with_1() {
     let why = "what a jail left is taken up by the next command that makes or removes one";
     assert_eq!(error(JAIL, &["-C", "x"]), format!("jail: -C: {why}\n"));
     assert!(error(JAIL, &["-r", "name=x"]).starts_with("jail: name=x: -r takes names and numbers\n"));
-    assert!(error(JAIL, &["-rc", "x"]).starts_with("jail: -rc: a restart needs a configuration"));
+    let absent = "jail: /no/file: No such file or directory\n";
+    assert_eq!(error(JAIL, &["-f", "/no/file", "-rc", "x"]), absent);
+    assert!(error(JAIL, &["-e", ",", "-c", "x"]).starts_with("usage: jail "));
     assert_eq!(error(JAIL, &["-r", "x"]), "jail: \"x\" not found\n");
     assert_eq!(error(JAIL, &["-qr", "x"]), "");
     assert_eq!(error(JAIL, &["-m", "name=x", "persist"]), "jail: \"x\" not found\n");
