@@ -222,6 +222,14 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     let named = call.value("n").map(|name| format!("name={name}"));
     words.splice(0..0, named.into_iter().chain(old).collect::<Vec<_>>());
     let letters: String = ["c", "m", "r", "R"].into_iter().filter(|letter| call.has(letter)).collect();
+    if call.has("e") {
+        // It only prints: whoever wants something done besides may mean anything.
+        return if letters.is_empty() && words.is_empty() {
+            configured::print(call)
+        } else {
+            Ok(misused(call.tool))
+        };
+    }
     let operation = match letters.as_str() {
         "c" => Operation::Create,
         "m" => Operation::Modify,
@@ -239,7 +247,6 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
         "mr" => Operation::ModifyOrRestart,
         "cmr" => Operation::CreateModifyOrRestart,
         "cr" => Operation::Restart,
-        "" if call.has("e") && words.is_empty() => return configured::print(call),
         _ => return Ok(misused(call.tool)),
     };
     if let Some(limit) = call.value("p")

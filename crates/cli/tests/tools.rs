@@ -149,6 +149,7 @@ fn wrong_calls_are_answered_on_error_output_with_1() {
     let absent = error(JAIL, &["-f", "/nonexistent/conf", "-rc", "x"]);
     assert_eq!(absent, "jail: /nonexistent/conf: No such file or directory\n");
     assert_eq!(error(JAIL, &["-p", "x", "-c", "a"]), "jail: -p x: not a number\n");
+    assert!(error(JAIL, &["-e", ",", "-c", "x"]).starts_with("usage: jail "));
     assert_eq!(error(JAIL, &["-r", "x"]), "jail: \"x\" not found\n");
     assert_eq!(error(JAIL, &["-qr", "x"]), "");
     assert_eq!(error(JAIL, &["-m", "name=x", "persist"]), "jail: \"x\" not found\n");

@@ -88,7 +88,7 @@ impl Jails<'_> {
             settings.set("name", Value::Text(created.name.clone()));
             settings.set("jid", Value::Int(i64::from(created.jid)));
             let of = Of { name: &created.name, jid: Some(created.jid), settings: &settings };
-            plan.commands.iter_mut().for_each(|command| command.env.extend(of.environment()));
+            plan.commands.iter_mut().for_each(|command| of.tell(command));
             let mut journal = locked.journal()?;
             locked.record.settings = settings.clone();
             locked.record.maker = plan.maker;

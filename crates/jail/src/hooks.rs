@@ -3,7 +3,8 @@
 use std::{
     env,
     ffi::OsString,
-    path::Path,
+    fs,
+    path::{Component, Path, PathBuf},
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -13,8 +14,10 @@ use kernel::{
     spawn::{How, spawn},
     step::Program,
 };
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat2};
-use vimage::{Ask, Context as _, Error, ErrorKind, Kind, Param, Result, Settings, Subsystem, When};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
+use vimage::{
+    Ask, Cause as _, Context as _, Error, ErrorKind, Kind, Param, Result, Settings, Subsystem, When,
+};
 
 use crate::{
     Place,
@@ -201,6 +204,39 @@ fn host_user(settings: &Settings) -> Result<Option<User>> {
     user.ok_or_else(missing).map(Some)
 }
 
+/// The part of a path that is in a jail's tree, whose root has no link in its name; `None`: no part is. Links on the
+/// way to the tree are the host's, and are followed up to where they lead into it.
+fn below(path: &Path, root: &Path) -> Option<PathBuf> {
+    /// How many links the kernel follows, path_resolution(7).
+    const LINKS: usize = 40;
+    let (mut at, mut rest, mut links) = (PathBuf::new(), path.to_owned(), 0);
+    while at.as_os_str().is_empty() || !at.starts_with(root) {
+        let mut parts = rest.components();
+        let part = parts.next()?;
+        let left = parts.as_path().to_owned();
+        let next = at.join(part);
+        rest = match (part, fs::read_link(&next)) {
+            (Component::ParentDir, _) => {
+                at.pop();
+                left
+            }
+            (Component::Normal(_), Ok(target)) if links < LINKS => {
+                links += 1;
+                // One that is absolute begins anew.
+                target.join(left)
+            }
+            _ => {
+                at = next;
+                left
+            }
+        };
+        if rest.is_absolute() {
+            at.clear();
+        }
+    }
+    Some(at.strip_prefix(root).ok()?.join(rest))
+}
+
 /// Whose commands they are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Of<'a> {
@@ -230,26 +266,27 @@ impl Of<'_> {
     pub(crate) fn run(&self, hook: &str) -> Result<()> {
         self.settings.list(hook).iter().try_for_each(|line| {
             let mut command = Command::new(process::words(line));
-            command.env.extend(self.environment());
+            self.tell(&mut command);
             command.dir = env::current_dir().ok().map(Into::into);
             if let Some(user) = host_user(self.settings)? {
+                command.set("HOME", Some(user.home.into()));
+                command.set("SHELL", Some(user.shell.into()));
                 command.user = Some((user.uid, user.gid, user.groups));
             }
             let (steps, end) = command.program()?;
             let child = spawn(Program::new(steps, end), How::default()).doing_with(|| line.clone())?;
-            let mut pidfds = child.finish().map_err(|error| Error::new(ErrorKind::Failed, error))?.pidfds;
+            let mut pidfds = child.finish().map_err(|error| error.cause())?.pidfds;
             let gone = || Error::new(ErrorKind::Failed, format!("{line}: it was not started"));
             let running = Running::new(pidfds.pop().ok_or_else(gone)?, Reaper::Us);
             self.succeed(&running, &command)
         })
     }
 
-    /// What the commands find in their environment besides the caller's.
-    pub(crate) fn environment(&self) -> impl Iterator<Item = (OsString, OsString)> {
-        let path = self.settings.text("path").unwrap_or("/");
-        let jid = self.jid.map(|jid| ("JID", jid.to_string()));
-        let all = jid.into_iter().chain([("JNAME", self.name.to_owned()), ("JPATH", path.to_owned())]);
-        all.map(|(name, value)| (name.into(), value.into()))
+    /// Puts the jail into a command's environment. The caller's may tell of another: it may be such a command itself.
+    pub(crate) fn tell(&self, command: &mut Command) {
+        command.set("JID", self.jid.map(|jid| jid.to_string().into()));
+        command.set("JNAME", Some(self.name.into()));
+        command.set("JPATH", Some(self.settings.text("path").unwrap_or("/").into()));
     }
 
     /// A command in the jail as its settings want it to run.
@@ -267,7 +304,7 @@ impl Of<'_> {
         let user = if clean || named.is_some() { account::find(place, whose)? } else { None };
         let mut command = account::command(argv, user.as_ref(), clean, named.is_some());
         if !clean {
-            command.env.extend(self.environment());
+            self.tell(&mut command);
         }
         command.output = self.console()?;
         Ok(command)
@@ -280,20 +317,21 @@ impl Of<'_> {
         };
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY;
         let mode = Mode::RUSR | Mode::WUSR;
-        let root = Path::new(self.settings.text("path").unwrap_or("/"));
         let doing = || format!("exec.consolelog: {log}");
+        let root = fs::canonicalize(self.settings.text("path").unwrap_or("/")).doing_with(doing)?;
         // What is the jail's own may be a link that leads anywhere. The host's root is no jail's.
-        let below = Path::new(log).strip_prefix(root).ok().filter(|_| root != Path::new("/"));
-        let opened = match below {
-            Some(below) => {
-                let dir = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let root = openat2(CWD, root, dir, Mode::empty(), ResolveFlags::empty()).doing_with(doing)?;
-                let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-                openat2(root, below, flags, mode, within)
-            }
-            None => open(log, flags, mode),
+        let Some(below) = below(Path::new(log), &root).filter(|_| root != Path::new("/")) else {
+            return Ok(Some(Rc::new(open(log, flags, mode).doing_with(doing)?)));
         };
-        Ok(Some(Rc::new(opened.doing_with(doing)?)))
+        let dir = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = openat2(CWD, &root, dir, Mode::empty(), ResolveFlags::empty()).doing_with(doing)?;
+        let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        // A pipe that nobody reads would keep us waiting, and the jail locked.
+        let file = openat2(root, below, flags | OFlags::NONBLOCK, mode, within).doing_with(doing)?;
+        if FileType::from_raw_mode(fstat(&file).doing_with(doing)?.st_mode) != FileType::RegularFile {
+            return Err(Error::new(ErrorKind::Failed, "not a file").doing(doing()));
+        }
+        Ok(Some(Rc::new(file)))
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -324,6 +362,36 @@ impl Of<'_> {
             (0, 0) => Ok(()),
             (0, _) => failed("failed"),
             (signal, _) => failed(&format!("exited on signal {signal}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn links_of_the_host_lead_into_a_jail_and_not_through_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = fs::canonicalize(dir.path()).unwrap();
+        let root = dir.join("tree");
+        fs::create_dir_all(root.join("log")).unwrap();
+        // The jail's own.
+        symlink("/etc", root.join("out")).unwrap();
+        symlink("tree", dir.join("link")).unwrap();
+        symlink(root.join("out"), dir.join("deep")).unwrap();
+        symlink("loop", dir.join("loop")).unwrap();
+        let found = |path: &str| below(&dir.join(path), &root);
+        for path in ["tree/log/c", "link/log/c", "log/../link/./log/c", "./tree//log/c"] {
+            assert_eq!(found(path), Some("log/c".into()), "{path}");
+        }
+        for path in ["deep/c", "tree/out/c"] {
+            assert_eq!(found(path), Some("out/c".into()), "{path}");
+        }
+        for path in ["treelog", "log/c", "loop/c", "../c"] {
+            assert_eq!(found(path), None, "{path}");
         }
     }
 }

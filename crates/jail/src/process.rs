@@ -2,6 +2,7 @@
 
 use std::{
     ffi::{CString, OsStr, OsString},
+    fs,
     os::{
         fd::{AsFd as _, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt as _,
@@ -71,6 +72,12 @@ impl Command {
     #[must_use]
     pub fn new(argv: Vec<OsString>) -> Self {
         Self { argv, env: std::env::vars_os().collect(), ..Self::default() }
+    }
+
+    /// Sets a variable of the environment, or takes it out: a program may look at the first of several.
+    pub(crate) fn set(&mut self, name: &str, value: Option<OsString>) {
+        self.env.retain(|(other, _)| other != name);
+        self.env.extend(value.map(|value| (name.into(), value)));
     }
 
     /// The steps of the process, from where it is the jail's root, and its end.
@@ -203,10 +210,27 @@ impl Running {
         }
     }
 
-    /// Kills the command, and collects it if that is ours to do.
+    /// Kills the command and all that it has started and not left to others, and collects it if that is ours to do.
     pub(crate) fn kill(&self) {
-        // It may have ended by itself.
-        let _gone = pidfd_send_signal(&self.pidfd, Signal::KILL);
+        // What is stopped starts nothing more. Any of them may have ended by itself.
+        let _gone = pidfd_send_signal(&self.pidfd, Signal::STOP);
+        let mut family = Vec::new();
+        let mut parents: Vec<i32> =
+            pidfd::pid(&self.pidfd).map(|pid| pid.as_raw_nonzero().get()).into_iter().collect();
+        while let Some(parent) = parents.pop() {
+            let open = |pid| Some((pid, pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?));
+            let open: Vec<_> = children(parent).into_iter().filter_map(open).collect();
+            // A pid that was used again since it was read is no longer a child's.
+            let there = children(parent);
+            for (pid, process) in open.into_iter().filter(|(pid, _)| there.contains(pid)) {
+                let _gone = pidfd_send_signal(&process, Signal::STOP);
+                parents.push(pid);
+                family.push(process);
+            }
+        }
+        for process in family.iter().chain([&self.pidfd]) {
+            let _gone = pidfd_send_signal(process, Signal::KILL);
+        }
         if self.reaper == Reaper::Us {
             let _status = kernel::spawn::reap(self.pidfd.as_fd());
         }
@@ -222,6 +246,14 @@ impl Running {
             }
         }
     }
+}
+
+/// The children of a process, proc_pid_task(5).
+fn children(pid: i32) -> Vec<i32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists: Vec<_> =
+        threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok()).collect();
+    lists.iter().flat_map(|list| list.split_whitespace()).filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// The identity of an open process.

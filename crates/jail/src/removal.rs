@@ -35,12 +35,14 @@ impl Jails<'_> {
     pub fn remove(&self, found: &[Record]) -> Result<(Vec<String>, Vec<Error>)> {
         privilege::check()?;
         found.iter().try_for_each(|record| self.can_kill(record))?;
-        let wanted: BTreeSet<_> = found.iter().map(|record| record.name.as_str()).collect();
         let mut owners = Vec::new();
         // A parent is locked before its children, so that it gets no more of them meanwhile, and all in the order
         // of their names, so that two removals do not wait for each other.
         let mut last = String::new();
         let mut names = self.premises.store.names()?;
+        // Since it was found, another may have removed one and made a jail of its name: that is not meant.
+        let wanted: BTreeSet<_> =
+            found.iter().filter(|r| leads(&names, &r.name, r.jid)).map(|r| r.name.as_str()).collect();
         while let Some((name, jid)) = next(&names, &last, &wanted).cloned() {
             let locked = self.seize(&name, jid)?;
             // Another may have had its number since.
@@ -282,6 +284,11 @@ impl Jails<'_> {
         }
         Ok(true)
     }
+}
+
+/// Whether a name is that of a number. The names are in order.
+fn leads(names: &[(String, u32)], name: &str, jid: u32) -> bool {
+    names.binary_search_by(|(other, _)| other.as_str().cmp(name)).is_ok_and(|n| names[n].1 == jid)
 }
 
 /// The first name after the last one that is wanted, or of a jail in one that is. The names are in order.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    iter,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -12,8 +13,9 @@ use crate::{
     Jails, Place, cgroup,
     hooks::{self, Of},
     jails::{cgroup_of, is_below},
+    privilege,
     process::Command,
-    record::Record,
+    record::{Record, parent_of},
 };
 
 impl<'a> Of<'a> {
@@ -23,21 +25,16 @@ impl<'a> Of<'a> {
 }
 
 impl Jails<'_> {
-    /// As [`Jails::remove`], with the commands that the jails have for it, and with time for their processes to end.
-    /// A jail of which a command fails is not removed, nor is one that it is in.
+    /// As [`Jails::remove`], with the commands that the jails, and those in them, have for it, and with time for their
+    /// processes to end. A jail of which a command fails is not removed, nor is one that it is in.
     ///
     /// # Errors
     /// As [`Jails::remove`].
     pub fn stop(&self, mut found: Vec<Record>) -> Result<(Vec<String>, Vec<Error>)> {
+        // Before a command is run.
+        privilege::check()?;
+        self.add_children(&mut found)?;
         let mut errors = Vec::new();
-        // Those in them go, too, and have commands of their own.
-        if found.iter().any(|record| record.settings.int("children.max").unwrap_or(0) > 0) {
-            let inner = |name: &str| {
-                found.iter().any(|f| is_below(name, &f.name)) && !found.iter().any(|f| f.name == name)
-            };
-            let inner: Vec<_> = self.list(false)?.into_iter().filter(|record| inner(&record.name)).collect();
-            found.extend(inner);
-        }
         // Children end before their parents.
         found.sort_by_key(|record| std::cmp::Reverse(record.name.matches('.').count()));
         let mut kept = BTreeSet::new();
@@ -65,10 +62,29 @@ impl Jails<'_> {
         Ok((removed, errors))
     }
 
+    /// Adds the living jails that are in others.
+    fn add_children(&self, found: &mut Vec<Record>) -> Result<()> {
+        // To look for them takes longer the more jails there are.
+        if found.iter().all(|record| record.settings.int("children.max").unwrap_or(0) == 0) {
+            return Ok(());
+        }
+        let there: BTreeSet<_> = found.iter().map(|record| record.name.clone()).collect();
+        let inner =
+            |name: &str| iter::successors(parent_of(name), |n| parent_of(n)).any(|n| there.contains(n));
+        let living = self.list(false)?.into_iter();
+        found.extend(living.filter(|record| !there.contains(&record.name) && inner(&record.name)));
+        Ok(())
+    }
+
     fn before_removal(&self, record: &Record) -> Result<()> {
         let of = Of::record(record);
         of.run(hooks::PRESTOP)?;
-        for line in record.settings.list(hooks::STOP) {
+        let stops = record.settings.list(hooks::STOP);
+        if !stops.is_empty() && cgroup_of(&record.pieces).is_some_and(|dir| cgroup::frozen(&dir)) {
+            let error = Error::new(ErrorKind::Busy, "it is frozen, and exec.stop cannot run in it");
+            return Err(error.hint(format!("jail -R {} removes it all the same", record.name)));
+        }
+        for line in stops {
             let argv = crate::process::words(line);
             let running =
                 self.enter_with(&record.jid.to_string(), |place: &Place<'_>| of.inside(place, &argv))?;

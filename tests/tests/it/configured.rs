@@ -44,6 +44,19 @@ lab_test!(a_jail_comes_after_what_it_needs_and_goes_before_it for root; needs [C
     all_gone(lab);
 });
 
+lab_test!(the_end_of_a_jail_is_as_its_file_says_now for root; needs [CgroupV2]; |lab| {
+    write(lab, "path = \"/\"; persist; exec.stop = false; a { } b { } c { }");
+    prints(lab, "jail -f /tmp/jail.conf -c", "a: created\nb: created\nc: created\n");
+    gives(lab, "jail -f /tmp/jail.conf -r a", 1, "", "jail: a: false: failed\n");
+    write(lab, "path = \"/\"; persist; a { } b { exec.poststop = \"echo b is gone >> /tmp/log\"; }");
+    prints(lab, "jail -f /tmp/jail.conf -r a b", "a: removed\nb: removed\n");
+    assert_eq!(log(lab), "b is gone\n");
+    // Of one that is in no file, or without a file, it is as it was made.
+    gives(lab, "jail -f /tmp/nosuch -r c", 1, "", "jail: c: false: failed\n");
+    quiet(lab, "jail -R c");
+    all_gone(lab);
+});
+
 lab_test!(the_forms_of_a_command_do_what_the_manual_says for root; needs [CgroupV2]; |lab| {
     write(lab, "path = \"/\"; persist; a { children.max = 0; } b.c { } b { children.max = 2; } 77 { name = n; }");
     let jail = |words: &str| format!("jail -f /tmp/jail.conf {words}");
@@ -69,6 +82,10 @@ lab_test!(the_forms_of_a_command_do_what_the_manual_says for root; needs [Cgroup
     prints(lab, "cat /tmp/jail.conf | jail -f - -r a b", "b.c: removed\na: removed\nb: removed\n");
     prints(lab, "jail -r '*'", "n: removed\n");
     gives(lab, &jail("-e ' '"), 0, "name=a path=/ persist exec.start=true\n", "");
+    // It only prints.
+    for words in ["-e , -c", "-e , -r a", "-e , a"] {
+        assert!(lab.cmd("sh").args(["-c", &jail(words)]).run().fails(1).starts_with("usage: "), "{words}");
+    }
     all_gone(lab);
 });
 
@@ -109,4 +126,22 @@ lab_test!(a_configuration_includes_others_and_a_pattern_is_for_many for root; ne
     assert_eq!(names(lab), ["web"]);
     quiet(lab, "jail -q -r web");
     all_gone(lab);
+});
+
+lab_test!(what_a_configuration_says_of_the_jails_in_one_goes_for_their_end for root; needs [CgroupV2]; |lab| {
+    write(lab, "path = \"/\"; persist; a { children.max = 2; } a.b { }");
+    prints(lab, "jail -f /tmp/jail.conf -c", "a: created\na.b: created\n");
+    write(lab, "path = \"/\"; persist; exec.prestop = \"echo prestop $name >> /tmp/log\"; a { children.max = 2; } a.b { }");
+    prints(lab, "jail -f /tmp/jail.conf -r a", "a.b: removed\na: removed\n");
+    assert_eq!(log(lab), "prestop a.b\nprestop a\n");
+    all_gone(lab);
+});
+
+lab_test!(thousands_of_configured_jails_are_sorted_at_once for root; needs [CgroupV2]; |lab| {
+    let row: String = (1..4000).map(|n| format!("j{n} {{ depend = j{}; }}\n", n - 1)).collect();
+    write(lab, &format!("path = \"/\"; persist; exec.prepare = false; j0 {{ }}\n{row}"));
+    let start = std::time::Instant::now();
+    let out = lab.cmd("jail").args(["-q", "-f", "/tmp/jail.conf", "-c", "j3999"]).run();
+    assert!(out.fails(1).starts_with("jail: j0: false: failed\njail: j1: skipped\n"));
+    assert!(start.elapsed() < std::time::Duration::from_secs(5), "{:?}", start.elapsed());
 });

@@ -35,7 +35,7 @@ lab_test!(one_that_fails_undoes_the_start for root; needs [CgroupV2]; |lab| {
         assert_eq!(names(lab), [""; 0], "{hook}");
     }
     refused(lab, "jail -c name=a persist exec.created='kill -9 $$'", "jail: /bin/sh -c kill -9 $$: exited on signal 9\n");
-    refused(lab, "jail -c name=a persist exec.created=nosuchprogram", "jail: execvp(): nosuchprogram: No such file or directory (os error 2)\n");
+    refused(lab, "jail -c name=a persist exec.created=nosuchprogram", "jail: execvp(): nosuchprogram: No such file or directory\n");
     all_gone(lab);
 });
 
@@ -111,5 +111,85 @@ lab_test!(commands_inside_are_a_users_and_print_to_a_file for root; needs [Cgrou
     let out = run(lab, "jail -c name=a path=/tmp/tree persist exec.consolelog=/tmp/tree/log/console exec.start=true");
     assert!(out.fails(1).contains("exec.consolelog: /tmp/tree/log/console: "));
     prints(lab, "ls /etc/console 2>&1 | wc -l; test -e /etc/console || echo none", "1\nnone\n");
+    all_gone(lab);
+});
+
+lab_test!(the_file_for_what_is_printed_is_never_what_the_jail_makes_of_it for root; needs [CgroupV2]; |lab| {
+    lab.sh("mkdir -p /tmp/tree/bin /tmp/tree/log && cp $(command -v busybox) /tmp/tree/bin/ && ln -s busybox /tmp/tree/bin/sh");
+    lab.sh("mkdir /tmp/aim && ln -s /tmp/aim /tmp/tree/link && ln -s tree /tmp/also && ln -s /tmp/tree/link /tmp/deep");
+    // However the host calls the tree, a link in it is not followed.
+    for (path, log) in [("also", "tree/link"), ("tree", "also/link"), ("tree", "deep"), ("tree", "aim/../tree/link")] {
+        let out = run(lab, &format!("jail -c name=a path=/tmp/{path} persist exec.consolelog=/tmp/{log}/c exec.start='echo hi'"));
+        assert_eq!(out.fails(1), format!("jail: exec.consolelog: /tmp/{log}/c: Too many levels of symbolic links\n"));
+    }
+    prints(lab, "ls /tmp/aim", "");
+    // A pipe that nobody reads keeps nobody waiting.
+    quiet(lab, "jail -c name=a path=/tmp/also persist exec.consolelog=/tmp/tree/log/c exec.stop='echo stop;'");
+    lab.sh("mkfifo /tmp/tree/log/c");
+    refused(lab, "jail -r a", "jail: a: exec.consolelog: /tmp/tree/log/c: No such device or address\n");
+    let reader = lab.spawn("exec cat /tmp/tree/log/c");
+    lab.until("it is not a file", || {
+        run(lab, "jail -r a").fails(1) == "jail: a: exec.consolelog: /tmp/tree/log/c: not a file\n"
+    });
+    reader.finish().ok();
+    lab.sh("rm /tmp/tree/log/c");
+    quiet(lab, "jail -r a");
+    prints(lab, "cat /tmp/tree/log/c", "stop\n");
+    all_gone(lab);
+});
+
+lab_test!(a_hook_of_one_jail_that_makes_another_leaves_it_no_word_of_its_own for root; needs [CgroupV2]; |lab| {
+    std::fs::write("/tmp/hook", "exec jail -c name=b persist exec.prestart='sh -c env' exec.created='sh -c env' exec.start='sh -c env'\n").unwrap();
+    let text = lab.sh("jail -c name=a jid=7 persist exec.created='sh /tmp/hook'");
+    let mut of: Vec<_> = text.lines().filter(|l| ["JID=", "JNAME="].iter().any(|v| l.starts_with(v))).collect();
+    of.sort_unstable();
+    let jid = format!("JID={}", crate::shell::jid(lab, "b"));
+    assert_eq!(of, [&jid, &jid, "JNAME=b", "JNAME=b", "JNAME=b"]);
+    quiet(lab, "jail -q -r a b");
+    // A user has a home.
+    prints(lab, "jail -c name=a exec.system_user=daemon exec.prestart='echo $HOME' command=true", "/usr/sbin\n");
+    all_gone(lab);
+});
+
+lab_test!(what_takes_too_long_ends_with_all_that_it_started for root; needs [CgroupV2]; |lab| {
+    let deep = "(sleep 1000 & sleep 1000) & wait; true";
+    refused(lab, &format!("jail -c name=a persist exec.timeout=1 exec.prestart='{deep}'"), &format!("jail: /bin/sh -c {deep}: timed out\n"));
+    quiet(lab, &format!("jail -c name=a persist exec.timeout=1 exec.stop='{deep}'"));
+    refused(lab, "jail -r a", &format!("jail: a: /bin/sh -c {deep}: timed out\n"));
+    lab.until("nothing of it runs", || lab.sh("pgrep -x sleep || true").is_empty());
+    quiet(lab, "jail -R a");
+    all_gone(lab);
+});
+
+lab_test!(a_jail_in_another_is_stopped_before_it for root; needs [CgroupV2]; |lab| {
+    let make = || {
+        let hooks = "exec.prestop='echo prestop $JNAME' exec.stop='echo stop $JNAME' exec.poststop='echo poststop $JNAME'";
+        quiet(lab, &format!("jail -c name=a persist children.max=2 {hooks}"));
+        quiet(lab, &format!("jail -c name=a.b persist {hooks}"));
+    };
+    make();
+    prints(lab, "jail -r a", "prestop a.b\nstop a.b\nprestop a\nstop a\npoststop a.b\npoststop a\n");
+    make();
+    quiet(lab, "jail -m name=a.b exec.stop=false");
+    gives(lab, "jail -r a", 1, "prestop a.b\n", "jail: a.b: false: failed\njail: a: skipped\nhint: a jail in it was not removed\n");
+    quiet(lab, "jail -R a");
+    all_gone(lab);
+});
+
+lab_test!(one_that_was_made_meanwhile_is_not_removed for root; needs [CgroupV2]; |lab| {
+    let again = "jail -R a; jail -c name=a persist";
+    quiet(lab, &format!("jail -c name=a persist exec.prestop='{again}'"));
+    quiet(lab, "jail -r a");
+    assert_eq!(names(lab), ["a"]);
+    quiet(lab, "jail -r a");
+    all_gone(lab);
+});
+
+lab_test!(whoever_may_not_remove_a_jail_runs_none_of_its_commands for root; needs [CgroupV2]; |lab| {
+    quiet(lab, "jail -c name=a persist exec.prestop='echo prestop'");
+    let text = run(lab, "setpriv --bounding-set=-sys_admin jail -r a");
+    assert_eq!(text.stdout, "");
+    assert!(text.fails(1).starts_with("jail: Operation not permitted\n"));
+    quiet(lab, "jail -q -R a");
     all_gone(lab);
 });

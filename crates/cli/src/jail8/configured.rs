@@ -1,6 +1,9 @@
 //! Jails of a configuration: made, changed and removed by their names, in the order in which they need each other.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use ::jail::{
     Jails,
@@ -14,10 +17,11 @@ use super::{
     Call, ExitCode, Manner, Operation, close, complain, line, open, remove, report, sealed, write_jids,
 };
 
-/// The configuration that a command is about. That of the default place need not be there for a removal.
+/// The configuration that a command is about. It need not be there for a removal.
 fn read<'r>(call: &Call<'r>, removal: bool) -> std::result::Result<Option<Configuration<'r>>, Vec<Error>> {
     let file = call.value("f");
-    if file.is_none() && removal && !Path::new(configuration::FILE).exists() {
+    let is_there = |file: &str| file == "-" || Path::new(file).exists();
+    if removal && !is_there(file.unwrap_or(configuration::FILE)) {
         return Ok(None);
     }
     Configuration::read(file.unwrap_or(configuration::FILE), call.registry).map(Some).map_err(|errors| {
@@ -123,12 +127,14 @@ pub(super) fn run(
 
 /// Those that are asked for and what they need, in the order of the configuration.
 fn with_needs<'c>(all: &'c [Configured], asked: &BTreeSet<&str>) -> Vec<&'c Configured> {
+    let mut by_name: BTreeMap<&str, Vec<&Configured>> = BTreeMap::new();
+    all.iter().for_each(|jail| by_name.entry(jail.jail()).or_default().push(jail));
     let mut wanted: BTreeSet<&str> = BTreeSet::new();
     let mut waiting: Vec<&Configured> =
         all.iter().filter(|jail| asked.contains(jail.name.as_str())).collect();
     while let Some(jail) = waiting.pop() {
         if wanted.insert(&jail.name) {
-            waiting.extend(all.iter().filter(|other| jail.needs().any(|need| need == other.jail())));
+            waiting.extend(jail.needs().filter_map(|need| by_name.get(need)).flatten());
         }
     }
     all.iter().filter(|jail| wanted.contains(jail.name.as_str())).collect()
@@ -215,7 +221,7 @@ impl Run<'_, '_> {
     }
 
     fn anew(&mut self, jail: &Configured, record: Record) -> Result<()> {
-        let record = remove::configured(record, Some(jail));
+        let record = remove::configured(self.jails, record, Some(jail))?;
         let (removed, errors) = self.jails.stop(vec![record])?;
         if let Some(error) = errors.into_iter().next() {
             return Err(error);

@@ -13,13 +13,18 @@ use vimage::{Error, ErrorKind, Result};
 use super::{ExitCode, Manner, Operation, complain};
 use crate::output::Output;
 
-/// A jail's record with what its configuration says of its end.
-pub(super) fn configured(mut record: Record, by: Option<&Configured>) -> Record {
-    let ends = |name: &str| name.starts_with("exec.") || name == "stop.timeout";
-    for (name, value) in by.iter().flat_map(|by| by.given.settings.iter()).filter(|(name, _)| ends(name)) {
-        record.settings.set(name, value.clone());
+/// A jail's record with what its configuration says of its end, and not what one that it was made by has said.
+pub(super) fn configured(jails: &Jails<'_>, mut record: Record, by: Option<&Configured>) -> Result<Record> {
+    let Some(by) = by else { return Ok(record) };
+    let params = jails.registry.params().map(|(param, _)| param);
+    for param in params.filter(|param| param.name.starts_with("exec.") || param.name == "stop.timeout") {
+        let default = param.default.map(|text| param.parse(text)).transpose()?;
+        match by.given.settings.get(param.name).cloned().or(default) {
+            Some(value) => record.settings.set(param.name, value),
+            None => record.settings.remove(param.name),
+        };
     }
-    record
+    Ok(record)
 }
 
 /// Removes the jails that words mean; `all` are the configured ones.
@@ -73,13 +78,14 @@ pub(super) fn run(
         let mut going = Vec::new();
         for number in group {
             let name = things[number].0;
-            let needed = things.iter().any(|(other, needs)| needs.contains(&name) && kept.contains(*other));
+            let needed = !kept.is_empty()
+                && things.iter().any(|(other, needs)| needs.contains(&name) && kept.contains(*other));
             let Some(record) = found.get(name).filter(|_| !needed).cloned() else {
                 complain("jail", &Error::new(ErrorKind::Busy, "skipped").doing(name));
                 failed |= kept.insert(name.to_owned());
                 continue;
             };
-            going.push(configured(record, by_name.get(name).copied()));
+            going.push(configured(jails, record, by_name.get(name).copied())?);
         }
         if going.is_empty() {
             continue;
@@ -101,14 +107,18 @@ pub(super) fn run(
 
 /// Adds the living jails that need one that is to be removed.
 fn needing(jails: &Jails<'_>, all: &[Configured], found: &mut BTreeMap<String, Record>) {
-    loop {
-        let more = all.iter().filter(|jail| !found.contains_key(jail.jail()));
-        let more = more
-            .filter(|jail| jail.given.settings.list("depend").iter().any(|need| found.contains_key(need)));
-        let more: Vec<_> = more.filter_map(|jail| jails.read(jail.jail()).ok()).collect();
-        if more.is_empty() {
-            return;
+    let mut needed_by: BTreeMap<&str, Vec<&Configured>> = BTreeMap::new();
+    for jail in all {
+        jail.needs().for_each(|need| needed_by.entry(need).or_default().push(jail));
+    }
+    let mut waiting: Vec<String> = found.keys().cloned().collect();
+    while let Some(name) = waiting.pop() {
+        for jail in needed_by.get(name.as_str()).into_iter().flatten() {
+            let Some(record) = jails.read(jail.jail()).ok().filter(|r| !found.contains_key(&r.name)) else {
+                continue;
+            };
+            waiting.push(record.name.clone());
+            found.insert(record.name.clone(), record);
         }
-        found.extend(more.into_iter().map(|record| (record.name.clone(), record)));
     }
 }
