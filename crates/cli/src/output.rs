@@ -64,7 +64,31 @@ pub(crate) fn complain(tool: &str, error: &Error) {
     }
 }
 
-/// Writes a line to error output. Where that is closed nobody can be told.
+/// Writes a line to error output. Where that is closed nobody can be told. What others have named, a jail or a file, is
+/// no order to a terminal.
 pub(crate) fn warn(line: impl fmt::Display) {
-    let _nobody_listens = writeln!(io::stderr(), "{line}");
+    let _nobody_listens = writeln!(io::stderr(), "{}", harmless(&line.to_string()));
+}
+
+/// Text without control characters but those that part lines and columns.
+fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => shown.push(c),
+            c if c.is_control() => shown.extend(c.escape_default()),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_orders_a_terminal_nothing() {
+        assert_eq!(harmless("jail: \u{1b}[2Jé\u{7f}\u{9b}\n\tx"), "jail: \\u{1b}[2Jé\\u{7f}\\u{9b}\n\tx");
+    }
 }

@@ -107,6 +107,9 @@ lab_test!(all_that_is_wrong_is_said_with_its_place_and_nothing_is_made for root;
     write(lab, "persist; path = \"/\"; c { depend = d; } d { depend = c; } e { depend = d; } f { depend = nosuch; }");
     gives(lab, "jail -f /tmp/jail.conf -c", 1, "", "jail: c: dependency loop\njail: d: dependency loop\n\
         jail: e: skipped\njail: f: depends on nonexistent jail \"nosuch\"\n");
+    write(lab, "persist; path = \"/\"; a { depend = b; } b { children.max = x; } c { pth = x; }");
+    gives(lab, "jail -f /tmp/jail.conf -c a", 1, "", "jail: b: /tmp/jail.conf line 1: children.max: non-integer value \"x\"\n\
+        jail: a: depends on nonexistent jail \"b\"\n");
     refused(lab, "jail -f /tmp/nosuch -c a", "jail: /tmp/nosuch: No such file or directory\n");
     refused(lab, "jail -f /tmp/jail.conf -rc name=x persist", "jail: only a configured jail is made anew\nhint: jail -r JAIL && jail -c PARAM=VALUE ...\n");
     lab.until("nothing has changed", || {
@@ -122,6 +125,7 @@ lab_test!(a_configuration_includes_others_and_a_pattern_is_for_many for root; ne
     write(lab, "path = \"/\"; persist; web { children.max = 5; }\nweb.* { host.hostname = \"$name.lan\"; }\n.include \"jail.conf.d/*.conf\";\n");
     prints(lab, "jail -f /tmp/jail.conf -c", "web: created\nweb.one: created\nweb.two: created\n");
     prints(lab, "jls -q name host.hostname | sort", "web web\nweb.one web.one.lan\nweb.two web.two.lan\n");
+    refused(lab, "jail -f /tmp/jail.conf -c 'nosuch.*'", "jail: \"nosuch.*\" not found\n");
     quiet(lab, "jail -q -r 'web.*'");
     assert_eq!(names(lab), ["web"]);
     quiet(lab, "jail -q -r web");

@@ -35,8 +35,13 @@ fn read<'r>(call: &Call<'r>, removal: bool) -> std::result::Result<Option<Config
     })
 }
 
-fn complain_all(errors: &[Error]) {
-    errors.iter().for_each(|error| complain("jail", error));
+fn complain_all<'e>(errors: impl IntoIterator<Item = &'e Error>) {
+    errors.into_iter().for_each(|error| complain("jail", error));
+}
+
+/// Whether an error is about a jail: it begins with its name.
+fn is_of(error: &Error, name: &str) -> bool {
+    error.to_string().strip_prefix(name).is_some_and(|rest| rest.starts_with(": "))
 }
 
 /// Prints the configured jails: `jail -e`.
@@ -79,22 +84,26 @@ pub(super) fn run(
     let Some(configuration) = configuration else { return Ok(ExitCode::FAILURE) };
     let (meant, wrong, unmet) = configuration.jails(words);
     let asked: BTreeSet<&str> = meant.iter().map(|jail| jail.name.as_str()).collect();
-    // A jail that another needs may be wrong, too: that is told where it matters.
     let mut failed = !wrong.is_empty();
     complain_all(&wrong);
-    for word in &unmet {
-        failed |= !word.contains('*');
-        if !word.contains('*') && !wrong.iter().any(|e| e.to_string().starts_with(&format!("{word}: "))) {
+    // That there is no jail at all is no error of who means all.
+    for word in unmet.iter().filter(|word| *word != "*") {
+        failed = true;
+        if !wrong.iter().any(|error| is_of(error, word)) {
             complain("jail", &Error::new(ErrorKind::NotFound, format!("\"{word}\" not found")));
         }
     }
-    drop(errors);
     let creates = operation != Operation::Modify && operation != Operation::ModifyOrRestart;
     let chosen = if creates {
         with_needs(&all, &asked)
     } else {
         all.iter().filter(|j| asked.contains(j.name.as_str())).collect()
     };
+    // What another needs may be wrong, too, and was not asked for.
+    let told = |name: &str| wrong.iter().any(|error| is_of(error, name));
+    let needed: BTreeSet<&str> =
+        chosen.iter().flat_map(|jail| jail.needs()).filter(|name| !told(name)).collect();
+    complain_all(errors.iter().filter(|error| creates && needed.iter().any(|name| is_of(error, name))));
     for jail in &chosen {
         if call.value("f") == Some("-") && sealed::is_needed(&jail.given.settings).unwrap_or(true) {
             let error = Error::unsupported(
