@@ -7,7 +7,7 @@ use std::{
     os::{fd::AsFd as _, unix::fs::FileExt as _},
     path::{Path, PathBuf},
     sync::OnceLock,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use kernel::{
@@ -172,13 +172,17 @@ pub fn kill(dir: &Path) -> Result<()> {
 pub fn wait_empty(dir: &Path, deadline: Instant) -> Result<bool> {
     let doing = || format!("cannot watch {}", dir.display());
     let Ok(events) = File::open(dir.join("cgroup.events")) else { return Ok(true) };
+    // The kernel tells of a change at most every 10 ms, and a jail of one command is younger than that: so look by
+    // ourselves, too, soon at first.
+    let mut pause = Duration::from_micros(250);
     // Read by the descriptor that is polled: a change is one since its last read.
     while says_populated(&events) {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(false);
         }
-        let limit = left.try_into().ok();
+        let limit = left.min(pause).try_into().ok();
+        pause = (pause * 4).min(Duration::from_secs(1));
         let mut fds = [PollFd::from_borrowed_fd(events.as_fd(), PollFlags::PRI)];
         match poll(&mut fds, limit.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
