@@ -92,7 +92,9 @@ lab_test!(a_jail_is_not_locked_while_its_command_runs for root; needs [CgroupV2]
         lab.until("the jail is there", || maker.stdout() == "a: created\n");
         prints(lab, "jexec a echo in", "in\n");
         quiet(lab, "jail -r a");
-        assert_eq!(maker.finish().fails(1), "jail: sleep 1000: exited on signal 15\n");
+        // One that came in just then was not asked any more.
+        let ended = maker.finish().fails(1);
+        assert!(["15", "9"].iter().any(|s| ended == format!("jail: sleep 1000: exited on signal {s}\n")), "{ended}");
         assert_eq!(names(lab), [""; 0]);
     }
 });
