@@ -37,6 +37,8 @@ pub struct Configured {
     pub given: Given,
     /// The same, as [`conf::quoted`] words in the order of definition: for `jail -e`.
     pub words: Vec<String>,
+    /// What is wrong with it, each with its place. If anything is, parameters may be missing.
+    pub wrong: Vec<Error>,
 }
 
 impl Configured {
@@ -44,6 +46,12 @@ impl Configured {
     #[must_use]
     pub fn jail(&self) -> &str {
         self.given.settings.text("name").unwrap_or(&self.name)
+    }
+
+    /// Whether a word means it: the name of its block or a pattern that this meets, or its number.
+    #[must_use]
+    pub fn is_meant(&self, word: &str) -> bool {
+        meets(word, &self.name) || self.given.settings.int("jid").is_some_and(|jid| word.parse() == Ok(jid))
     }
 
     /// The names of the configured or other jails that must be there before it: the one that it is in is one of them.
@@ -74,62 +82,54 @@ impl<'r> Configuration<'r> {
         Ok(Self { conf, registry })
     }
 
-    /// The jails that some words mean, in the order of the configuration: names, numbers, patterns; without words all
-    /// of them. A jail whose parameters are wrong is an error, and the others are returned.
-    /// The last part of the answer is the words that mean no jail.
-    pub fn jails(&self, words: &[String]) -> (Vec<Configured>, Vec<Error>, Vec<String>) {
-        let (mut jails, mut errors) = (Vec::new(), Vec::new());
-        let mut met = vec![false; words.len()];
-        let means =
-            |word: &String, name: &str, jid: Option<&str>| meets(word, name) || jid == Some(word.as_str());
+    /// All jails, in the order of the configuration. What is wrong with one is said of it, and keeps nothing from the
+    /// others.
+    #[must_use]
+    pub fn jails(&self) -> Vec<Configured> {
         let parameters = Declared(self.registry);
         let mut resolver = self.conf.resolver(&parameters);
-        for jail in resolver.jails() {
-            let jid = jail.param("jid").and_then(|p| p.values.first()).map(|v| &*v.text);
-            let meant: Vec<_> = (0..words.len()).filter(|n| means(&words[*n], jail.name, jid)).collect();
-            meant.iter().for_each(|n| met[*n] = true);
-            if meant.is_empty() && !words.is_empty() {
-                continue;
-            }
-            if !jail.problems.is_empty() {
-                let problems = jail.problems.iter().map(|p| Error::usage(self.conf.show(p)).doing(jail.name));
-                errors.extend(problems);
-                continue;
-            }
-            match self.define(&jail) {
-                Ok(configured) => jails.push(configured),
-                Err(error) => errors.push(error.doing(jail.name)),
-            }
-        }
-        let unmet = words.iter().zip(met).filter(|(_, met)| !met).map(|(word, _)| word.clone()).collect();
-        (jails, errors, unmet)
+        resolver.jails().map(|jail| self.define(&jail)).collect()
     }
 
-    /// The parameters of a jail, as its definitions say.
-    fn define(&self, jail: &conf::Jail<'_>) -> Result<Configured> {
-        let mut given = Given::default();
-        let mut words = Vec::new();
+    /// A jail, as its definitions say.
+    fn define(&self, jail: &conf::Jail<'_>) -> Configured {
+        let mut found = Configured {
+            name: jail.name.to_owned(),
+            given: Given::default(),
+            words: Vec::new(),
+            wrong: jail.problems.iter().map(|p| Error::usage(self.conf.show(p)).doing(jail.name)).collect(),
+        };
+        if found.wrong.is_empty()
+            && let Err(error) = self.take(&mut found, &jail.params)
+        {
+            found.wrong.push(error.doing(jail.name));
+        }
+        found
+    }
+
+    /// Takes parameters over as if they had been given on a command line: the values of a list one after another.
+    fn take(&self, to: &mut Configured, params: &[conf::Param<'_>]) -> Result<()> {
         // What `command` says comes after what exec.start says, wherever it stands.
-        let (commands, others): (Vec<_>, Vec<_>) = jail.params.iter().partition(|p| p.name == "command");
+        let (commands, others): (Vec<_>, Vec<_>) = params.iter().partition(|p| p.name == "command");
         for param in others.into_iter().chain(commands) {
-            let place = || self.conf.place(param.span);
             let values: Vec<_> = param.values.iter().map(|v| conf::quoted(&v.text)).collect();
-            words.push(match values.as_slice() {
+            to.words.push(match values.as_slice() {
                 [] => param.word.to_owned(),
                 values => format!("{}={}", param.word, values.join(",")),
             });
-            // As on a command line: the values of a list one after another.
             if param.values.is_empty() {
-                self.registry.define(&mut given, param.word).doing_with(place)?;
+                self.registry.define(&mut to.given, param.word).doing_with(|| self.conf.place(param.span))?;
             }
             for value in &param.values {
                 // In a file it is one more line to run: words after it belong to nothing.
                 let word = if param.name == "command" { hooks::START } else { param.word };
                 let definition = format!("{word}={}", value.text);
-                self.registry.define(&mut given, &definition).doing_with(|| self.conf.place(value.span))?;
+                self.registry
+                    .define(&mut to.given, &definition)
+                    .doing_with(|| self.conf.place(value.span))?;
             }
         }
-        Ok(Configured { name: jail.name.to_owned(), given, words })
+        Ok(())
     }
 }
 

@@ -111,8 +111,8 @@ mod tests {
         std::fs::write(&file, EXAMPLE).unwrap();
         let registry = crate::registry(&[]).unwrap();
         let configuration = Configuration::read(file.to_str().unwrap(), &registry).unwrap();
-        let (jails, errors, _) = configuration.jails(&[]);
-        assert!(errors.is_empty(), "{errors:?}");
+        let jails = configuration.jails();
+        assert!(jails.iter().all(|jail| jail.wrong.is_empty()), "{jails:?}");
         let said: Vec<_> =
             jails.iter().map(|j| (j.jail(), j.given.settings.text("path").unwrap_or_default())).collect();
         assert_eq!(said, [("db", "/jails/db"), ("web", "/jails/web")]);

@@ -35,26 +35,29 @@ fn read<'r>(call: &Call<'r>, removal: bool) -> std::result::Result<Option<Config
     })
 }
 
-fn complain_all<'e>(errors: impl IntoIterator<Item = &'e Error>) {
-    errors.into_iter().for_each(|error| complain("jail", error));
-}
-
-/// Whether an error is about a jail: it begins with its name.
-fn is_of(error: &Error, name: &str) -> bool {
-    error.to_string().strip_prefix(name).is_some_and(|rest| rest.starts_with(": "))
+fn complain_all(errors: &[Error]) {
+    errors.iter().for_each(|error| complain("jail", error));
 }
 
 /// Prints the configured jails: `jail -e`.
 pub(super) fn print(call: &mut Call<'_>) -> Result<ExitCode> {
     let separator = call.value("e").unwrap_or_default().to_owned();
-    let (jails, errors, _) = match read(call, false) {
-        Ok(Some(configuration)) => configuration.jails(&[]),
-        Ok(None) => return Ok(ExitCode::SUCCESS),
-        Err(errors) => (Vec::new(), errors, Vec::new()),
+    let jails = match read(call, false) {
+        Ok(configuration) => configuration.map(|c| c.jails()).unwrap_or_default(),
+        Err(errors) => {
+            complain_all(&errors);
+            return Ok(ExitCode::FAILURE);
+        }
     };
-    complain_all(&errors);
-    jails.iter().for_each(|jail| call.out.line(jail.words.join(&separator)));
-    Ok(if errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let (good, wrong) = sorted(jails);
+    wrong.iter().for_each(|jail| complain_all(&jail.wrong));
+    good.iter().for_each(|jail| call.out.line(jail.words.join(&separator)));
+    Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The jails with which nothing is wrong, and the others.
+fn sorted(jails: Vec<Configured>) -> (Vec<Configured>, Vec<Configured>) {
+    jails.into_iter().partition(|jail| jail.wrong.is_empty())
 }
 
 /// Does what is asked to the jails of these names; without names, to all that are configured.
@@ -73,7 +76,7 @@ pub(super) fn run(
             return Ok(ExitCode::FAILURE);
         }
     };
-    let (all, errors, _) = configuration.as_ref().map(|c| c.jails(&[])).unwrap_or_default();
+    let (all, wrong) = sorted(configuration.map(|c| c.jails()).unwrap_or_default());
     if removal {
         let jails = open(call)?;
         jails.sweep()?;
@@ -81,29 +84,27 @@ pub(super) fn run(
         close(call.tool, &jails, &done);
         return done;
     }
-    let Some(configuration) = configuration else { return Ok(ExitCode::FAILURE) };
-    let (meant, wrong, unmet) = configuration.jails(words);
-    let asked: BTreeSet<&str> = meant.iter().map(|jail| jail.name.as_str()).collect();
-    let mut failed = !wrong.is_empty();
-    complain_all(&wrong);
+    let is_meant = |jail: &Configured| words.is_empty() || words.iter().any(|word| jail.is_meant(word));
+    let asked: BTreeSet<&str> = all.iter().filter(|j| is_meant(j)).map(|j| j.name.as_str()).collect();
+    let mut failed = false;
     // That there is no jail at all is no error of who means all.
-    for word in unmet.iter().filter(|word| *word != "*") {
-        failed = true;
-        if !wrong.iter().any(|error| is_of(error, word)) {
+    for word in words.iter().filter(|word| *word != "*") {
+        if !all.iter().chain(&wrong).any(|jail| jail.is_meant(word)) {
+            failed = true;
             complain("jail", &Error::new(ErrorKind::NotFound, format!("\"{word}\" not found")));
         }
     }
     let creates = operation != Operation::Modify && operation != Operation::ModifyOrRestart;
-    let chosen = if creates {
-        with_needs(&all, &asked)
-    } else {
-        all.iter().filter(|j| asked.contains(j.name.as_str())).collect()
+    let chosen = match creates {
+        true => with_needs(&all, &asked),
+        false => all.iter().filter(|jail| asked.contains(jail.name.as_str())).collect(),
     };
     // What another needs may be wrong, too, and was not asked for.
-    let told = |name: &str| wrong.iter().any(|error| is_of(error, name));
-    let needed: BTreeSet<&str> =
-        chosen.iter().flat_map(|jail| jail.needs()).filter(|name| !told(name)).collect();
-    complain_all(errors.iter().filter(|error| creates && needed.iter().any(|name| is_of(error, name))));
+    let needed: BTreeSet<&str> = chosen.iter().filter(|_| creates).flat_map(|jail| jail.needs()).collect();
+    for jail in wrong.iter().filter(|jail| is_meant(jail) || needed.contains(jail.jail())) {
+        failed = true;
+        complain_all(&jail.wrong);
+    }
     for jail in &chosen {
         if call.value("f") == Some("-") && sealed::is_needed(&jail.given.settings).unwrap_or(true) {
             let error = Error::unsupported(
