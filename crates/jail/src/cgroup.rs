@@ -1,7 +1,6 @@
 //! A jail's processes are its cgroup: a directory in the v2 tree, never a list of pids. cgroups(7).
 
 use std::{
-    collections::BTreeSet,
     fs::{self, File},
     io,
     os::{fd::AsFd as _, unix::fs::FileExt as _},
@@ -16,9 +15,11 @@ use kernel::{
 };
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal},
+    process::{Pid, Signal, kill_process, pidfd_send_signal},
 };
 use vimage::{Context as _, Cost, Error, Result};
+
+use crate::process;
 
 /// The directory below which a store's jails have theirs: one of the store's mark, at the root of our cgroup
 /// namespace.
@@ -133,12 +134,8 @@ pub fn frozen(dir: &Path) -> bool {
 
 /// Asks all processes in a cgroup and below to end. An init does not hear of it, and leaves when it is alone.
 pub fn terminate(dir: &Path) {
-    let open = |pid| Some((pid, pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?));
-    let open: Vec<_> = all_pids(dir).into_iter().filter_map(open).collect();
-    // A pid that was used again since it was read is no longer in the cgroup.
-    let there: BTreeSet<_> = all_pids(dir).into_iter().collect();
-    for (_, process) in open.iter().filter(|(pid, _)| there.contains(pid)) {
-        let _already_gone = pidfd_send_signal(process, Signal::TERM);
+    for (_, process) in process::open_listed(|| all_pids(dir)) {
+        let _already_gone = pidfd_send_signal(&process, Signal::TERM);
     }
 }
 

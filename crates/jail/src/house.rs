@@ -19,7 +19,7 @@ use vimage::{Anchor, Context as _, Error, ErrorKind, Fds, House, Instance, Piece
 
 use crate::{
     cgroup, core,
-    record::{Record, State},
+    record::State,
     store::{Store, Wait},
     vault::Vault,
 };
@@ -171,11 +171,7 @@ impl House for Premises {
     }
 
     fn gives_up(&self, jid: u32) -> Result<bool> {
-        let named = |record: &Record| {
-            let names = [Some(&record.name), record.other_name.as_ref()];
-            names.into_iter().flatten().any(|name| self.store.leads_to(name, jid))
-        };
-        if self.store.read(jid)?.is_some_and(|record| named(&record)) {
+        if self.store.read(jid)?.is_some_and(|record| self.store.is_named(&record)) {
             return Ok(false);
         }
         // Not for ever: it may wait for what our caller has locked.

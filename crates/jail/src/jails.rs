@@ -146,9 +146,7 @@ impl<'r> Jails<'r> {
 
     /// Whether nobody has begun to remove a jail that was made: a removal begins with the name.
     pub(crate) fn is_named(&self, record: &Record) -> bool {
-        let leads = |name| self.premises.store.leads_to(name, record.jid);
-        record.state == State::Alive
-            && (leads(&record.name) || record.other_name.as_ref().is_some_and(|other| leads(other)))
+        record.state == State::Alive && self.premises.store.is_named(record)
     }
 
     /// A record with the state that the jail is in: of one that ended by itself, or whose removal has begun, nobody

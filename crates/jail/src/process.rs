@@ -1,6 +1,7 @@
 //! Processes: which one it is, what it is to become, how it ended.
 
 use std::{
+    collections::BTreeSet,
     ffi::{CString, OsStr, OsString},
     fs,
     os::{
@@ -160,21 +161,12 @@ impl Running {
     /// # Errors
     /// The kernel does not say.
     pub fn wait(&self) -> Result<i32> {
-        let status = self.status()?;
-        self.collect_init();
-        Ok(status)
-    }
-
-    /// As [`Running::wait`], without a look at the init.
-    ///
-    /// # Errors
-    /// The kernel does not say.
-    pub(crate) fn status(&self) -> Result<i32> {
         let status = self.status_until(None)?;
+        self.collect_init();
         status.ok_or_else(|| Error::new(ErrorKind::Failed, "the command was not waited for"))
     }
 
-    /// As [`Running::wait`], until a deadline; `None`: it runs on.
+    /// As [`Running::wait`], until a deadline, and without a look at the init; `None`: it runs on.
     ///
     /// # Errors
     /// The kernel does not say.
@@ -218,11 +210,7 @@ impl Running {
         let mut parents: Vec<i32> =
             pidfd::pid(&self.pidfd).map(|pid| pid.as_raw_nonzero().get()).into_iter().collect();
         while let Some(parent) = parents.pop() {
-            let open = |pid| Some((pid, pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?));
-            let open: Vec<_> = children(parent).into_iter().filter_map(open).collect();
-            // A pid that was used again since it was read is no longer a child's.
-            let there = children(parent);
-            for (pid, process) in open.into_iter().filter(|(pid, _)| there.contains(pid)) {
+            for (pid, process) in open_listed(|| children(parent)) {
                 let _gone = pidfd_send_signal(&process, Signal::STOP);
                 parents.push(pid);
                 family.push(process);
@@ -246,6 +234,15 @@ impl Running {
             }
         }
     }
+}
+
+/// Opens the processes of a list, which is read twice: a pid that was used again since is no longer in it.
+pub(crate) fn open_listed(list: impl Fn() -> Vec<i32>) -> Vec<(i32, OwnedFd)> {
+    let open = |pid| Some((pid, pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?));
+    let mut open: Vec<_> = list().into_iter().filter_map(open).collect();
+    let there: BTreeSet<_> = list().into_iter().collect();
+    open.retain(|(pid, _)| there.contains(pid));
+    open
 }
 
 /// The children of a process, proc_pid_task(5).

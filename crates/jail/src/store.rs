@@ -323,6 +323,12 @@ impl Store {
         link.is_ok_and(|to| to.to_str() == Some(&jid.to_string()))
     }
 
+    /// Whether a jail has its name, or the one that a renaming gives it.
+    pub(crate) fn is_named(&self, record: &Record) -> bool {
+        let mut names = [Some(&record.name), record.other_name.as_ref()].into_iter().flatten();
+        names.any(|name| self.leads_to(name, record.jid))
+    }
+
     /// Whether a name leads to a jail that has another.
     fn is_left_over(&self, name: &str, jid: u32) -> Result<bool> {
         // One that is locked may be about to get this name.
