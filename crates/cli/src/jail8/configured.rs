@@ -19,14 +19,13 @@ use super::{
 
 /// The configuration that a command is about. It need not be there for a removal.
 fn read<'r>(call: &Call<'r>, removal: bool) -> std::result::Result<Option<Configuration<'r>>, Vec<Error>> {
-    let file = call.value("f");
-    let is_there = |file: &str| file == "-" || Path::new(file).exists();
-    if removal && !is_there(file.unwrap_or(configuration::FILE)) {
+    let file = call.value("f").unwrap_or(configuration::FILE);
+    if removal && file != "-" && !Path::new(file).exists() {
         return Ok(None);
     }
-    Configuration::read(file.unwrap_or(configuration::FILE), call.registry).map(Some).map_err(|errors| {
-        let hint = |e: Error| match (file, e.kind()) {
-            (None, ErrorKind::NotFound) => {
+    Configuration::read(file, call.registry).map(Some).map_err(|errors| {
+        let hint = |e: Error| match e.kind() {
+            ErrorKind::NotFound if !call.has("f") => {
                 e.hint("-f FILE names another; jail -c name=NAME path=DIR persist needs none")
             }
             _ => e,
@@ -68,8 +67,9 @@ pub(super) fn run(
     manner: Manner,
 ) -> Result<ExitCode> {
     let removal = matches!(operation, Operation::Remove | Operation::RemoveAnyhow);
-    let configuration = match read(call, removal) {
-        _ if operation == Operation::RemoveAnyhow => None,
+    // Removal without commands needs to know of none.
+    let read = if operation == Operation::RemoveAnyhow { Ok(None) } else { read(call, removal) };
+    let configuration = match read {
         Ok(configuration) => configuration,
         Err(errors) => {
             complain_all(&errors);

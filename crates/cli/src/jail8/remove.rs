@@ -45,7 +45,7 @@ pub(super) fn run(
             if living.is_none() {
                 living = Some(jails.list(false)?);
             }
-            let meant = living.iter().flatten().filter(|r| word == "*" || meets(word, &r.name));
+            let meant = living.iter().flatten().filter(|record| meets(word, &record.name));
             found.extend(meant.map(|record| (record.name.clone(), record.clone())));
             continue;
         }
