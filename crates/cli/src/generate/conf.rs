@@ -7,31 +7,31 @@ const STATEMENTS: &[(&str, &str)] = &[
     (
         "NAME { ... }",
         "A jail, with what is said of it between the braces. A block in a block is a jail in a jail: its \
-     name begins with that of the other and a dot. A NAME that is a number is the jail's jid, and its name if no name is \
-     given.",
+         name begins with that of the other and a dot. A NAME that is a number is the jail's jid, and its name if no name is \
+         given.",
     ),
     (
         "PATTERN { ... }",
         "All jails whose names the pattern meets: in it * stands for one part of a name between dots, and at \
-     its end for one or more. The block applies by its place: it overrides what is before it, and what is behind it \
-     overrides it.",
+         its end for one or more. The block applies by its place: it overrides what is before it, and what is behind it \
+         overrides it.",
     ),
     (
         "PARAMETER;",
         "A parameter that stands by itself: a boolean that is true or, with no before the last part of its \
-     name, false; a mode that is new.",
+         name, false; a mode that is new.",
     ),
     (
         "PARAMETER = VALUE, VALUE;",
         "A parameter with its value; a list may have several. A later definition overrides an \
-     earlier one.",
+         earlier one.",
     ),
     ("PARAMETER += VALUE, VALUE;", "Adds to a list."),
     ("$VARIABLE = VALUE;", "A variable, which is no parameter and is there for values alone."),
     (
         ".include \"FILE\";",
         "Reads another file in its place. The name is relative to the directory of the file that it is \
-     in, has no variables, and may be a pattern as of glob(7), which may meet no file. Files include each other 32 deep.",
+         in, has no variables, and may be a pattern as of glob(7), which may meet no file. Files include each other 32 deep.",
     ),
 ];
 
