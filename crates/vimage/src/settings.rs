@@ -1,6 +1,6 @@
 //! Values by parameter name.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, rc::Rc};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
@@ -79,10 +79,10 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
-/// Values by full parameter name.
+/// Values by full parameter name. A copy costs nothing until it is changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Settings(BTreeMap<String, Value>);
+pub struct Settings(Rc<BTreeMap<String, Value>>);
 
 impl Settings {
     /// The value of a parameter.
@@ -93,12 +93,12 @@ impl Settings {
 
     /// Sets a value; returns the one it replaces.
     pub fn set(&mut self, name: &str, value: Value) -> Option<Value> {
-        self.0.insert(name.to_owned(), value)
+        Rc::make_mut(&mut self.0).insert(name.to_owned(), value)
     }
 
     /// Takes a value out.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
-        self.0.remove(name)
+        Rc::make_mut(&mut self.0).remove(name)
     }
 
     /// A boolean; false when it is not set.
@@ -161,6 +161,6 @@ impl Settings {
 
 impl FromIterator<(String, Value)> for Settings {
     fn from_iter<I: IntoIterator<Item = (String, Value)>>(items: I) -> Self {
-        Self(items.into_iter().collect())
+        Self(Rc::new(items.into_iter().collect()))
     }
 }
