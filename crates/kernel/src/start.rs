@@ -37,4 +37,16 @@ pub fn begin() {
         }
     }
     signal::ignore_broken_pipes();
+    keep_memory();
+}
+
+/// mallopt(3): memory is asked for in large pieces, and kept. A tool ends soon; what it gives back meanwhile it would
+/// soon take again, page by page.
+fn keep_memory() {
+    const PIECE: i32 = 512 << 10;
+    const KEPT: i32 = 64 << 20;
+    for (what, bytes) in [(libc::M_TOP_PAD, PIECE), (libc::M_TRIM_THRESHOLD, KEPT)] {
+        // SAFETY: it sets a number of the allocator, and nothing else runs yet.
+        unsafe { libc::mallopt(what, bytes) };
+    }
 }
