@@ -1,6 +1,7 @@
 //! What several jails share: made on first use, gone with its last user.
 
 use std::{
+    cell::OnceCell,
     fmt,
     fs::{self, File},
     io,
@@ -28,7 +29,8 @@ pub struct Shared {
     dir: PathBuf,
     /// Held for as long as this lives.
     _lock: File,
-    record: Record,
+    /// Read when it is first needed: who leaves others with the thing does without.
+    record: OnceCell<Record>,
     /// Its name, as an owner in messages.
     name: String,
 }
@@ -136,8 +138,7 @@ impl Shared {
         if lock.metadata().doing_with(|| format!("cannot look at {}", dir.display()))?.nlink() == 0 {
             return Ok(None);
         }
-        let record = read(&dir)?.unwrap_or_default();
-        Ok(Some(Self { dir, _lock: lock, record, name: name.to_owned() }))
+        Ok(Some(Self { dir, _lock: lock, record: OnceCell::new(), name: name.to_owned() }))
     }
 
     /// The names of all that there are.
@@ -175,6 +176,11 @@ impl Shared {
         Ok((User::jids(&users), pieces))
     }
 
+    /// What the maker left for the users, without the lock; null if there is no record.
+    pub(crate) fn data(shelf: &Path, name: &str) -> Result<serde_json::Value> {
+        Ok(read(&shelf.join(name))?.unwrap_or_default().data)
+    }
+
     /// As [`Shared::peek`], with all users.
     pub(crate) fn look(shelf: &Path, name: &str) -> Result<(Vec<User>, Vec<Piece>)> {
         let dir = shelf.join(name);
@@ -192,16 +198,15 @@ impl Shared {
         self.enter(&User::of(site.jid, site.name))?;
         let unmaker = site.unmaker;
         let unmake = |of: &Instance<'_>, journal: &mut Journal| unmaker.unmake_shared(of, journal, true);
-        if self.record.whole {
+        if self.record()?.whole {
             self.cut(site.settings, site.house, unmake)?;
         } else {
             let mut journal = self.journal()?;
             self.clear(&mut journal, site.settings, site.house, unmake)?;
-            self.record.data = act(&mut self.site(site, &mut journal))?;
-            self.record.whole = true;
-            self.fold(&mut journal)?;
+            let data = act(&mut self.site(site, &mut journal))?;
+            self.fold(&mut journal, data)?;
         }
-        Ok(self.record.data.clone())
+        Ok(self.record()?.data.clone())
     }
 
     /// Writes down a user, before anything is made for it.
@@ -224,18 +229,17 @@ impl Shared {
         site: &mut Site<'_>,
         act: impl FnOnce(&mut Site<'_>, &serde_json::Value) -> Result<serde_json::Value>,
     ) -> Result<serde_json::Value> {
-        if !self.record.whole {
+        if !self.record()?.whole {
             return Err(Error::new(ErrorKind::NotFound, format!("{} is gone", self.name)));
         }
         let (settings, house, unmaker) = (site.settings, site.house, site.unmaker);
         let unmake = |of: &Instance<'_>, journal: &mut Journal| unmaker.unmake_shared(of, journal, true);
         self.cut(settings, house, unmake)?;
         let mut journal = self.journal()?;
-        match act(&mut self.site(site, &mut journal), &self.record.data) {
+        match act(&mut self.site(site, &mut journal), &self.record()?.data) {
             Ok(data) => {
-                self.record.data = data;
-                self.fold(&mut journal)?;
-                Ok(self.record.data.clone())
+                self.fold(&mut journal, data)?;
+                Ok(self.record()?.data.clone())
             }
             Err(error) => {
                 let _left_to_the_next = self.cut(settings, house, unmake);
@@ -277,7 +281,7 @@ impl Shared {
 
     /// Ends the use of all these; then as [`Shared::leave`].
     pub(crate) fn end(
-        mut self,
+        self,
         gone: impl IntoIterator<Item = User>,
         settings: &Settings,
         house: &dyn House,
@@ -298,7 +302,6 @@ impl Shared {
         }
         let mut journal = self.journal()?;
         // From here on it is no longer whole, whatever happens: the next user makes it anew.
-        self.record.whole = false;
         let [whole, unmade] = [RECORD, UNMADE].map(|name| self.dir.join(name));
         // Takes no room, unlike writing it: a full file system keeps nobody from leaving.
         fs::rename(&whole, &unmade)
@@ -332,7 +335,8 @@ impl Shared {
             return Ok(());
         }
         let mut journal = self.journal()?;
-        let known = |piece: &Piece| self.record.pieces.iter().any(|p| p.is(piece));
+        let record = self.record()?;
+        let known = |piece: &Piece| record.pieces.iter().any(|p| p.is(piece));
         let pieces: Vec<_> = journal.pieces().iter().filter(|piece| !known(piece)).cloned().collect();
         if !pieces.is_empty() {
             unmake(&self.instance(&pieces, settings, house), &mut journal)?;
@@ -349,20 +353,27 @@ impl Shared {
         Instance { name: &self.name, jid: 0, settings, parent: None, pieces, fds: Fds::default(), house }
     }
 
-    /// Writes the record with all that was made by now.
-    fn fold(&mut self, journal: &mut Journal) -> Result<()> {
-        self.record.pieces = journal.pieces().to_vec();
-        self.write()?;
+    /// Writes the record of a thing that is whole, with all that was made by now, and what it leaves for its users.
+    fn fold(&mut self, journal: &mut Journal, data: serde_json::Value) -> Result<()> {
+        let record = Record { version: Self::VERSION, whole: true, data, pieces: journal.pieces().to_vec() };
+        self.write(&record)?;
+        self.record = record.into();
         journal.folded()
     }
 
-    fn journal(&self) -> Result<Journal> {
-        Journal::open(&self.dir.join("journal"), self.record.pieces.clone())
+    fn record(&self) -> Result<&Record> {
+        if self.record.get().is_none() {
+            let _none_before = self.record.set(read(&self.dir)?.unwrap_or_default());
+        }
+        Ok(self.record.get_or_init(Record::default))
     }
 
-    fn write(&mut self) -> Result<()> {
-        self.record.version = Self::VERSION;
-        let text = serde_json::to_vec(&self.record).doing("cannot encode a record")?;
+    fn journal(&self) -> Result<Journal> {
+        Journal::open(&self.dir.join("journal"), self.record()?.pieces.clone())
+    }
+
+    fn write(&self, record: &Record) -> Result<()> {
+        let text = serde_json::to_vec(record).doing("cannot encode a record")?;
         let (new, path) = (self.dir.join("record.new"), self.dir.join(RECORD));
         fs::write(&new, text)
             .and_then(|()| fs::rename(&new, &path))

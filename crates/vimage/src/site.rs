@@ -330,6 +330,14 @@ impl Site<'_> {
         recorder.timed(name, "share", &piece, || shared.join(self, act))
     }
 
+    /// What [`Site::share`] returned for something that the jail uses, or what was added to it since.
+    ///
+    /// # Errors
+    /// The record cannot be read or understood.
+    pub fn shared(&self, key: &str) -> Result<serde_json::Value> {
+        Shared::data(self.house.shelf(), &Shared::name(self.subsystem, key))
+    }
+
     /// Adds to something shared that the jail uses what turned out to be needed (a segment's second bridge).
     /// `act` is given what its maker left in the record, and returns what is there from now on; others may
     /// have added to it meanwhile. What it makes goes with the thing.
