@@ -1,8 +1,10 @@
 //! The birth of a jail: one process is made in all its new namespaces at once, and becomes its first program.
 //!
-//! While the process takes its steps the parent makes what only it can make. The gates, in order: the process
-//! has its namespaces; its ids are mapped and its mounts prepared, so it may become the jail's root; it is that, in
-//! all namespaces of the jail; its network is there, so it may become a program.
+//! To make the namespaces takes the kernel long, so another process does that (the maker), and we prepare meanwhile
+//! what the first process will need and what it will do. Then, while it takes its steps, we make what only its parent
+//! can make. The gates, in order: the process is there; it has done what it does to its namespaces by itself; its ids
+//! are mapped and its mounts prepared, so it goes on and becomes the jail's root; it is that, in all namespaces of the
+//! jail; its network is there, so it may become a program.
 
 use std::{
     fs::File,
@@ -11,12 +13,12 @@ use std::{
 };
 
 use kernel::{
-    act::{Act, fold},
-    init,
+    act::{Act, Folded, fold},
+    affinity, init,
     namespace::Kind,
     probe::{Feature, has},
     spawn::{self, How, reap, spawn},
-    step::{End, Exec, Program, Stage, Step},
+    step::{End, Exec, Later, Program, Stage, Step},
 };
 use vimage::{Context as _, Driver, Entry, Error, ErrorKind, Instance, Owner, Result};
 
@@ -27,14 +29,14 @@ use crate::{
     record::ProcessId,
 };
 
-/// The gate that the process opens when it has all its namespaces, and what it makes of them by itself.
-const APART: usize = 2;
-/// The gate before the process becomes the jail's root.
-const MAPPED: usize = 0;
-/// The gate before it becomes a program.
-const FURNISHED: usize = 1;
+/// The gate that the process opens when it is there.
+const BORN: usize = 0;
+/// The gate that it opens when it has done to its namespaces what it does by itself.
+const APART: usize = 1;
 /// The gate that it opens when it is in all its namespaces, if some are made late.
-const SETTLED: usize = 3;
+const SETTLED: usize = 2;
+/// The gate before it becomes a program.
+const FURNISHED: usize = 3;
 
 /// Makes the instances of a jail and, with `run`, its first process in the same clone. `ready` is called before
 /// that becomes the command, and `meanwhile`, with the process that is to be the init, while it does.
@@ -49,41 +51,16 @@ pub(crate) fn bear(
     meanwhile: &mut dyn FnMut(&mut Owner<'_>, Option<ProcessId>) -> Result<()>,
 ) -> Result<Option<Running>> {
     process::hide()?;
-    let plan = driver.prepare(owner)?;
+    let (early, late): (Vec<_>, Vec<_>) = driver.prepare(owner)?.into_iter().partition(is_early);
     let cgroup = entry::open_cgroup(&entry::cgroup_of(&owner.instance(driver.house))?)?;
-    let mut acts: Vec<_> =
-        [Step::Reached(APART), Step::Wait(MAPPED)].map(|s| Act::Step(Stage::Ids, s)).into();
-    acts.extend(plan.birth);
-    acts.push(Act::Step(Stage::Ids, Step::Reached(SETTLED)));
-    if run.is_some() {
-        acts.extend(driver.enter(&owner.instance(driver.house), Entry::Born)?);
-    }
-    let folded = fold(acts).doing("cannot make a filter")?;
-    // Those of the first stage need the rights of whoever creates the jail.
-    let (ours, its): (Vec<_>, Vec<_>) =
-        folded.steps.into_iter().partition(|(stage, _)| *stage == Stage::User);
-    let mut ours: Vec<_> = ours.into_iter().map(|(_, step)| step).collect();
-    let mut steps = if owner.parent.is_none() { std::mem::take(&mut ours) } else { Vec::new() };
-    steps.extend(its.into_iter().map(|(_, step)| step));
-    let own_pids = folded.namespaces & u64::from(Kind::Pid.flag()) != 0;
-    let program = first_program(steps, run, own_pids)?;
-
-    let how = How { namespaces: folded.namespaces, ..How::default() };
-    let into = How { cgroup: Some(cgroup.as_raw_fd()), ..How::default() };
-    let parent = owner.parent;
-    let process = driver.recorder.timed(&owner.name, "birth", "clone3", || match parent {
-        None => {
-            spawn(program, How { namespaces: how.namespaces, ..into }).doing("cannot make the first process")
-        }
-        Some(parent) => {
-            // In the parent jail's namespaces, so that what the child makes belongs to them.
-            let mut steps = ours;
-            steps.extend(join(parent)?);
-            steps.push(Step::Spawn(Box::new(program), How { sibling: true, ..how }));
-            spawn(Program::new(steps, End::Exit), into).doing("cannot make the first process")
-        }
+    let first = run.map(|_| driver.first(&owner.settings)).unwrap_or_default();
+    let folded = fold(early.into_iter().chain(first).collect()).doing("cannot make a filter")?;
+    let namespaces = folded.namespaces;
+    let process = driver.recorder.timed(&owner.name, "birth", "clone", || {
+        let (program, how) = maker(folded, owner.parent, &cgroup)?;
+        spawn(program, how).doing("cannot make a process")
     })?;
-    let first = match midwife(driver, owner, &process, folded.namespaces, folded.below) {
+    let first = match midwife(driver, owner, &process, namespaces, late, run) {
         Ok(first) => first,
         // What failed inside is the cause of what failed out here.
         Err(_) if process.has_failed() => {
@@ -99,14 +76,13 @@ pub(crate) fn bear(
         .recorder
         .timed(&owner.name, "birth", "exec", || process.finish().doing("cannot start the first process"))?;
 
+    let own_pids = namespaces & u64::from(Kind::Pid.flag()) != 0;
     let mut pidfds = done.pidfds;
-    if parent.is_some() {
-        let _status = reap(pidfds.remove(0).as_fd());
-    }
     // Whoever was killed on the way has made no more.
-    if pidfds.len() < if run.is_some() && own_pids { 2 } else { 1 } {
+    if pidfds.len() < if run.is_some() && own_pids { 3 } else { 2 } {
         return Err(died());
     }
+    let _status = reap(pidfds.remove(0).as_fd());
     let command = if run.is_some() { pidfds.pop() } else { None };
     let Some(command) = command else {
         let _status = reap(pidfds[0].as_fd());
@@ -116,17 +92,54 @@ pub(crate) fn bear(
     Ok(Some(Running::new(command, reaper).with_init(pidfds.pop())))
 }
 
-/// What the parent does while the process takes its steps. Returns the process's identity.
+/// Whether a contribution is made at the birth itself, and not by the process as the jail's root.
+fn is_early(act: &Act) -> bool {
+    match act {
+        Act::Namespace(..) => true,
+        Act::Step(stage, _) => *stage < Stage::Ids,
+        _ => false,
+    }
+}
+
+/// The process that makes the first one, in the parent jail's namespaces, so that what that makes belongs to them.
+fn maker(folded: Folded, parent: Option<&Instance<'_>>, cgroup: &OwnedFd) -> Result<(Program, How)> {
+    // Those of the first stage need the rights of whoever creates the jail.
+    let (ours, its): (Vec<_>, Vec<_>) =
+        folded.steps.into_iter().partition(|(stage, _)| *stage == Stage::User);
+    let mut steps: Vec<_> = ours.into_iter().map(|(_, step)| step).collect();
+    let inside = Some(cgroup.as_raw_fd());
+    // Who is in a parent jail may not reach it.
+    let (cgroup, firsts_cgroup) = if parent.is_some() { (inside, None) } else { (None, inside) };
+    steps.extend(parent.map(join).transpose()?.into_iter().flatten());
+    let mut firsts = vec![Step::Reached(BORN)];
+    let aside = affinity::is_free();
+    firsts.extend(aside.then_some(Step::Anywhere));
+    firsts.extend(its.into_iter().map(|(_, step)| step));
+    firsts.push(Step::Reached(APART));
+    let how = How { namespaces: folded.namespaces, cgroup: firsts_cgroup, sibling: true, ..How::default() };
+    steps.push(Step::Spawn(Box::new(Program::new(firsts, End::Later(Later::default()))), how));
+    Ok((Program::new(steps, End::Exit), How { cgroup, aside, ..How::default() }))
+}
+
+/// What we do while the process is made and takes its steps. Returns its identity.
 fn midwife(
     driver: &Driver<'_, Act>,
     owner: &mut Owner<'_>,
     process: &spawn::Running,
     namespaces: u64,
-    below: u64,
+    mut acts: Vec<Act>,
+    run: Option<&Command>,
 ) -> Result<ProcessId> {
-    if owner.parent.is_some() {
-        process.reached(APART);
+    driver.provide(owner)?;
+    acts.push(Act::Step(Stage::Ids, Step::Reached(SETTLED)));
+    if run.is_some() {
+        acts.extend(driver.enter(&owner.instance(driver.house), Entry::Born)?);
     }
+    let folded = fold(acts).doing("cannot make a filter")?;
+    let own_pids = namespaces & u64::from(Kind::Pid.flag()) != 0;
+    let rest = first_program(folded.steps.into_iter().map(|(_, step)| step).collect(), run, own_pids)?;
+    let reached = |gate| if process.reached(gate) { Ok(()) } else { Err(died()) };
+    driver.recorder.timed(&owner.name, "birth", "clone3", || reached(BORN))?;
     let first = process.last();
     // The others come and go with processes.
     let kept = namespaces & !u64::from(Kind::Mnt.flag() | Kind::Pid.flag());
@@ -135,13 +148,13 @@ fn midwife(
     }
     owner.fds.put("process", first.try_clone_to_owned().doing("cannot open the first process")?);
     driver.create(owner)?;
-    process.open(MAPPED);
-    process.reached(APART);
+    process.go_on(rest).doing("cannot make a namespace")?;
+    reached(APART)?;
     driver.furnish(owner)?;
-    if below != 0 {
-        process.reached(SETTLED);
+    if folded.below != 0 {
+        reached(SETTLED)?;
     }
-    for (name, fd) in namespaces_of(first, u64::from(Kind::Cgroup.flag()) | below)? {
+    for (name, fd) in namespaces_of(first, u64::from(Kind::Cgroup.flag()) | folded.below)? {
         owner.fds.put(name, fd);
     }
     process::identify(first)

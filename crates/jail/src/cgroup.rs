@@ -171,7 +171,7 @@ pub fn wait_empty(dir: &Path, deadline: Instant) -> Result<bool> {
     let Ok(events) = File::open(dir.join("cgroup.events")) else { return Ok(true) };
     // The kernel tells of a change at most every 10 ms, and a jail of one command is younger than that: so look by
     // ourselves, too, soon at first.
-    let mut pause = Duration::from_micros(250);
+    let mut pause = Duration::from_micros(50);
     // Read by the descriptor that is polled: a change is one since its last read.
     while says_populated(&events) {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -179,7 +179,7 @@ pub fn wait_empty(dir: &Path, deadline: Instant) -> Result<bool> {
             return Ok(false);
         }
         let limit = left.min(pause).try_into().ok();
-        pause = (pause * 4).min(Duration::from_secs(1));
+        pause = (pause * 2).min(Duration::from_secs(1));
         let mut fds = [PollFd::from_borrowed_fd(events.as_fd(), PollFlags::PRI)];
         match poll(&mut fds, limit.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}

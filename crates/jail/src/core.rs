@@ -19,7 +19,7 @@ use rustix::{
 };
 use vimage::{
     Anchor, Ask, Child, Context as _, Cost, Doomed, Entry, Error, ErrorKind, House, Instance, Kind, Known,
-    Param, Piece, Plan, Result, Settings, Site, Subsystem, When,
+    Param, Piece, Result, Settings, Site, Subsystem, When,
 };
 
 use crate::{cgroup, hooks, house::Premises, process, vault};
@@ -153,7 +153,7 @@ impl Subsystem<Act> for Core {
         cgroup::base(ask.house.mark()).map(drop)
     }
 
-    fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
+    fn prepare(&self, site: &mut Site<'_>) -> Result<Vec<Act>> {
         let base = match site.parent.and_then(|p| p.anchor(CGROUP)) {
             Some(parent) => Path::new(parent.object()).to_owned(),
             None => cgroup::base(site.house.mark())?,
@@ -166,12 +166,9 @@ impl Subsystem<Act> for Core {
         let dir = dir.into_iter().find(|d| !d.exists()).unwrap_or(base);
         let leaf = leaf(&dir, site.settings);
         site.make(processes(&dir), || cgroup::create(&leaf))?;
-        Ok(Plan {
-            // A cgroup namespace's root is where its maker is, and that is the jail's cgroup only once the
-            // process is there: so it cannot be made together with the others. Linux 4.6.
-            birth: vec![Act::Step(Stage::Others, Step::Unshare(Namespace::Cgroup.flag()))],
-            prepared: Vec::new(),
-        })
+        // A cgroup namespace's root is where its maker is, and that is the jail's cgroup only once the process is there:
+        // so it cannot be made together with the others. Linux 4.6.
+        Ok(vec![Act::Step(Stage::Others, Step::Unshare(Namespace::Cgroup.flag()))])
     }
 
     fn create(&self, site: &mut Site<'_>) -> Result<()> {

@@ -171,27 +171,27 @@ impl Jails<'_> {
     }
 
     /// Runs the commands; then the jail stays if it persists or has processes.
-    ///
-    /// What earlier jails left to the kernel is looked at while the command runs: there is time then.
-    fn run(&self, created: &Created, plan: &Plan, mut running: Option<Running>) -> Result<()> {
+    fn run(&self, created: &Created, plan: &Plan, running: Option<Running>) -> Result<()> {
         if plan.commands.is_empty() && !plan.hooks {
             let _not_of_this_jail = self.sweep_dying();
             return Ok(());
         }
         let ours = running.as_ref().is_some_and(Running::is_ours);
         if !ours {
-            let _not_of_this_jail = self.sweep_dying();
+            self.meanwhile();
         }
-        let done = self.in_turn(created, plan, running.take());
+        let done = self.in_turn(created, plan, running.as_ref());
         process::collect();
         if ours {
             // Not before: a sweep collects all children that have ended, and this one's status was wanted.
-            let _not_of_this_jail = self.sweep_dying();
+            self.meanwhile();
         }
         let Some(mut locked) = self.lock_own(created, plan)? else { return done };
         let lineage = self.lineage(&locked.record)?;
         self.with_lineage(&lineage[1..], |parent| {
             let mut owner = self.owner(&locked, parent)?;
+            // Its end takes a while: we have locked the jail meanwhile.
+            running.iter().for_each(Running::collect_init);
             if let Err(error) = done {
                 return Err(self.undo(locked, owner, error));
             }
@@ -212,8 +212,15 @@ impl Jails<'_> {
         })
     }
 
+    /// What is better done while a command runs than when it has ended: what earlier jails left, and writing down what
+    /// was done so far.
+    fn meanwhile(&self) {
+        let _not_of_this_jail = self.sweep_dying();
+        let _said_at_the_end = self.close();
+    }
+
     /// Runs the commands of a jail that is made, one after another; of one that was born with its command, that runs.
-    fn in_turn(&self, created: &Created, plan: &Plan, mut running: Option<Running>) -> Result<()> {
+    fn in_turn(&self, created: &Created, plan: &Plan, born: Option<&Running>) -> Result<()> {
         let settings = match plan.hooks || !plan.joint {
             true => self.premises.store.read(created.jid)?.map(|record| record.settings).unwrap_or_default(),
             false => Settings::default(),
@@ -221,15 +228,13 @@ impl Jails<'_> {
         let of = Of { name: &created.name, jid: Some(created.jid), settings: &settings };
         of.run(hooks::CREATED)?;
         for command in &plan.commands {
-            let running = match running.take() {
-                Some(running) => running,
-                None => self.next(created, plan, of, command)?,
-            };
-            of.succeed(&running, command)?;
-            // Of one that was born with its command the init is looked at later, under the lock.
-            if !plan.joint {
-                running.collect_init();
+            if let Some(running) = born {
+                of.succeed(running, command)?;
+                continue;
             }
+            let running = self.next(created, plan, of, command)?;
+            of.succeed(&running, command)?;
+            running.collect_init();
         }
         of.run(hooks::POSTSTART)
     }

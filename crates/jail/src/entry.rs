@@ -159,7 +159,9 @@ fn first(
     cgroup: &OwnedFd,
     command: &Command,
 ) -> Result<(Running, Option<ProcessId>)> {
-    let folded = fold(driver.enter(of, Entry::First)?).doing("cannot make a filter")?;
+    let mut acts = driver.first(of.settings);
+    acts.extend(driver.enter(of, Entry::First)?);
+    let folded = fold(acts).doing("cannot make a filter")?;
     let own_pids = folded.namespaces & u64::from(Kind::Pid.flag()) != 0;
     let (before, after): (Vec<_>, Vec<_>) =
         folded.steps.into_iter().partition(|(stage, _)| *stage < Stage::Ids);

@@ -5,6 +5,7 @@
 //! ([`rustix::io::Errno`]): saying what was being done is the caller's part.
 
 pub mod act;
+pub mod affinity;
 pub mod below;
 pub mod bpf;
 pub mod capability;

@@ -7,12 +7,14 @@ use std::{
     fmt,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
     sync::atomic::{AtomicU32, Ordering::SeqCst},
+    time::{Duration, Instant},
 };
 
 use linux_raw_sys::general as sys;
 use rustix::{io, process};
 
 use crate::{
+    affinity,
     namespace::{self, Kind},
     pidfd, probe,
     raw::{self, CloneArgs},
@@ -33,6 +35,9 @@ pub struct How {
     pub vfork: bool,
     /// Whether the child's parent is the maker's parent (CLONE_PARENT).
     pub sibling: bool,
+    /// Whether the child is kept off the CPU that we are on, and with it all that it makes ([`crate::step::Step::Anywhere`]). For a
+    /// process that we make ourselves alone.
+    pub aside: bool,
 }
 
 /// A step that failed.
@@ -84,6 +89,9 @@ struct Job {
 /// How many gates there are.
 const GATES: usize = 4;
 
+/// How long a gate is watched before we sleep.
+const MOMENT: Duration = Duration::from_micros(300);
+
 /// What a new process is given to find its work.
 struct Entry<'a> {
     program: &'a Program,
@@ -109,7 +117,13 @@ pub fn spawn(mut program: Program, how: How) -> io::Result<Running> {
     drop(visit);
     match i32::try_from(-pid) {
         Ok(errno) if errno > 0 => Err(io::Errno::from_raw_os_error(errno)),
-        _ => Ok(Running { job, finished: false }),
+        _ => {
+            if let Some(pid) = i32::try_from(pid).ok().and_then(process::Pid::from_raw).filter(|_| how.aside)
+            {
+                affinity::send_away(pid);
+            }
+            Ok(Running { job, finished: false })
+        }
     }
 }
 
@@ -255,9 +269,32 @@ impl Running {
         wake(&self.job.gates[gate]);
     }
 
+    /// Hands over the program that the child, or a process below it, goes on with ([`crate::step::End::Later`]). A second
+    /// one comes too late.
+    ///
+    /// # Errors
+    /// EINVAL: it makes namespaces of a kind that is masked.
+    pub fn go_on(&self, mut program: Program) -> io::Result<()> {
+        if probe::masks_namespaces(&program, How::default()) {
+            return Err(io::Errno::INVAL);
+        }
+        program.prepare();
+        if let Some(later) = self.job.program.later()
+            && later.program.set(Box::new(program)).is_ok()
+        {
+            wake(&later.there);
+        }
+        Ok(())
+    }
+
     /// Waits until the child, or a process below it, has reached a gate ([`crate::step::Step::Reached`]), or one has
-    /// failed on its way, or all have ended.
-    pub fn reached(&self, gate: usize) {
+    /// failed on its way, or all have ended. Returns whether the gate was reached.
+    pub fn reached(&self, gate: usize) -> bool {
+        // To sleep and be woken takes longer than most of what is waited for.
+        let start = Instant::now();
+        while self.job.gates[gate].load(SeqCst) == 0 && start.elapsed() < MOMENT {
+            rustix::thread::sched_yield();
+        }
         let mut on_the_way = true;
         while self.job.gates[gate].load(SeqCst) == 0 && on_the_way {
             // An end wakes nobody at the gate, so look now and then.
@@ -271,6 +308,7 @@ impl Running {
             });
             on_the_way = runs && !failed;
         }
+        self.job.gates[gate].load(SeqCst) != 0
     }
 
     /// Whether a step has failed already, in the child or below: then [`Running::finish`] says which.
@@ -281,12 +319,15 @@ impl Running {
         failed
     }
 
-    /// Opens all gates and waits until the child, and every process below it, has called exec or ended.
+    /// Opens all gates, that of a program to come too, and waits until the child, and every process below it, has called exec or ended.
     ///
     /// # Errors
     /// The step that failed, in the child or below.
     pub fn finish(mut self) -> Result<Finished, Failed> {
         (0..GATES).for_each(|gate| self.open(gate));
+        if let Some(later) = self.job.program.later() {
+            wake(&later.there);
+        }
         let mut failed = None;
         let mut pidfds = Vec::new();
         self.job.program.walk(&mut |program| {

@@ -13,7 +13,7 @@ use kernel::{
     step::{Stage, Step},
 };
 use rustix::io::Errno;
-use vimage::{Ask, Entry, Error, Instance, Param, Plan, Result, Settings, Site, Subsystem, Support, Value};
+use vimage::{Ask, Entry, Error, Instance, Param, Result, Settings, Site, Subsystem, Support, Value};
 
 use crate::{needs, user};
 use table::{Can, ROWS, Row};
@@ -134,7 +134,7 @@ impl Subsystem<Act> for Allow {
         granted.try_for_each(|row| grantable(row, &ask.settings))
     }
 
-    fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
+    fn prepare(&self, site: &mut Site<'_>) -> Result<Vec<Act>> {
         let own = user::has_namespace(site.settings);
         // Each child jail has two at most. Those of jails that were removed count until the kernel has freed them.
         // That of the jail's host name lives as long as the jail.
@@ -144,8 +144,7 @@ impl Subsystem<Act> for Allow {
         let limit = |file: &std::ffi::CStr| {
             Act::Step(Stage::Ids, Step::Write(file.to_owned(), most.clone().into_bytes()))
         };
-        let birth = if own { LIMITS.into_iter().map(limit).collect() } else { Vec::new() };
-        Ok(Plan { birth, ..Plan::default() })
+        Ok(if own { LIMITS.into_iter().map(limit).collect() } else { Vec::new() })
     }
 
     fn enter(&self, of: &Instance<'_>, _how: Entry) -> Result<Vec<Act>> {

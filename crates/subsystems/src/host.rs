@@ -10,7 +10,7 @@ use kernel::{
 };
 use rustix::system::{setdomainname, sethostname, uname};
 use vimage::{
-    Ask, Child, Context as _, Error, House, Instance, Kind, Mode, Param, Piece, Plan, Result, Settings, Site,
+    Ask, Child, Context as _, Error, House, Instance, Kind, Mode, Param, Piece, Result, Settings, Site,
     Subsystem, Support, Value, When,
 };
 
@@ -131,9 +131,9 @@ impl Subsystem<Act> for Host {
         }
     }
 
-    fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
+    fn prepare(&self, site: &mut Site<'_>) -> Result<Vec<Act>> {
         if !site.settings.is_new("host") {
-            return Ok(Plan::default());
+            return Ok(Vec::new());
         }
         let text = |name: &str| {
             let unsaid = if name == "host.hostname" { default_name(site.name) } else { "" };
@@ -142,12 +142,11 @@ impl Subsystem<Act> for Host {
         };
         // A new uts namespace starts as a copy of its maker's: both are always set.
         let below = allow::sets_hostname(site.settings);
-        let birth = vec![
+        Ok(vec![
             if below { Act::Below(Ns::Uts) } else { Act::Namespace(Ns::Uts, None) },
             Act::Step(Stage::Identity, Step::Hostname(text("host.hostname")?)),
             Act::Step(Stage::Identity, Step::Domainname(text("host.domainname")?)),
-        ];
-        Ok(Plan { birth, ..Plan::default() })
+        ])
     }
 
     fn create(&self, site: &mut Site<'_>) -> Result<()> {

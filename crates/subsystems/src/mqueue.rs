@@ -2,7 +2,7 @@
 
 use kernel::{act::Act, probe::Feature};
 use vimage::{
-    Ask, Child, Cost, Entry, House, Instance, Kind, Lack, Mode, Param, Piece, Plan, Result, Settings, Site,
+    Ask, Child, Cost, Entry, House, Instance, Kind, Lack, Mode, Param, Piece, Result, Settings, Site,
     Subsystem, Support, Value, When,
 };
 
@@ -98,8 +98,8 @@ impl Subsystem<Act> for Mqueue {
         namespace::check_mixture(&ask.settings, ask.given, "mqueue")
     }
 
-    fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
-        Ok(Plan { birth: namespace::birth(site.settings, "mqueue", &KNOBS)?, ..Plan::default() })
+    fn prepare(&self, site: &mut Site<'_>) -> Result<Vec<Act>> {
+        namespace::birth(site.settings, "mqueue", &KNOBS)
     }
 
     fn create(&self, site: &mut Site<'_>) -> Result<()> {

@@ -3,7 +3,7 @@
 //! It is made with the jail's first process and ends with its last, so nothing of it is recorded.
 
 use kernel::{act::Act, namespace::Kind as Namespace, probe::Feature};
-use vimage::{Ask, Entry, Error, ErrorKind, Instance, Kind, Mode, Param, Result, Subsystem, Support, When};
+use vimage::{Ask, Error, ErrorKind, Kind, Mode, Param, Result, Settings, Subsystem, Support, When};
 
 use crate::needs;
 
@@ -62,8 +62,7 @@ impl Subsystem<Act> for Proc {
         }
     }
 
-    fn enter(&self, of: &Instance<'_>, how: Entry) -> Result<Vec<Act>> {
-        let new = of.settings.is_new("proc") && how != Entry::Joining;
-        Ok(if new { vec![Act::Namespace(Namespace::Pid, None)] } else { Vec::new() })
+    fn first(&self, settings: &Settings) -> Vec<Act> {
+        if settings.is_new("proc") { vec![Act::Namespace(Namespace::Pid, None)] } else { Vec::new() }
     }
 }

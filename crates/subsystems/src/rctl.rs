@@ -21,7 +21,7 @@ use kernel::{
 };
 use vimage::{
     Ask, Child, Context as _, Cost, Doomed, Entry, Error, ErrorKind, House, Instance, Kind, Known, Lack,
-    Param, Piece, Plan, Result, Settings, Site, Subsystem, Support, Value,
+    Param, Piece, Result, Settings, Site, Subsystem, Support, Value,
 };
 
 use hierarchy::{Hierarchies, Home};
@@ -100,11 +100,11 @@ impl Subsystem<Act> for Rctl {
         given.try_for_each(|limit| home(&hierarchies, limit).map(drop))
     }
 
-    fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
+    fn prepare(&self, site: &mut Site<'_>) -> Result<Vec<Act>> {
         let given: Vec<_> = LIMITS.iter().filter(|l| site.settings.int(l.param).is_some()).collect();
         apply(site, &given)?;
         // From the start, so that the root of the jail's cgroup namespace is there in every hierarchy.
-        Ok(Plan { birth: joins(&site.instance())?, prepared: Vec::new() })
+        joins(&site.instance())
     }
 
     fn enter(&self, of: &Instance<'_>, how: Entry) -> Result<Vec<Act>> {

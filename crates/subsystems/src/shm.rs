@@ -12,7 +12,7 @@ use rustix::{
     },
 };
 use vimage::{
-    Ask, Child, Context as _, Error, ErrorKind, Instance, Kind, Mode, Param, Plan, Result, Settings, Site,
+    Ask, Child, Context as _, Error, ErrorKind, Instance, Kind, Mode, Param, Result, Settings, Site,
     Subsystem, Value, When,
 };
 
@@ -80,13 +80,14 @@ impl Subsystem<Act> for Shm {
         Ok(())
     }
 
-    fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
+    fn provide(&self, site: &mut Site<'_>) -> Result<()> {
         let mount = if site.settings.is_new("shm") {
             own(site.settings.int("shm.size")).doing("shm: cannot make a tmpfs")?
         } else {
             parents(site.parent)?
         };
-        Ok(Plan { prepared: vec![(PREPARED.to_owned(), mount)], ..Plan::default() })
+        site.fds.put(PREPARED, mount);
+        Ok(())
     }
 
     fn update(&self, site: &mut Site<'_>, _old: &Settings) -> Result<Vec<Act>> {

@@ -9,7 +9,7 @@ pub mod usage;
 use kernel::{act::Act, probe::Feature, seccomp::Rule};
 use rustix::io::Errno;
 use vimage::{
-    Ask, Child, Cost, Entry, House, Instance, Kind, Mode, Node, Param, Piece, Plan, Result, Settings, Site,
+    Ask, Child, Cost, Entry, House, Instance, Kind, Mode, Node, Param, Piece, Result, Settings, Site,
     Subsystem, Support, When,
 };
 
@@ -179,8 +179,8 @@ impl Subsystem<Act> for Sysv {
         namespace::check_mixture(&ask.settings, ask.given, self.name)
     }
 
-    fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
-        Ok(Plan { birth: namespace::birth(site.settings, self.name, self.knobs)?, ..Plan::default() })
+    fn prepare(&self, site: &mut Site<'_>) -> Result<Vec<Act>> {
+        namespace::birth(site.settings, self.name, self.knobs)
     }
 
     fn create(&self, site: &mut Site<'_>) -> Result<()> {

@@ -26,7 +26,7 @@ use kernel::{
 use serde::{Deserialize, Serialize};
 use vimage::{
     Ask, Context as _, Cost, Doomed, Error, ErrorKind, House, Instance, Kind, Known, Mode, Node, Param,
-    Piece, Plan, Result, Settings, Site, Subsystem, Support, When,
+    Piece, Result, Settings, Site, Subsystem, Support, When,
 };
 
 use crate::needs;
@@ -118,30 +118,35 @@ impl Subsystem<Act> for User {
         Err(error.hint("give it when the jail is created"))
     }
 
-    fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
+    fn prepare(&self, site: &mut Site<'_>) -> Result<Vec<Act>> {
         if !has_namespace(site.settings) {
-            return Ok(Plan::default());
+            return Ok(Vec::new());
+        }
+        let root = Step::Ids { uid: 0, gid: 0, groups: Vec::new() };
+        Ok(vec![Act::Namespace(Namespace::User, None), Act::Step(Stage::Ids, root)])
+    }
+
+    fn provide(&self, site: &mut Site<'_>) -> Result<()> {
+        if !has_namespace(site.settings) {
+            return Ok(());
         }
         let children = site.settings.int("children.max").unwrap_or(0);
         let children = u32::try_from(children).map_err(|_| too_many(children))?;
         let above = site.parent.and_then(range_around);
         match (above, map::own_ids()?) {
-            _ if !site.settings.is_new("user") => same(site, "parents", children)?,
-            (None, Some(_)) => same(site, "own", children)?,
+            _ if !site.settings.is_new("user") => same(site, "parents", children),
+            (None, Some(_)) => same(site, "own", children),
             (Some(parents), _) => {
                 let end = parents.base + parents.count;
                 let slots = (parents.base..end).step_by(RANGE as usize).skip(1);
-                take(site, slots, end, children, parents.base)?;
+                take(site, slots, end, children, parents.base)
             }
             (None, None) => {
                 let start = site.house.number("range")?;
                 let slots = (0..RANGES).map(|n| FIRST + (start.wrapping_add(n) % RANGES) * RANGE);
-                take(site, slots, END, children, 0)?;
+                take(site, slots, END, children, 0)
             }
         }
-        let root = Step::Ids { uid: 0, gid: 0, groups: Vec::new() };
-        let birth = vec![Act::Namespace(Namespace::User, None), Act::Step(Stage::Ids, root)];
-        Ok(Plan { birth, prepared: Vec::new() })
     }
 
     fn create(&self, site: &mut Site<'_>) -> Result<()> {

@@ -8,8 +8,8 @@ use std::time::Instant;
 pub use update::{Failed, Inside};
 
 use crate::{
-    Ask, Context as _, Entry, Fds, Given, House, Instance, Journal, Plan, Recorder, Registry, Result,
-    Settings, Site, Subsystem,
+    Ask, Context as _, Entry, Fds, Given, House, Instance, Journal, Recorder, Registry, Result, Settings,
+    Site, Subsystem,
 };
 
 /// Runs the subsystems of a registry over instances.
@@ -95,20 +95,32 @@ impl<'a, S> Driver<'a, S> {
         done.map(|()| ask)
     }
 
-    /// Prepares all instances of a jail, and returns the joint plan of its birth. On failure, here and in the
-    /// next three, the caller undoes ([`Driver::unmake`]).
+    /// Prepares all instances of a jail, and returns what is to be done at its birth. On failure, here and in the
+    /// next four, the caller undoes ([`Driver::unmake`]).
     ///
     /// # Errors
     /// A subsystem's.
-    pub fn prepare(&self, owner: &mut Owner<'_>) -> Result<Plan<S>> {
-        let mut joint = Plan::default();
+    pub fn prepare(&self, owner: &mut Owner<'_>) -> Result<Vec<S>> {
+        let mut birth = Vec::new();
         self.each(owner, "prepare", |subsystem, site| {
-            let plan = subsystem.prepare(site)?;
-            joint.birth.extend(plan.birth);
-            plan.prepared.into_iter().for_each(|(name, fd)| site.fds.put(name, fd));
+            birth.extend(subsystem.prepare(site)?);
             Ok(())
         })?;
-        Ok(joint)
+        Ok(birth)
+    }
+
+    /// What the first process of a jail that has none does as it is made.
+    #[must_use]
+    pub fn first(&self, settings: &Settings) -> Vec<S> {
+        self.registry.iter().flat_map(|subsystem| subsystem.first(settings)).collect()
+    }
+
+    /// Makes what a jail needs besides, while it is born.
+    ///
+    /// # Errors
+    /// A subsystem's.
+    pub fn provide(&self, owner: &mut Owner<'_>) -> Result<()> {
+        self.each(owner, "provide", |subsystem, site| subsystem.provide(site))
     }
 
     /// Makes all instances of a jail that was just born.

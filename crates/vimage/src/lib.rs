@@ -41,4 +41,4 @@ pub use settings::{Settings, Value};
 pub use shared::Shared;
 pub use site::{Fds, House, Instance, Site};
 pub use snapshot::Node;
-pub use subsystem::{Ask, Doomed, Entry, Known, Lack, Plan, Subsystem, Support};
+pub use subsystem::{Ask, Doomed, Entry, Known, Lack, Subsystem, Support};

@@ -1,6 +1,6 @@
 //! What a subsystem is: FreeBSD's `struct vimage_subsys` of 2010, in Rust.
 
-use std::{collections::BTreeSet, os::fd::OwnedFd, time::Instant};
+use std::{collections::BTreeSet, time::Instant};
 
 use crate::{Cost, Error, House, Instance, Node, Param, Piece, Result, Settings, Site};
 
@@ -51,8 +51,22 @@ pub trait Subsystem<S>: Sync {
     ///
     /// # Errors
     /// The kernel refused something; the framework undoes what was made.
-    fn prepare(&self, _site: &mut Site<'_>) -> Result<Plan<S>> {
-        Ok(Plan::default())
+    fn prepare(&self, _site: &mut Site<'_>) -> Result<Vec<S>> {
+        Ok(Vec::new())
+    }
+
+    /// What a process does that is the first of a jail which has none, as it is made: namespaces that go with a
+    /// jail's last process.
+    fn first(&self, _settings: &Settings) -> Vec<S> {
+        Vec::new()
+    }
+
+    /// Makes what is needed neither for that birth nor of it, while it goes on: mounts, a place on a segment.
+    ///
+    /// # Errors
+    /// The kernel refused something; the framework undoes what was made.
+    fn provide(&self, _site: &mut Site<'_>) -> Result<()> {
+        Ok(())
     }
 
     /// Makes the instance while the process that was born in it stands and waits.
@@ -80,7 +94,7 @@ pub trait Subsystem<S>: Sync {
         Ok(())
     }
 
-    /// The steps of a process that enters the instance.
+    /// The steps of a process that enters the instance, behind those of [`Subsystem::first`] if it is that.
     ///
     /// # Errors
     /// Something of the instance cannot be opened.
@@ -211,21 +225,6 @@ pub enum Entry {
     First,
     /// Others are inside already.
     Joining,
-}
-
-/// What a birth needs.
-#[derive(Debug)]
-pub struct Plan<S> {
-    /// Steps of the process that is born in the new instances.
-    pub birth: Vec<S>,
-    /// What was prepared, by name; found again under that name by [`Instance::fd`].
-    pub prepared: Vec<(String, OwnedFd)>,
-}
-
-impl<S> Default for Plan<S> {
-    fn default() -> Self {
-        Self { birth: Vec::new(), prepared: Vec::new() }
-    }
 }
 
 /// A piece to unmake, and whose it is.

@@ -64,7 +64,17 @@ lab_test!(several_commands_run_in_order_until_one_fails for root; needs [CgroupV
     prints(lab, "jail -c name=a exec.start='echo kept > /dev/shm/x' command=cat /dev/shm/x", "kept\n");
     // The same pid namespace, if there is a process left in it.
     prints(lab, "jail -c name=a exec.start='sleep 5 & echo $! > /dev/shm/pid' command=sh -c 'kill $(cat /dev/shm/pid)'", "");
-    assert_eq!(names(lab), [""; 0]);
+    lab.until("the process that was killed has ended", || names(lab).is_empty());
+});
+
+// The processor that its first process is made on is no business of its processes.
+lab_test!(a_jail_runs_on_the_processors_that_its_creator_may_use for root; needs [CgroupV2]; |lab| {
+    for on in ["", "taskset -c 0 "] {
+        let list = "grep Cpus_allowed /proc/self/status";
+        let ours = run(lab, &format!("{on}{list}")).ok();
+        prints(lab, &format!("{on}jail -c name=a vnet command={list}"), &ours);
+        prints(lab, &format!("{on}jail -c name=a exec.start='{list}' command=true"), &ours);
+    }
 });
 
 lab_test!(a_jail_that_does_not_persist_ends_with_its_last_process for root; needs [CgroupV2]; |lab| {

@@ -30,8 +30,8 @@ use rustix::{
     mount::{MountAttrFlags, MountFlags, MountPropagationFlags},
 };
 use vimage::{
-    Ask, Context as _, Cost, Doomed, Entry, Error, House, Instance, Kind, Known, Mode, Param, Piece, Plan,
-    Result, Site, Subsystem, Value, When,
+    Ask, Context as _, Cost, Doomed, Entry, Error, House, Instance, Kind, Known, Mode, Param, Piece, Result,
+    Settings, Site, Subsystem, Value, When,
 };
 
 use crate::user;
@@ -162,7 +162,11 @@ impl Subsystem<Act> for Root {
         if path == "/" { places(&lines) } else { Ok(()) }
     }
 
-    fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
+    fn first(&self, _settings: &Settings) -> Vec<Act> {
+        vec![Act::Namespace(Namespace::Mnt, None)]
+    }
+
+    fn provide(&self, site: &mut Site<'_>) -> Result<()> {
         let files = identity::prepare(site)?;
         let instance = site.instance();
         let path = site.settings.text("path").unwrap_or("/");
@@ -186,8 +190,10 @@ impl Subsystem<Act> for Root {
         for line in fstab::lines(site.settings)? {
             prepared.push((line.at.clone(), line.mount()?));
         }
-        let prepared = prepared.into_iter().map(|(at, tree)| (format!("mount:{at}"), tree)).collect();
-        Ok(Plan { birth: Vec::new(), prepared })
+        for (at, tree) in prepared {
+            site.fds.put(format!("mount:{at}"), tree);
+        }
+        Ok(())
     }
 
     fn create(&self, site: &mut Site<'_>) -> Result<()> {
@@ -297,9 +303,7 @@ impl Subsystem<Act> for Root {
                 steps.push(Step::Writable(c"/proc/sys/net".into()));
             }
         }
-        let mut acts = vec![Act::Namespace(Namespace::Mnt, None)];
-        acts.extend(steps.into_iter().map(|step| Act::Step(Stage::Mounts, step)));
-        Ok(acts)
+        Ok(steps.into_iter().map(|step| Act::Step(Stage::Mounts, step)).collect())
     }
 }
 

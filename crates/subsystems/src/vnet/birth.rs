@@ -16,7 +16,7 @@ use super::{
     link::Spec,
     port::{self, Made},
     route,
-    segment::{self, Around, Place},
+    segment::{self, Around},
     stack::{self, Batch},
     sysctl,
 };
@@ -145,6 +145,18 @@ pub fn begin() -> Result<Vec<Act>> {
     Ok(std::iter::once(Act::Namespace(Kind::Net, None)).chain(steps).collect())
 }
 
+/// Takes the jail's place among others, while its stack is made: segments, and addresses on them.
+///
+/// # Errors
+/// A segment cannot be made; an address is taken.
+pub fn provide(site: &mut Site<'_>) -> Result<()> {
+    let wanted = Wanted::of(site.settings)?;
+    if wanted.connects() {
+        connect(site, &mut Around::of(site.parent), &wanted)?;
+    }
+    wanted.links.iter().try_for_each(|link| claims(site, link))
+}
+
 /// Makes everything that a new stack is asked to have.
 ///
 /// # Errors
@@ -157,12 +169,9 @@ pub fn furnish(site: &mut Site<'_>) -> Result<()> {
     let later = sysctl::begin(&*jail, &wanted.sysctls)?;
     let mut around = if wanted.connects() { Some(Around::of(site.parent)) } else { None };
     if let Some(around) = &mut around {
-        let places = connect(site, around, &wanted)?;
-        for link in &wanted.links {
-            claims(site, link)?;
-        }
         let links: Vec<_> = wanted.links.iter().collect();
         if !links.is_empty() {
+            let places = segment::places(site, around, wanted.segments())?;
             port::plug(site, &jail, &places, &links, None)?;
         }
     }
@@ -203,22 +212,14 @@ pub fn furnish(site: &mut Site<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Finds or makes the segments, and the parent's interfaces on them.
+/// Makes segments that do not exist, and the parent's interfaces on them.
 ///
 /// # Errors
-/// As [`segment::places`] and [`host::share`].
-pub fn connect(
-    site: &mut Site<'_>,
-    around: &mut Around<'_>,
-    wanted: &Wanted,
-) -> Result<BTreeMap<String, Place>> {
-    let places = segment::places(site, around, wanted.segments())?;
-    for host in &wanted.hosts {
-        if let Some(place) = places.get(&host.segment) {
-            host::share(site, around, place, host)?;
-        }
-    }
-    Ok(places)
+/// As [`segment::share`] and [`host::share`].
+pub fn connect(site: &mut Site<'_>, around: &mut Around<'_>, wanted: &Wanted) -> Result<()> {
+    segment::share(site, around, wanted.segments())?;
+    let places = segment::places(site, around, wanted.hosts.iter().map(|host| host.segment.as_str()))?;
+    wanted.hosts.iter().try_for_each(|host| host::share(site, around, &places[&host.segment], host))
 }
 
 /// Claims the addresses of a link.

@@ -57,21 +57,24 @@ pub fn share_key(key: &str) -> String {
     format!("segment/{key}")
 }
 
-fn read(name: &str, data: &Value) -> Result<Vec<u32>> {
+/// The bridges of a segment, the first first, by what its record says.
+///
+/// # Errors
+/// It makes no sense.
+pub fn read(name: &str, data: &Value) -> Result<Vec<u32>> {
     let bridges = serde_json::from_value::<Vec<u32>>(data.clone()).ok().filter(|bridges| !bridges.is_empty());
     let senseless = || format!("the record of segment {name} makes no sense");
     bridges.ok_or_else(|| Error::new(ErrorKind::Failed, senseless()))
 }
 
-/// Uses a segment of ours; returns its bridges, the first first.
+/// Uses a segment of ours.
 ///
 /// # Errors
 /// A bridge cannot be made.
-pub fn share(site: &mut Site<'_>, name: &str, stack: &OwnedFd, switch: &Anchor) -> Result<Vec<u32>> {
+pub fn share(site: &mut Site<'_>, name: &str, stack: &OwnedFd, switch: &Anchor) -> Result<()> {
     let key = segment::key(site.parent, name);
-    let data =
-        site.share(&share_key(&key), |site| Ok(json!([make(site, (name, &key), (stack, switch), None)?])))?;
-    read(name, &data)
+    let first = |site: &mut Site<'_>| Ok(json!([make(site, (name, &key), (stack, switch), None)?]));
+    site.share(&share_key(&key), first).map(drop)
 }
 
 /// Makes a bridge, and its trunk to the `first`, unless it is that.

@@ -33,8 +33,8 @@ use std::time::Instant;
 
 use kernel::{act::Act, probe::Feature};
 use vimage::{
-    Ask, Context as _, Cost, Doomed, Error, House, Instance, Known, Node, Param, Piece, Plan, Result,
-    Settings, Site, Subsystem, Support,
+    Ask, Context as _, Cost, Doomed, Error, House, Instance, Known, Node, Param, Piece, Result, Settings,
+    Site, Subsystem, Support,
 };
 
 use crate::needs;
@@ -67,9 +67,12 @@ impl Subsystem<Act> for Vnet {
         birth::check(ask)
     }
 
-    fn prepare(&self, site: &mut Site<'_>) -> Result<Plan<Act>> {
-        let birth = if site.settings.is_new(NAME) { birth::begin()? } else { Vec::new() };
-        Ok(Plan { birth, prepared: Vec::new() })
+    fn prepare(&self, site: &mut Site<'_>) -> Result<Vec<Act>> {
+        if site.settings.is_new(NAME) { birth::begin() } else { Ok(Vec::new()) }
+    }
+
+    fn provide(&self, site: &mut Site<'_>) -> Result<()> {
+        if site.settings.is_new(NAME) { birth::provide(site) } else { Ok(()) }
     }
 
     fn create(&self, site: &mut Site<'_>) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Segments: bridges of ours in the switch stack, or foreign ones of the parent's.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     os::fd::{AsFd, OwnedFd},
     rc::Rc,
@@ -127,33 +127,56 @@ pub struct Place {
     pub foreign: Option<u32>,
 }
 
-/// Finds the segments, making those of ours that do not exist; the jail uses them from now on.
+/// Makes those of the segments that are ours and do not exist; the jail uses them from now on.
 ///
 /// # Errors
 /// A name is that of an interface which is no bridge; a bridge or the switch stack cannot be made.
-pub fn places<'n>(
+pub fn share<'n>(
     site: &mut Site<'_>,
+    around: &mut Around<'_>,
+    names: impl IntoIterator<Item = &'n str>,
+) -> Result<()> {
+    let mut switch = None;
+    for name in names.into_iter().collect::<BTreeSet<_>>() {
+        if around.foreign(site.house, "vnet", name)?.is_some() {
+            continue;
+        }
+        // Used before the segment, so that it is left after it.
+        let (stack, anchor) = match &switch {
+            Some(switch) => switch,
+            None => switch.insert(share_switch(site)?),
+        };
+        bridge::share(site, name, stack, anchor)?;
+    }
+    Ok(())
+}
+
+/// Where segments are that the jail uses, or that are foreign.
+///
+/// # Errors
+/// One is gone.
+pub fn places<'n>(
+    site: &Site<'_>,
     around: &mut Around<'_>,
     names: impl IntoIterator<Item = &'n str>,
 ) -> Result<BTreeMap<String, Place>> {
     let mut places = BTreeMap::new();
     let mut switch = None;
-    for name in names {
-        if places.contains_key(name) {
-            continue;
-        }
-        let place = if let Some(bridge) = around.foreign(site.house, "vnet", name)? {
+    let instance = site.instance();
+    for name in names.into_iter().collect::<BTreeSet<_>>() {
+        let record = bridge::share_key(&key(site.parent, name));
+        let place = if instance.pieces_of(super::NAME, Shared::USE).any(|piece| piece.key == record) {
+            let (stack, anchor) = match &switch {
+                Some(switch) => Clone::clone(switch),
+                None => switch.insert(open_switch(site, &site.shared(SWITCH)?)?).clone(),
+            };
+            Place { stack, anchor, bridges: bridge::read(name, &site.shared(&record)?)?, foreign: None }
+        } else if let Some(bridge) = around.foreign(site.house, "vnet", name)? {
             let stack = around.fd()?;
             let anchor = site.house.anchor("net", stack.as_fd())?;
             Place { stack, anchor, bridges: vec![bridge.index], foreign: Some(bridge.mtu) }
         } else {
-            // Used before the segment, so that it is left after it.
-            let (stack, anchor) = match &switch {
-                Some(switch) => Clone::clone(switch),
-                None => switch.insert(share_switch(site)?).clone(),
-            };
-            let bridges = bridge::share(site, name, &stack, &anchor)?;
-            Place { stack, anchor, bridges, foreign: None }
+            return Err(Error::new(ErrorKind::NotFound, format!("vnet: the bridge {name} is gone")));
         };
         places.insert(name.to_owned(), place);
     }
@@ -176,6 +199,10 @@ pub fn share_switch(site: &mut Site<'_>) -> Result<(Rc<OwnedFd>, Anchor)> {
         })?;
         Ok(json!(anchor))
     })?;
+    open_switch(site, &anchor)
+}
+
+fn open_switch(site: &Site<'_>, anchor: &serde_json::Value) -> Result<(Rc<OwnedFd>, Anchor)> {
     let anchor = Anchor(anchor.as_str().unwrap_or_default().to_owned());
     let Some(stack) = site.house.open(&anchor)? else {
         let error = Error::new(ErrorKind::Failed, "the switch stack, with all segments, is gone");

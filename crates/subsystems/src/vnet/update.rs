@@ -38,7 +38,8 @@ pub fn update(site: &mut Site<'_>, old: &Settings) -> Result<()> {
     unplug(site, &wanted)?;
     cable::leave(site, &wanted)?;
     leave_hosts(site, &wanted, old)?;
-    let places = birth::connect(site, &mut around, &wanted)?;
+    birth::connect(site, &mut around, &wanted)?;
+    let places = segment::places(site, &mut around, wanted.segments())?;
     let old_links = Spec::parse_all(old.list("vnet.link")).unwrap_or_default();
     change(site, &mut inside, &wanted, &old_links, &places)?;
     let there: Vec<_> = Made::all(site.instance().pieces).into_iter().map(|(_, made)| made.name).collect();

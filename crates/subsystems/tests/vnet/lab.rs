@@ -175,8 +175,9 @@ impl Lab {
         let settings = self.settings(words, name, jid, (parent, None))?;
         let journal = Journal::open(&self.dir.path().join(format!("{name}.journal")), vec![])?;
         let mut owner = Owner { name: name.to_owned(), jid, settings, parent, journal, fds: Fds::default() };
-        let made = self.driver().prepare(&mut owner).and_then(|plan| {
-            owner.fds.put("net", new_stack(plan.birth));
+        let made = self.driver().prepare(&mut owner).and_then(|birth| {
+            owner.fds.put("net", new_stack(birth));
+            self.driver().provide(&mut owner)?;
             self.driver().create(&mut owner)?;
             self.driver().furnish(&mut owner)
         });

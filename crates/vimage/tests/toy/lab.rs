@@ -126,7 +126,8 @@ impl Lab {
         let driver = self.driver(recorder);
         let made = driver
             .prepare(&mut owner)
-            .and_then(|_plan| driver.create(&mut owner))
+            .and_then(|_birth| driver.provide(&mut owner))
+            .and_then(|()| driver.create(&mut owner))
             .and_then(|()| driver.furnish(&mut owner))
             .and_then(|()| driver.complete(&mut owner));
         if made.is_err() {

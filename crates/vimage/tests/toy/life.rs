@@ -41,7 +41,7 @@ fn the_trace_has_each_phase_and_each_piece() {
     let root = format!("{}/", lab.root().display());
     let line = |e: &Event| format!("{} {}", e.phase, e.what.replace(&root, ""));
     let events: BTreeSet<_> = recorder.take().iter().map(line).collect();
-    for phase in ["check", "prepare", "create", "furnish", "complete"] {
+    for phase in ["check", "prepare", "provide", "create", "furnish", "complete"] {
         for subsystem in ["counters", "gauges"] {
             // Those that took no time have one event together.
             let has = |event: &String| {
