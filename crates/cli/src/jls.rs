@@ -187,7 +187,7 @@ fn header(out: &mut Output, columns: &[Column], manner: &Manner) {
     if columns.is_empty() {
         out.line(print::heading(manner));
     } else if manner.header {
-        let names: Vec<_> = columns.iter().map(|c| c.name).collect();
+        let names: Vec<_> = columns.iter().map(|c| &*c.name).collect();
         out.line(names.join(" "));
     }
 }

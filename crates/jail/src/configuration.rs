@@ -8,7 +8,7 @@ use std::{
 
 use conf::{Conf, Known, Loader, Parameters, Unknown, glob, pattern};
 use kernel::act::Act;
-use vimage::{Context as _, Error, Given, Kind, Registry, Result};
+use vimage::{Context as _, Error, Given, Kind, Named, Registry, Result};
 
 use crate::hooks;
 
@@ -139,8 +139,10 @@ struct Declared<'r>(&'r Registry<Act>);
 impl Parameters for Declared<'_> {
     fn look_up(&self, word: &str) -> Result<Known, Unknown> {
         match self.0.lookup(word) {
-            Ok((param, _)) => {
-                Ok(Known { name: param.name.to_owned(), list: matches!(param.kind, Kind::List { .. }) })
+            Ok(Named { param, key, .. }) => {
+                // Each pair is set by itself.
+                let name = key.map_or(param.name, |_| word);
+                Ok(Known { name: name.to_owned(), list: matches!(param.kind, Kind::List { .. }) })
             }
             Err(error) => {
                 Err(Unknown { message: error.to_string(), hint: error.advice().map(str::to_owned) })

@@ -1,6 +1,6 @@
 //! Parameters: one declaration feeds the parser, the messages, `jls`, the manual and the completions.
 
-use crate::{Error, Result, settings::Value};
+use crate::{Error, Numbers, Result, pairs::Edit, settings::Value};
 
 /// One parameter of a subsystem.
 #[derive(Debug)]
@@ -51,6 +51,17 @@ pub enum Kind {
     },
     /// FreeBSD's `jailsys`: the modes that this one takes. An empty value means `new`.
     Mode(&'static [Mode]),
+    /// A set of whole numbers up to this one, such as processors: `0-3,8`. A text, in order: [`Numbers`].
+    Numbers {
+        /// The greatest number.
+        max: u32,
+    },
+    /// Text of at most this many bytes, whose lines KEY=VALUE can be given and read one by one, as `p.KEY`:
+    /// [`crate::pairs`]. What is given changes what is there, one after the other.
+    Pairs {
+        /// The greatest length in bytes.
+        max: usize,
+    },
     /// A list. Repeating the parameter appends.
     List {
         /// Whether a comma in a value separates items.
@@ -91,7 +102,7 @@ pub enum Child {
     AtMost,
     /// A number smaller than the parent's; 0 where that is 0.
     Below,
-    /// A list whose items are all in the parent's.
+    /// A list whose items are all in the parent's; a set of numbers that are.
     Subset,
     /// True only where the parent's is.
     AndParent,
@@ -170,6 +181,15 @@ impl Param {
                 }
                 Ok(Value::Text(text.to_owned()))
             }
+            Kind::Numbers { max } => {
+                let set = Numbers::parse(text, max).ok_or_else(|| {
+                    bad("not a list of numbers")
+                        .hint(format!("it looks like 0-3,8, with numbers up to {max}"))
+                })?;
+                Ok(Value::Text(set.to_string()))
+            }
+            Kind::Pairs { .. } if text.contains('\0') => Err(bad("value with a null byte")),
+            Kind::Pairs { max } => self.fits(text, max).map(|()| Value::Text(text.to_owned())),
             Kind::Mode(modes) => {
                 let mode = Mode::of(text).ok_or_else(|| bad("unknown jailsys value"))?;
                 if modes.contains(&mode) {
@@ -184,6 +204,23 @@ impl Param {
                 (_, false) => vec![text.to_owned()],
             })),
         }
+    }
+
+    /// What changes make of a text of pairs.
+    ///
+    /// # Errors
+    /// FreeBSD's wording of EFBIG: it would be larger than such a text may be.
+    pub fn edited(&self, text: &str, edits: &[Edit]) -> Result<Value> {
+        let text = edits.iter().fold(text.to_owned(), |text, edit| edit.apply(&text));
+        self.parse(&text)
+    }
+
+    fn fits(&self, text: &str, max: usize) -> Result<()> {
+        if text.len() <= max {
+            return Ok(());
+        }
+        let what = format!("{}: File too large: {} bytes", self.name, text.len());
+        Err(Error::usage(what).hint(format!("at most {max} bytes, all lines together")))
     }
 
     /// Whether a child may have `own` below a parent that has `parents`; the error says what the parent allows.
@@ -208,6 +245,7 @@ impl Param {
                 Some(Value::Text(limit.clone()))
             }
             (Child::AndParent, Value::Bool(true), Value::Bool(false)) => Some(Value::Bool(false)),
+            (Child::Subset, Value::Text(own), Value::Text(limit)) => self.left(own, limit).map(Value::Text),
             (Child::Subset, Value::List(own), Value::List(limit))
                 if own.iter().any(|o| !limit.contains(o)) =>
             {
@@ -217,10 +255,23 @@ impl Param {
         }
     }
 
+    /// What is left of a set of numbers within another, if that is less; where nothing is, all of the other.
+    fn left(&self, own: &str, limit: &str) -> Option<String> {
+        let Kind::Numbers { max } = self.kind else { return None };
+        let (own, limit) = (Numbers::parse(own, max)?, Numbers::parse(limit, max)?);
+        let within = own.within(&limit);
+        match (within == own, within.is_empty()) {
+            (true, _) => None,
+            (false, true) => Some(limit.to_string()),
+            (false, false) => Some(within.to_string()),
+        }
+    }
+
     /// Whether it is a limit that an empty value lifts: one that a jail need not have, in a living jail, too.
     #[must_use]
     pub fn can_be_lifted(&self) -> bool {
-        let is_limit = matches!(self.kind, Kind::Int { .. } | Kind::Size | Kind::Percent { .. });
+        let is_limit =
+            matches!(self.kind, Kind::Int { .. } | Kind::Size | Kind::Percent { .. } | Kind::Numbers { .. });
         is_limit && self.when == When::Modify && self.default.is_none()
     }
 
@@ -233,6 +284,8 @@ impl Param {
             Kind::Size => "size".into(),
             Kind::Percent { .. } => "percent".into(),
             Kind::Text { .. } => "string".into(),
+            Kind::Numbers { .. } => "numbers".into(),
+            Kind::Pairs { .. } => "pairs".into(),
             Kind::Mode(modes) => modes.iter().map(|m| m.word()).collect::<Vec<_>>().join("|"),
             Kind::List { .. } => "list".into(),
         }
@@ -280,6 +333,15 @@ mod tests {
     }
 
     #[test]
+    fn sets_of_numbers_are_put_in_order() {
+        let cpus = param(Kind::Numbers { max: 9 }, Child::Free);
+        assert_eq!(cpus.parse("8,3,0-2"), Ok(Value::Text("0-3,8".into())));
+        let error = cpus.parse("0-10").unwrap_err();
+        assert_eq!(error.to_string(), "p: not a list of numbers \"0-10\"");
+        assert_eq!(error.advice(), Some("it looks like 0-3,8, with numbers up to 9"));
+    }
+
+    #[test]
     fn errors_use_upstreams_words() {
         let text = |kind, text| param(kind, Child::Free).parse(text).unwrap_err().to_string();
         assert_eq!(text(Kind::Bool, "yes"), "p: unknown boolean value \"yes\"");
@@ -300,6 +362,13 @@ mod tests {
         let flag = param(Kind::Bool, Child::AndParent);
         assert!(flag.permit(&Value::Bool(true), Some(&Value::Bool(false))).is_err());
         assert!(flag.permit(&Value::Bool(false), Some(&Value::Bool(false))).is_ok());
+        let cpus = param(Kind::Numbers { max: 9 }, Child::Subset);
+        let narrowed = |own: &str, limit: &str| {
+            let less = cpus.narrowed(&Value::Text(own.into()), Some(&Value::Text(limit.into())));
+            less.map(|less| less.text())
+        };
+        assert_eq!((narrowed("1-2", "0-2"), narrowed("1-3", "0-2")), (None, Some("1-2".into())));
+        assert_eq!(narrowed("3", "0,2"), Some("0,2".into()));
         let list = param(Kind::List { commas: true }, Child::Subset);
         let items = |s: &str| Value::List(s.split(' ').map(str::to_owned).collect());
         assert_eq!(list.narrowed(&items("a b c"), Some(&items("c a"))), Some(items("a c")));

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Child, Error, Kind, Mode, Param, Refused, Result, Settings, Shared, Subsystem, Support, Value, When,
-    nearest,
+    Child, Context as _, Error, Kind, Mode, Param, Refused, Result, Settings, Shared, Subsystem, Support,
+    Value, When, nearest, pairs::Edit,
 };
 
 /// The subsystems of a program, ordered so that each comes after what it needs.
@@ -23,6 +23,19 @@ pub struct Given {
     pub appended: BTreeSet<String>,
     /// Limits that are to be lifted (`rctl.memoryuse=`).
     pub lifted: BTreeSet<String>,
+    /// What is to be done to texts of pairs (`meta.k=v`), in the order in which it was given.
+    pub edits: BTreeMap<String, Vec<Edit>>,
+}
+
+/// What a user's word names.
+#[derive(Clone, Copy, Debug)]
+pub struct Named<'w> {
+    /// The parameter.
+    pub param: &'static Param,
+    /// Whether the word negates it (`nopersist`, `allow.noraw_sockets`).
+    pub negated: bool,
+    /// The key of a pair (`k` of `meta.k`), where the word names no more of the parameter than that.
+    pub key: Option<&'w str>,
 }
 
 impl<S> std::fmt::Debug for Registry<S> {
@@ -111,21 +124,29 @@ impl<S> Registry<S> {
         self.params.values().copied()
     }
 
-    /// The parameter that a user's word names, and whether the word negates it (`nopersist`,
-    /// `allow.noraw_sockets`).
+    /// What a user's word names.
     ///
     /// # Errors
     /// The reason for one that is refused; jail(8)'s `unknown parameter: NAME`, with the nearest known name as hint.
-    pub fn lookup(&self, word: &str) -> Result<(&'static Param, bool)> {
+    pub fn lookup<'w>(&self, word: &'w str) -> Result<Named<'w>> {
         if let Some(param) = self.param(word) {
-            return Ok((param, false));
+            return Ok(Named { param, negated: false, key: None });
         }
         let (stem, last) = word.rsplit_once('.').map_or(("", word), |(stem, last)| (stem, last));
         if let Some(bare) = last.strip_prefix("no") {
             let positive = if stem.is_empty() { bare.to_owned() } else { format!("{stem}.{bare}") };
             if let Some(param) = self.param(&positive).filter(|p| p.kind == Kind::Bool) {
-                return Ok((param, true));
+                return Ok(Named { param, negated: true, key: None });
             }
+        }
+        // A key may have dots, too.
+        let mut stems = word.match_indices('.').filter(|(dot, _)| dot + 1 < word.len());
+        let pairs = stems.find_map(|(dot, _)| {
+            let param = self.param(&word[..dot]).filter(|p| matches!(p.kind, Kind::Pairs { .. }))?;
+            Some(Named { param, negated: false, key: Some(&word[dot + 1..]) })
+        });
+        if let Some(named) = pairs {
+            return Ok(named);
         }
         if let Some(refused) = Refused::find(self.refused, word) {
             return Err(refused.error(word));
@@ -138,7 +159,8 @@ impl<S> Registry<S> {
     }
 
     /// Adds one definition as jail(8) reads it: `name`, `noname`, `name=value`, `name+=value`. Lists grow,
-    /// of scalars the last one holds. A limit is lifted by an empty value.
+    /// of scalars the last one holds. A limit is lifted by an empty value. Of a text of pairs, `name.key` drops
+    /// a pair.
     ///
     /// # Errors
     /// The parameter is unknown or read-only, or the value is not of its type.
@@ -148,7 +170,7 @@ impl<S> Registry<S> {
             None => (definition, None),
         };
         let (word, append) = word.strip_suffix('+').map_or((word, false), |w| (w, true));
-        let (param, negated) = self.lookup(word)?;
+        let Named { param, negated, key } = self.lookup(word)?;
         if !append && value == Some("") && param.can_be_lifted() {
             given.settings.remove(param.name);
             given.lifted.insert(param.name.to_owned());
@@ -157,6 +179,19 @@ impl<S> Registry<S> {
         given.lifted.remove(param.name);
         if param.when == When::Read {
             return Err(Error::usage(format!("{}: read-only parameter", param.name)));
+        }
+        if append && !matches!(param.kind, Kind::List { .. }) {
+            return Err(Error::usage(format!("{word}: += needs a list")));
+        }
+        if let Kind::Pairs { .. } = param.kind {
+            let edit = match key {
+                Some(key) => Edit::pair(key, value).doing(word)?,
+                None => Edit::All(value.unwrap_or_default().to_owned()),
+            };
+            // Each by itself may be as large as all: that is looked at when it is known what they come to.
+            param.parse(value.unwrap_or_default())?;
+            given.edits.entry(param.name.to_owned()).or_default().push(edit);
+            return Ok(());
         }
         let value = match (param.kind, value, negated) {
             (_, Some(_), true) => {
@@ -167,9 +202,6 @@ impl<S> Registry<S> {
             (_, Some(text), false) => param.parse(text)?,
             (_, None, false) => return Err(Error::usage(format!("{}: value missing", param.name))),
         };
-        if append && !matches!(param.kind, Kind::List { .. }) {
-            return Err(Error::usage(format!("{}: += needs a list", param.name)));
-        }
         if append && given.settings.get(param.name).is_none() {
             given.appended.insert(param.name.to_owned());
         }
@@ -195,14 +227,8 @@ impl<S> Registry<S> {
         parent: Option<&Settings>,
     ) -> Result<Settings> {
         let mut all = living.cloned().unwrap_or_default();
-        for (name, value) in given.settings.iter() {
-            let Some(param) = self.param(name) else { continue };
-            let value = match (value, all.get(name)) {
-                (Value::List(new), Some(Value::List(old))) if given.appended.contains(name) => {
-                    Value::List([old.clone(), new.clone()].concat())
-                }
-                _ => value.clone(),
-            };
+        for (param, value) in self.values(given, &all)? {
+            let name = param.name;
             if living.is_some_and(|l| param.when == When::Create && l.get(name) != Some(&value)) {
                 let error = Error::usage(format!("{name} cannot be changed after creation"));
                 return Err(match param.fixed {
@@ -257,6 +283,24 @@ impl<S> Registry<S> {
             }
         }
         Ok(all)
+    }
+
+    /// What was given, over what is there.
+    fn values(&self, given: &Given, there: &Settings) -> Result<Vec<(&'static Param, Value)>> {
+        let plain = given.settings.iter().filter_map(|(name, value)| {
+            let value = match (value, there.get(name)) {
+                (Value::List(new), Some(Value::List(old))) if given.appended.contains(name) => {
+                    Value::List([old.clone(), new.clone()].concat())
+                }
+                _ => value.clone(),
+            };
+            Some(Ok((self.param(name)?, value)))
+        });
+        let edited = given.edits.iter().filter_map(|(name, edits)| {
+            let param = self.param(name)?;
+            Some(param.edited(there.text(name).unwrap_or_default(), edits).map(|value| (param, value)))
+        });
+        plain.chain(edited).collect()
     }
 
     /// What of a child's values is wider than its parent's now allow, as it must become.
@@ -358,6 +402,7 @@ mod tests {
                 ..Param::BASE
             },
             Param { name: "jid", kind: Kind::Int { min: 0, max: 9 }, when: When::Read, ..Param::BASE },
+            Param { name: "meta", kind: Kind::Pairs { max: 16 }, default: Some(""), ..Param::BASE },
         ],
     );
 
@@ -423,6 +468,34 @@ mod tests {
         assert_eq!(lack(&GROUNDED, &["vnet=inherit", "allow.noraw_sockets"]), None);
         assert_eq!(lack(&LOST, &[]), said("poor"));
         assert_eq!(lack(&AT_EASE, &["vnet"]), None);
+    }
+
+    #[test]
+    fn pairs_are_edited_in_the_order_given_over_what_is_there() {
+        let registry = Registry::new(&[&NET]).unwrap();
+        let edit = |old: Option<&Settings>, words: &[&str]| {
+            let all = given(words).and_then(|given| registry.complete(&given, old, None));
+            all.map_err(|e| e.to_string())
+        };
+        let text = |all: &Settings| all.text("meta").unwrap().to_owned();
+        let old = edit(None, &["meta.a=1", "meta=ttt", "meta.b=2"]).unwrap();
+        assert_eq!(text(&old), "b=2\nttt");
+        assert_eq!(text(&edit(None, &[]).unwrap()), "");
+        assert_eq!(
+            text(&edit(Some(&old), &["meta.x.no=", "meta.noy==", "meta.b"]).unwrap()),
+            "noy==\nx.no=\nttt"
+        );
+        assert_eq!(text(&edit(Some(&old), &["meta"]).unwrap()), "");
+        // A child has none of its parent's.
+        let child = registry.complete(&Given::default(), None, Some(&old)).unwrap();
+        assert_eq!(text(&child), "");
+        let full = edit(Some(&old), &["meta.c=123456"]).unwrap();
+        assert_eq!(text(&full).len(), 16);
+        assert_eq!(edit(Some(&full), &["meta.d="]), Err("meta: File too large: 19 bytes".to_owned()));
+        assert_eq!(edit(None, &["meta.a+=1"]), Err("meta.a: += needs a list".to_owned()));
+        assert_eq!(edit(None, &["meta.=1"]), Err("unknown parameter: meta.".to_owned()));
+        assert_eq!(edit(None, &["meta.a=1\n2"]), Err("meta.a: value with a line break".to_owned()));
+        assert_eq!(edit(None, &["meta.a=\0"]), Err("meta: value with a null byte \"\0\"".to_owned()));
     }
 
     #[test]

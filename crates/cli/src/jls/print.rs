@@ -88,9 +88,13 @@ pub(super) fn named(values: &Values, columns: &[Column], manner: &Manner) -> Str
         if manner.skip && !values.can_be_given(column) {
             continue;
         }
-        let value = values.settings.get(column.name);
-        let name = column.name;
-        match value {
+        let value = values.get(column);
+        let name = &*column.name;
+        match value.as_deref() {
+            // Without its value a pair is dropped by jail(8).
+            None if column.key.is_some() => {
+                words.push(if manner.names { name.to_owned() } else { String::new() });
+            }
             Some(Value::Bool(yes)) if manner.names => {
                 words.push(if *yes { name.to_owned() } else { negated(name) });
             }
@@ -101,7 +105,7 @@ pub(super) fn named(values: &Values, columns: &[Column], manner: &Manner) -> Str
             {
                 words.extend(items.iter().map(|item| format!("{name}={}", quoted(item))));
             }
-            _ => {
+            value => {
                 let before = if manner.names { format!("{name}=") } else { String::new() };
                 words.push(before + &printed(value, manner));
             }
@@ -155,9 +159,11 @@ fn quoted(text: &str) -> String {
 
 /// A jail's named parameters. All values are text, as libxo(3) has them.
 pub(super) fn named_json(values: &Values, columns: &[Column]) -> Tree {
-    let text = |c: &Column| values.settings.get(c.name).map(Value::text).unwrap_or_default();
-    let pairs: Map<_, _> = columns.iter().map(|c| (c.name.to_owned(), Tree::String(text(c)))).collect();
-    Tree::Object(pairs)
+    // A pair that is not there is left out.
+    let there = columns.iter().filter(|c| c.key.is_none() || values.get(c).is_some());
+    let text = |c: &Column| values.get(c).map(|value| value.text()).unwrap_or_default();
+    let named: Map<_, _> = there.map(|c| (c.name.to_string(), Tree::String(text(c)))).collect();
+    Tree::Object(named)
 }
 
 /// A jail in the usual columns.

@@ -1,13 +1,13 @@
 //! What is read of a jail: parameters, live where the kernel has them.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use ::jail::{
     Jails,
     record::{Record, State},
 };
 use kernel::act::Act;
-use vimage::{ErrorKind, Kind, Mode, Param, Registry, Result, Settings, Value, When};
+use vimage::{Error, ErrorKind, Kind, Mode, Named, Param, Registry, Result, Settings, Value, When, pairs};
 
 use super::print::Manner;
 use crate::output::complain;
@@ -15,10 +15,12 @@ use crate::output::complain;
 /// A parameter to be printed.
 #[derive(Clone, Debug)]
 pub(super) struct Column {
-    /// Its name.
-    pub name: &'static str,
+    /// The word for it.
+    pub name: Cow<'static, str>,
     /// Its declaration.
     pub param: &'static Param,
+    /// The key, if it is but a pair of the parameter.
+    pub key: Option<String>,
     /// The modes that it is a member of.
     modes: Vec<&'static str>,
 }
@@ -27,7 +29,20 @@ impl Column {
     fn new(registry: &Registry<Act>, param: &'static Param) -> Self {
         let stems = param.name.match_indices('.').map(|(at, _)| &param.name[..at]);
         let is_mode = |stem: &&str| registry.param(stem).is_some_and(|p| matches!(p.kind, Kind::Mode(_)));
-        Self { name: param.name, param, modes: stems.filter(is_mode).collect() }
+        Self { name: param.name.into(), param, key: None, modes: stems.filter(is_mode).collect() }
+    }
+
+    /// Of a word that is no parameter's name: one of a pair.
+    fn pair(registry: &Registry<Act>, word: &str) -> Result<Self> {
+        match registry.lookup(word)? {
+            Named { param, key: Some(key), .. } => Ok(Self {
+                name: word.to_owned().into(),
+                key: Some(key.to_owned()),
+                ..Self::new(registry, param)
+            }),
+            // A negated one is no column.
+            _ => Err(Error::usage(format!("unknown parameter: {word}"))),
+        }
     }
 }
 
@@ -62,7 +77,7 @@ pub(super) fn columns(registry: &Registry<Act>, words: &[String], manner: &Manne
     let all = || {
         let mut all: Vec<_> = registry.params().map(|(param, _)| Column::new(registry, param)).collect();
         all.retain(|c| c.name != COMMAND);
-        all.sort_by_key(|c| (c.name.contains('.'), c.name));
+        all.sort_by_key(|c| (c.param.name.contains('.'), c.param.name));
         all
     };
     if words.is_empty() {
@@ -73,11 +88,7 @@ pub(super) fn columns(registry: &Registry<Act>, words: &[String], manner: &Manne
         let more = match (word.as_str(), registry.param(word)) {
             ("all", None) => all(),
             (_, Some(param)) => vec![Column::new(registry, param)],
-            // It has the nearest name as a hint; a negated one is no column.
-            (_, None) => {
-                registry.lookup(word)?;
-                return Err(vimage::Error::usage(format!("unknown parameter: {word}")));
-            }
+            (_, None) => vec![Column::pair(registry, word)?],
         };
         for column in more {
             if !columns.iter().any(|c| c.name == column.name) {
@@ -101,7 +112,7 @@ impl Values {
         let mut settings = record.settings.clone();
         let wanted: BTreeSet<&str> = match columns {
             [] => BTreeSet::from([HOSTNAME]),
-            columns => columns.iter().map(|c| c.name).collect(),
+            columns => columns.iter().map(|c| c.param.name).collect(),
         };
         if record.state == State::Alive {
             let owners: BTreeSet<&str> =
@@ -141,6 +152,18 @@ impl Values {
         Self { settings, jid: record.jid, name: record.name.clone(), dying }
     }
 
+    /// The value of a column.
+    pub(super) fn get(&self, column: &Column) -> Option<Cow<'_, Value>> {
+        let value = self.settings.get(column.param.name)?;
+        match &column.key {
+            None => Some(Cow::Borrowed(value)),
+            Some(key) => {
+                let found = pairs::value(self.text(column.param.name), key)?;
+                Some(Cow::Owned(Value::Text(found.to_owned())))
+            }
+        }
+    }
+
     /// A text, or nothing.
     pub(super) fn text(&self, name: &str) -> &str {
         self.settings.text(name).unwrap_or_default()
@@ -166,7 +189,7 @@ impl Values {
     /// or belongs to a mode that is not new.
     pub(super) fn can_be_given(&self, column: &Column) -> bool {
         column.param.when != When::Read
-            && self.settings.get(column.name).is_some()
+            && self.settings.get(column.param.name).is_some()
             && column.modes.iter().all(|mode| self.settings.mode(mode) == Mode::New)
     }
 }
