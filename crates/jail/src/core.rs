@@ -355,11 +355,15 @@ fn reopen(of: &Instance<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Opens one of the mounts of a living jail: as it is held, or as its processes have it at its place.
+/// Opens one of the mounts of a living jail: as it is held, or as its processes have it at its place; or the mount
+/// namespace that they are in.
 ///
 /// # Errors
 /// It is there and cannot be opened.
 pub(crate) fn reopen_mount(of: &Instance<'_>, premises: &Premises, name: &str) -> Result<Option<OwnedFd>> {
+    if name == Namespace::Mnt.name() {
+        return mounts(of);
+    }
     let Some(path) = name.strip_prefix("mount:").filter(|path| prepared(of).any(|p| p == *path)) else {
         return Ok(None);
     };
@@ -391,12 +395,17 @@ fn has_process(of: &Instance<'_>) -> bool {
     of.anchor(CGROUP).is_some_and(|a| cgroup::populated(Path::new(a.object())))
 }
 
-/// Enters the mount namespace of one of a jail's processes, if it has any.
-fn visit(of: &Instance<'_>) -> Result<Option<VisitMount>> {
+/// The mount namespace of one of a jail's processes, if it has any.
+fn mounts(of: &Instance<'_>) -> Result<Option<OwnedFd>> {
     let dir = of.anchor(CGROUP).map(|a| leaf(Path::new(a.object()), of.settings)).unwrap_or_default();
     let Some((_, pidfd)) = process::any(&dir) else { return Ok(None) };
-    let mounts =
-        kernel::namespace::of_process(&pidfd, Namespace::Mnt).doing("cannot open its mount namespace")?;
+    let mounts = kernel::namespace::of_process(&pidfd, Namespace::Mnt);
+    mounts.map(Some).doing("cannot open its mount namespace")
+}
+
+/// Enters that namespace.
+fn visit(of: &Instance<'_>) -> Result<Option<VisitMount>> {
+    let Some(mounts) = mounts(of)? else { return Ok(None) };
     VisitMount::enter(&mounts).map(Some).doing("cannot enter its mount namespace")
 }
 

@@ -72,6 +72,10 @@ pub enum Step {
     Mkdir(CString),
     /// An empty file to mount on; one that exists is as good.
     Touch(CString),
+    /// As [`Step::Mkdir`] of a name without a slash, and chdir(2) into it, unless it is a link.
+    Descend(CString),
+    /// umount2(2) of whatever is mounted last at a path; where nothing is, or no way leads to, that is as good.
+    Unmount(CString),
     /// move_mount(2) of a detached mount to a path.
     Attach(Rc<OwnedFd>, CString),
     /// mount(2) of a new file system.
@@ -186,6 +190,19 @@ impl Step {
                 let file = call(sys::__NR_openat, [cwd, at(path), flags as usize, 0o644, 0, 0]);
                 if file < 0 { file } else { call(sys::__NR_close, [file as usize, 0, 0, 0, 0, 0]) }
             }
+            Self::Descend(name) => descend(at(name)),
+            Self::Unmount(path) => {
+                let flags = (sys::MNT_DETACH | sys::UMOUNT_NOFOLLOW) as usize;
+                let none = [
+                    sys_errno::EINVAL,
+                    sys_errno::ENOENT,
+                    sys_errno::ENOTDIR,
+                    sys_errno::ELOOP,
+                    sys_errno::EACCES,
+                ];
+                let unmounted = call(sys::__NR_umount2, [at(path), flags, 0, 0, 0, 0]);
+                none.into_iter().fold(unmounted, |result, errno| unless(errno, result))
+            }
             Self::Attach(tree, path) => attach(tree, at(path)),
             Self::Mount { kind, at: path, flags, data } => {
                 let flags = flags.bits() as usize;
@@ -294,6 +311,8 @@ impl fmt::Display for Step {
             Self::Mkdir(path) | Self::Touch(path) => {
                 write!(f, "cannot make the mount point {}", quoted(path))
             }
+            Self::Descend(name) => write!(f, "cannot enter {}", quoted(name)),
+            Self::Unmount(path) => write!(f, "cannot unmount {}", quoted(path)),
             Self::Attach(_, path) => write!(f, "cannot mount on {}", quoted(path)),
             Self::Mount { kind, at, .. } => {
                 write!(f, "cannot mount {} on {}", kind.to_string_lossy(), quoted(at))
@@ -346,6 +365,23 @@ fn attach(tree: &Rc<OwnedFd>, path: usize) -> isize {
     let (empty, cwd) = (c"".as_ptr() as usize, sys::AT_FDCWD as usize);
     let flags = sys::MOVE_MOUNT_F_EMPTY_PATH as usize;
     call(sys::__NR_move_mount, [fd(tree), empty, cwd, path, flags, 0])
+}
+
+/// Goes into a directory below, which is made if it is not there.
+fn descend(name: usize) -> isize {
+    let cwd = sys::AT_FDCWD as usize;
+    let made = unless(sys_errno::EEXIST, call(sys::__NR_mkdirat, [cwd, name, 0o755, 0, 0, 0]));
+    if made < 0 {
+        return made;
+    }
+    let flags = sys::O_PATH | sys::O_DIRECTORY | sys::O_NOFOLLOW | sys::O_CLOEXEC;
+    let dir = call(sys::__NR_openat, [cwd, name, flags as usize, 0, 0, 0]);
+    if dir < 0 {
+        return dir;
+    }
+    let inside = call(sys::__NR_fchdir, [dir as usize, 0, 0, 0, 0, 0]);
+    call(sys::__NR_close, [dir as usize, 0, 0, 0, 0, 0]);
+    inside
 }
 
 /// Mounts a place on itself, with flags of its own.

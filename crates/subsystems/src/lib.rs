@@ -2,6 +2,7 @@
 
 pub mod allow;
 pub mod host;
+pub mod meta;
 pub mod mqueue;
 mod needs;
 pub mod proc;
@@ -29,5 +30,6 @@ pub static TABLE: &[&dyn Subsystem<Act>] = &[
     &root::Root,
     &allow::ALLOW,
     &rctl::RCTL,
+    &meta::Meta,
     &vnet::Vnet,
 ];

@@ -22,8 +22,8 @@ pub trait House: fmt::Debug {
     /// It cannot be told whether it is gone.
     fn open(&self, anchor: &Anchor) -> Result<Option<OwnedFd>>;
 
-    /// Opens what is neither anchored nor an instance by the name it was prepared under, as a living jail has it;
-    /// `None` if it has no such thing.
+    /// Opens what is neither anchored nor an instance by the name it was prepared under, as a living jail has it; or the
+    /// namespace of its processes of a kind that goes with them (`mnt`). `None` if it has no such thing.
     ///
     /// # Errors
     /// It is there and cannot be opened.

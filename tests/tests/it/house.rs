@@ -34,7 +34,7 @@ impl<'l> House<'l> {
     /// What there is of jails.
     pub(crate) fn left(&self) -> (Vec<String>, Snapshot) {
         self.sweep();
-        let dirs = "jails names pending ranges shared addresses files";
+        let dirs = "jails names pending ranges shared addresses files env";
         let files = self.sh(&format!("cd $JAIL_ROOT; find {dirs} 2>/dev/null || true"));
         (files.lines().map(str::to_owned).collect(), self.lab.snapshot())
     }

@@ -41,6 +41,8 @@ mod keep;
 mod limits;
 /// Many jails.
 mod many;
+/// Strings that go with a jail.
+mod meta;
 /// Jails in jails.
 mod nested;
 /// What connects jails with each other and with the world.

@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 
 use kernel::mount::{AT_RECURSIVE, Attr, mount_namespaces, mount_setattr, mounts_of, statmount};
 use kernel::namespace::{Kind, current, id, of_process};
+use kernel::spawn::{How, reap, spawn};
+use kernel::step::{End, Program, Step};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, chownat, fstat, openat, statat};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -142,5 +144,39 @@ fn all_mount_namespaces_are_walked() {
                 assert_eq!(found.mounts as usize, mounts_of(wanted).unwrap().len());
             }
         });
+    });
+}
+
+#[test]
+fn a_way_down_is_made_and_follows_no_link() {
+    apart(UnshareFlags::NEWNS, || {
+        let Ok(top) = lab::scratch() else { return eprintln!("SKIP a_way_down_is_made: no mounts") };
+        create_dir_all(top.join("there")).unwrap();
+        std::os::unix::fs::symlink("there", top.join("link")).unwrap();
+        let take = |steps: Vec<Step>| {
+            let steps = [Step::Chdir(c"/tmp".into())].into_iter().chain(steps).collect();
+            let done = spawn(Program::new(steps, End::Exit), How::default()).unwrap().finish();
+            let pidfds = done.map_err(|failed| failed.to_string())?.pidfds;
+            pidfds
+                .iter()
+                .try_for_each(|process| reap(process.as_fd()).map(|_status| ()))
+                .map_err(|e| e.to_string())
+        };
+        let down = |names: [&std::ffi::CStr; 2]| names.map(|name| Step::Descend(name.into()));
+        let touch = || Step::Touch(c"file".into());
+        take(down([c"there", c"new"]).into_iter().chain([touch()]).collect()).unwrap();
+        assert!(top.join("there/new/file").is_file());
+        let refusal = |name| take(down([name, c"astray"]).into()).unwrap_err();
+        assert!(refusal(c"link").starts_with("cannot enter \"link\": Not a directory"));
+        assert!(!top.join("there/astray").exists());
+        // What is mounted there last goes; where nothing is, nothing does.
+        let tree = std::rc::Rc::new(tmpfs().unwrap());
+        let at = || c"/tmp/there/new/file".to_owned();
+        take(vec![Step::Unmount(at()), Step::Unmount(c"/tmp/nowhere/file".into())]).unwrap();
+        take(vec![Step::Attach(tree, c"/tmp/there/new".into())]).unwrap();
+        assert!(!top.join("there/new/file").exists());
+        take(vec![Step::Unmount(c"/tmp/there/new".into())]).unwrap();
+        assert!(top.join("there/new/file").exists());
+        take(vec![Step::Unmount(at()), Step::Unmount(c"/tmp/link/new/file/x".into())]).unwrap();
     });
 }

@@ -1,0 +1,237 @@
+//! `meta` and `env`: strings that go with a jail, as FreeBSD 15 has them. They are in its record; what the jail may
+//! read of them is a file of the store, which is mounted in it while there is something in it.
+
+use std::{
+    ffi::CString,
+    fs::{self, OpenOptions, Permissions},
+    io,
+    os::unix::fs::{FileExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use kernel::{
+    act::Act,
+    mount::{Attr, mount_setattr},
+    namespace::Kind as Ns,
+    step::{Stage, Step},
+};
+use rustix::{
+    fs::{AtFlags, CWD},
+    mount::{MountAttrFlags, MountPropagationFlags, OpenTreeFlags, open_tree},
+};
+use vimage::{
+    Context as _, Cost, Doomed, Entry, House, Instance, Kind, Known, Param, Piece, Result, Settings, Site,
+    Subsystem,
+};
+
+/// The subsystem.
+#[derive(Clone, Copy, Debug)]
+pub struct Meta;
+
+const NAME: &str = "meta";
+/// The piece of the file that the store keeps for the jail.
+const FILE: &str = "file";
+/// The directories from a jail's root to the place of the file in it.
+const ABOVE: [&str; 2] = ["run", "jail"];
+/// The greatest length: security.jail.meta_maxbufsize of FreeBSD, without the null byte.
+const LONGEST: usize = 4095;
+
+static PARAMS: [Param; 2] = [
+    Param {
+        name: NAME,
+        kind: Kind::Pairs { max: LONGEST },
+        default: Some(""),
+        help: "strings that go with the jail, which it cannot read",
+        doc: "Any text, for whoever looks after the jail: jls(8) shows it, and nothing in the jail does. It is also a \
+              store of pairs, a line KEY=VALUE for each. meta.KEY=VALUE adds a pair in front of the others, or \
+              replaces it; meta.KEY= stores an empty value, and meta.KEY without = drops the pair; jls meta.KEY \
+              prints the value. What is given is done in its order, and meta=TEXT replaces all. At most 4095 \
+              bytes; a jail in the jail starts without.",
+        ..Param::BASE
+    },
+    Param {
+        name: "env",
+        kind: Kind::Pairs { max: LONGEST },
+        default: Some(""),
+        help: "strings that go with the jail, which it can read",
+        doc: "As meta, but the jail reads it, and cannot write it, as the file /run/jail/env, which follows when it \
+              is changed, and is there while env is not empty. In a tree of the jail's own the place to mount it on is \
+              made where it is missing, and stays; a symbolic link on the way there is not followed.",
+        ..Param::BASE
+    },
+];
+
+impl Subsystem<Act> for Meta {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn about(&self) -> &'static str {
+        "strings of the administrator's"
+    }
+
+    fn params(&self) -> &'static [Param] {
+        &PARAMS
+    }
+
+    fn provide(&self, site: &mut Site<'_>) -> Result<()> {
+        if env(site.settings).is_empty() { Ok(()) } else { make(site) }
+    }
+
+    fn enter(&self, of: &Instance<'_>, how: Entry) -> Result<Vec<Act>> {
+        let text = env(of.settings);
+        if how == Entry::Joining || text.is_empty() {
+            return Ok(Vec::new());
+        }
+        let path = path(of.house, of.jid);
+        if how == Entry::First {
+            // It lies on the host, where it may have been removed.
+            write(&path, text)?;
+        }
+        // After all mounts: what the links of a tree lead to does not matter, since none is followed.
+        Ok(attach(&path)?.into_iter().map(|step| Act::Step(Stage::Root, step)).collect())
+    }
+
+    /// The file is written in place: it is what is mounted. The mount comes with the first text and goes with the last,
+    /// so that who has none pays for none.
+    fn update(&self, site: &mut Site<'_>, old: &Settings) -> Result<Vec<Act>> {
+        let text = env(site.settings);
+        if text == env(old) {
+            return Ok(Vec::new());
+        }
+        let path = path(site.house, site.jid);
+        let there = site.instance().pieces_of(NAME, FILE).next().cloned();
+        match (there, text.is_empty()) {
+            (Some(_), false) => return write(&path, text).map(|()| Vec::new()),
+            (Some(piece), true) => site.unmake(&piece, || remove(&path))?,
+            (None, false) => make(site)?,
+            // A change that was to bring it is taken back.
+            (None, true) => {}
+        }
+        let Some(mounts) = site.instance().fd(Ns::Mnt.name())? else { return Ok(Vec::new()) };
+        // An earlier one, should it be there still.
+        let mut steps = vec![Step::Unmount(place())];
+        if !text.is_empty() {
+            steps.extend(attach(&path)?);
+        }
+        let steps = steps.into_iter().map(|step| Act::Step(Stage::Mounts, step));
+        Ok(std::iter::once(Act::Namespace(Ns::Mnt, Some(mounts))).chain(steps).collect())
+    }
+
+    fn undo(&self, doomed: &[Doomed<'_>]) -> Vec<Result<()>> {
+        doomed.iter().map(|d| remove(Path::new(&d.piece.key))).collect()
+    }
+
+    fn exists(&self, piece: &Piece, _house: &dyn House) -> Result<bool> {
+        Path::new(&piece.key).try_exists().doing_with(|| format!("cannot look for {}", piece.key))
+    }
+
+    fn strays(&self, known: &Known, house: &dyn House) -> Result<Vec<Piece>> {
+        let paths = fs::read_dir(folder(house)).into_iter().flatten().flatten().map(|e| e.path());
+        let keys = paths.map(|p| p.to_string_lossy().into_owned());
+        Ok(keys.filter(|key| !known.has(NAME, FILE, key)).map(|key| Piece::new(FILE, key)).collect())
+    }
+
+    fn cost(&self, piece: &Piece, _house: &dyn House) -> Cost {
+        let bytes = fs::metadata(&piece.key).map_or(0, |file| file.len());
+        Cost::default().bytes(bytes, "files")
+    }
+}
+
+fn env(settings: &Settings) -> &str {
+    settings.text("env").unwrap_or_default()
+}
+
+fn folder(house: &dyn House) -> PathBuf {
+    house.shelf().with_file_name("env")
+}
+
+fn path(house: &dyn House, jid: u32) -> PathBuf {
+    folder(house).join(jid.to_string())
+}
+
+/// The place of the file in the jail.
+fn place() -> CString {
+    c"/run/jail/env".into()
+}
+
+/// Makes the file.
+fn make(site: &mut Site<'_>) -> Result<()> {
+    let (path, text) = (path(site.house, site.jid), env(site.settings));
+    site.make(Piece::new(FILE, path.to_string_lossy()), || write(&path, text))
+}
+
+/// Writes the file, without a moment in which it is empty. Everybody may read it, whatever the umask says: the jail's
+/// root is others.
+fn write(path: &Path, text: &str) -> Result<()> {
+    let content = format!("{text}\n");
+    let write = || {
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        file.write_all_at(content.as_bytes(), 0)?;
+        file.set_len(content.len() as u64)?;
+        file.set_permissions(Permissions::from_mode(0o644))
+    };
+    write().doing_with(|| format!("env: cannot write {}", path.display()))
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(e).doing_with(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The steps that mount the file in the jail.
+fn attach(path: &Path) -> Result<Vec<Step>> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mount = || {
+        let tree = open_tree(CWD, path, flags)?;
+        // What the jail mounts over it is not mounted on the host.
+        let attr = Attr {
+            set: MountAttrFlags::MOUNT_ATTR_RDONLY
+                | MountAttrFlags::MOUNT_ATTR_NOSUID
+                | MountAttrFlags::MOUNT_ATTR_NODEV
+                | MountAttrFlags::MOUNT_ATTR_NOEXEC,
+            propagation: MountPropagationFlags::PRIVATE,
+            ..Attr::default()
+        };
+        mount_setattr(&tree, c"", AtFlags::EMPTY_PATH, &attr)?;
+        Ok::<_, rustix::io::Errno>(tree)
+    };
+    let tree = Rc::new(mount().doing_with(|| format!("env: cannot mount {}", path.display()))?);
+    let mut steps = vec![Step::Chdir(c"/".into())];
+    for dir in ABOVE {
+        steps.push(Step::Descend(CString::new(dir).doing("env")?));
+    }
+    steps.extend([Step::Touch(c"env".into()), Step::Attach(tree, c"env".into()), Step::Chdir(c"/".into())]);
+    Ok(steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_written_in_place_and_for_everybody() {
+        let dir = std::env::temp_dir().join(format!("env-{}", std::process::id()));
+        let path = dir.join("below/1");
+        write(&path, "a=1\nlonger=text").unwrap();
+        let held = fs::File::open(&path).unwrap();
+        write(&path, "a=2").unwrap();
+        assert_eq!(io::read_to_string(&held).unwrap(), "a=2\n");
+        assert_eq!(held.metadata().unwrap().permissions().mode() & 0o777, 0o644);
+        remove(&path).unwrap();
+        remove(&path).unwrap();
+        assert!(!Meta.exists(&Piece::new(FILE, path.to_string_lossy()), &crate::host::tests::Toy).unwrap());
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn the_place_is_below_the_directories() {
+        assert_eq!(place().to_str().unwrap(), format!("/{}/env", ABOVE.join("/")));
+    }
+}
