@@ -1,4 +1,4 @@
-//! `rctl.*`: limits of a jail's memory, processes and processor time, by whichever cgroup hierarchy has the
+//! `rctl.*` and `cpuset.cpus`: limits of a jail's memory, processes, processor time and processors, by whichever cgroup hierarchy has the
 //! controller (cgroups(7)).
 //!
 //! In a version 2 hierarchy the limits are files of the jail's own directory. A version 1 controller has a
@@ -26,7 +26,7 @@ use vimage::{
 
 use hierarchy::{Hierarchies, Home};
 use legacy::{CGROUP1, PATIENCE};
-use limit::{LIMITS, Limit};
+use limit::{LAST_CPU, LIMITS, Limit};
 
 /// The subsystem.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,7 @@ pub struct Rctl;
 /// Its instance for registries.
 pub static RCTL: Rctl = Rctl;
 
-static PARAMS: [Param; 3] = [
+static PARAMS: [Param; 4] = [
     Param {
         name: "rctl.memoryuse",
         kind: Kind::Size,
@@ -65,6 +65,15 @@ static PARAMS: [Param; 3] = [
               waits. 50 and 50% are the same.",
         ..Param::BASE
     },
+    Param {
+        name: "cpuset.cpus",
+        kind: Kind::Numbers { max: LAST_CPU },
+        child: Child::Subset,
+        help: "which processors the jail may use",
+        doc: "The processors that the jail's processes run on, a list such as 0-3,8: cpuset.cpus. They can choose \
+              among these and no others, sched_setaffinity(2). What cpuset -l is on FreeBSD.",
+        ..Param::BASE
+    },
 ];
 
 impl Subsystem<Act> for Rctl {
@@ -73,7 +82,7 @@ impl Subsystem<Act> for Rctl {
     }
 
     fn about(&self) -> &'static str {
-        "limits of memory, processes and processor time"
+        "limits of memory, processes, processor time and processors"
     }
 
     fn params(&self) -> &'static [Param] {
@@ -88,7 +97,7 @@ impl Subsystem<Act> for Rctl {
     }
 
     fn check(&self, ask: &Ask<'_>) -> Result<()> {
-        let mut given = LIMITS.iter().filter(|l| ask.settings.int(l.param).is_some()).peekable();
+        let mut given = LIMITS.iter().filter(|l| ask.settings.get(l.param).is_some()).peekable();
         if given.peek().is_none() {
             return Ok(());
         }
@@ -97,11 +106,18 @@ impl Subsystem<Act> for Rctl {
             return Err(error.hint("at least 1"));
         }
         let hierarchies = Hierarchies::read()?;
-        given.try_for_each(|limit| home(&hierarchies, limit).map(drop))
+        given.try_for_each(|limit| {
+            let home = home(&hierarchies, limit)?;
+            // What was there once may be gone, and is no reason to refuse a change of something else.
+            ask.given.get(limit.param).map_or(Ok(()), |value| match &home {
+                Home::Unified(top) => limit.unified.check(top, limit.param, value),
+                Home::Legacy(top) => limit.legacy.check(top, limit.param, value),
+            })
+        })
     }
 
     fn prepare(&self, site: &mut Site<'_>) -> Result<Vec<Act>> {
-        let given: Vec<_> = LIMITS.iter().filter(|l| site.settings.int(l.param).is_some()).collect();
+        let given: Vec<_> = LIMITS.iter().filter(|l| site.settings.get(l.param).is_some()).collect();
         apply(site, &given)?;
         // From the start, so that the root of the jail's cgroup namespace is there in every hierarchy.
         joins(&site.instance())
@@ -120,7 +136,7 @@ impl Subsystem<Act> for Rctl {
 
     fn inspect(&self, of: &Instance<'_>) -> Result<Settings> {
         let mut live = Settings::default();
-        for limit in LIMITS.iter().filter(|l| of.settings.int(l.param).is_some()) {
+        for limit in LIMITS.iter().filter(|l| of.settings.get(l.param).is_some()) {
             let (dir, format) = match legacy::own(of, limit.controller) {
                 Some(dir) => (dir, &limit.legacy),
                 None => match of.anchor("cgroup") {
@@ -129,7 +145,7 @@ impl Subsystem<Act> for Rctl {
                 },
             };
             match limit::read(&dir, format) {
-                Ok(Some(value)) => drop(live.set(limit.param, Value::Int(value))),
+                Ok(Some(value)) => drop(live.set(limit.param, value)),
                 Ok(None) => drop(live.remove(limit.param)),
                 // The jail is on its way out.
                 Err(e) if e.kind() == ErrorKind::NotFound => {}
@@ -209,25 +225,29 @@ fn apply(site: &mut Site<'_>, limits: &[&Limit]) -> Result<()> {
     }
     let hierarchies = Hierarchies::read()?;
     for limit in limits {
-        let value = site.settings.int(limit.param);
+        let value = site.settings.get(limit.param).cloned();
         match home(&hierarchies, limit)? {
             Home::Legacy(base) => {
                 let dir = match legacy::own(&site.instance(), limit.controller).filter(|d| d.exists()) {
                     Some(dir) => dir,
                     // An update that failed before it made the directory is changed back.
                     None if value.is_none() => continue,
-                    None => legacy::make(site, &base, limit.controller).doing(limit.param)?,
+                    None => legacy::make(site, &base, limit).doing(limit.param)?,
                 };
-                limit::write(&dir, &limit.legacy, value).doing(limit.param)?;
+                // Where there must be something, no limit is what all have together.
+                let all = if value.is_none() && !limit.seeds.is_empty() { dir.parent() } else { None };
+                let value = all.map_or(Ok(value), |above| limit::read(above, &limit.legacy));
+                let write = |value: Option<Value>| limit::write(&dir, &limit.legacy, value.as_ref());
+                value.and_then(write).doing(limit.param)?;
             }
-            Home::Unified => {
+            Home::Unified(_) => {
                 let Some(dir) = site.instance().anchor("cgroup").map(|a| PathBuf::from(a.object())) else {
                     return Err(
                         Error::new(ErrorKind::Failed, "no cgroup of the jail's own").doing(limit.param)
                     );
                 };
                 hierarchy::enable(&dir, limit.controller).doing(limit.param)?;
-                limit::write(&dir, &limit.unified, value).doing(limit.param)?;
+                limit::write(&dir, &limit.unified, value.as_ref()).doing(limit.param)?;
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use vimage_tests::{Lab, lab_test};
 
-use crate::house::House;
+use crate::{house::House, limits::pins};
 
 /// A jail, and what is changed of it.
 struct Case {
@@ -40,9 +40,10 @@ const LAST: Case = Case {
 /// Of every subsystem that has something to change, and a limit that is lifted.
 const OTHERS: Case = Case {
     create: r#"jail -c name=j vnet children.max=3 rctl.maxproc=90 shm.size=1M mqueue.queues=7 sysvmsg.queues=9 \
-        host.domainname=one persist"#,
+        host.domainname=one meta.a=1 env.a=1 persist"#,
     change: r#"jail -m name=j children.max=2 rctl.maxproc= rctl.pcpu=50 shm.size=2M mqueue.queues=8 \
-        sysvmsg.queues=10 sysvshm.segments=99 host.domainname=two host.hostname=two vnet.sysctl="net.ipv4.ip_forward=1""#,
+        sysvmsg.queues=10 sysvshm.segments=99 host.domainname=two host.hostname=two vnet.sysctl="net.ipv4.ip_forward=1" \
+        meta.b=2 env.b=2"#,
     names: &["j"],
 };
 
@@ -63,13 +64,13 @@ const RETURNED: Case = Case {
 /// With a process, that holds it.
 const KEPT: Case = Case {
     create: r#"jail -c name=j vnet vnet.link="eth0 lan 10.9.0.11/24" command=sh -c 'sleep 1000 >/dev/null 2>&1 &'"#,
-    change: r#"jail -m name=j persist vnet.link="eth0 more 10.9.0.11/24" rctl.maxproc=90"#,
+    change: r#"jail -m name=j persist vnet.link="eth0 more 10.9.0.11/24" rctl.maxproc=90 env.a=1"#,
     names: &["j"],
 };
 
 const LET_GO: Case = Case {
-    create: r#"jail -c name=j vnet vnet.link="eth0 lan 10.9.0.11/24" persist; jexec j sh -c 'sleep 1000 >/dev/null 2>&1 &'"#,
-    change: r#"jail -m name=j persist=0 vnet.link="eth0 more 10.9.0.11/24" rctl.maxproc=90"#,
+    create: r#"jail -c name=j vnet vnet.link="eth0 lan 10.9.0.11/24" env.a=1 persist; jexec j sh -c 'sleep 1000 >/dev/null 2>&1 &'"#,
+    change: r#"jail -m name=j persist=0 vnet.link="eth0 more 10.9.0.11/24" rctl.maxproc=90 env="#,
     names: &["j"],
 };
 
@@ -88,6 +89,23 @@ const NESTED: Case = Case {
     names: &["j", "k"],
 };
 
+/// Processors come to a jail, with a process in it and in the one inside.
+const PINNED: Case = Case {
+    create: "jail -c name=j children.max=1 persist exec.start='sleep 1000 >/dev/null 2>&1 &'
+        jail -c name=j.c persist exec.start='sleep 1000 >/dev/null 2>&1 &'",
+    change: "jail -m name=j cpuset.cpus=0 host.hostname=two env.a=1",
+    names: &["j"],
+};
+
+/// And go.
+const UNPINNED: Case = Case {
+    create:
+        "jail -c name=j children.max=1 cpuset.cpus=0 env.a=1 persist exec.start='sleep 1000 >/dev/null 2>&1 &'
+        jail -c name=j.c cpuset.cpus=0 persist exec.start='sleep 1000 >/dev/null 2>&1 &'",
+    change: "jail -m name=j cpuset.cpus= host.hostname=two env=",
+    names: &["j"],
+};
+
 const CASES: [Case; 9] = [LINKS, NAME, LAST, OTHERS, BORROWED, RETURNED, KEPT, LET_GO, NESTED];
 
 impl House<'_> {
@@ -104,10 +122,14 @@ impl House<'_> {
             sed 's/^[0-9]*: //; s/@if[0-9]*//; s/link-netns.*//; s/valid_lft.*//; s/qlen.*link/link/; s/state [A-Z]*//' /tmp/inside | sort
             ip -o link show card0 2>/dev/null | grep -o 'card0\\|mtu [0-9]*\\|[<,]UP[,>]\\|link/ether.*\\|alias.*' || true
             jexec {name} sh -c 'domainname; cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/shmmni /proc/sys/fs/mqueue/queues_max'
+            for i in {name} {name}.c; do
+                jexec $i sh -c 'grep -h Cpus_allowed_list /proc/self/status /proc/$(pgrep -o sleep)/status' 2>/dev/null || true
+            done
+            jexec {name} sh -c 'cat /run/jail/env; grep -c /run/jail/env /proc/self/mountinfo' 2>/dev/null || true
             ip -o address show >/tmp/host; grep -v ' lo ' /tmp/host | sed 's/^[0-9]*: //; s/valid_lft.*//'
             jls -j {name} -n persist children.max rctl.maxproc rctl.pcpu vnet.link vnet.host \
                 vnet.route vnet.interface vnet.sysctl host.hostname host.domainname shm.size mqueue.queues \
-                sysvmsg.queues sysvshm.segments
+                sysvmsg.queues sysvshm.segments meta env cpuset.cpus
             if jls -j {name}.c jid >/dev/null 2>&1; then jls -j {name}.c rctl.maxproc; jexec {name}.c true; fi"
         );
         ((*name).to_owned(), self.sh(&script))
@@ -200,6 +222,17 @@ lab_test!(a_jail_that_is_let_go_stays_if_that_fails for root; needs [CgroupV2]; 
         }
     }
     panic!("the points never end");
+});
+
+lab_test!(a_change_of_processors_is_taken_back_or_done for root; needs [CgroupV2]; with timeout(300); |lab| {
+    if !pins(lab, "a_change_of_processors_is_taken_back_or_done") {
+        return;
+    }
+    for case in [PINNED, UNPINNED] {
+        House::new(lab).at_every_point("kill", &case, &[]);
+        House::new(lab).at_every_point("kill", &case, &[5, 11, 2]);
+        House::new(lab).at_every_point("fail", &case, &[]);
+    }
 });
 
 lab_test!(a_change_that_fails_leaves_exactly_what_was for root; needs [CgroupV2]; with timeout(300); |lab| {

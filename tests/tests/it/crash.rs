@@ -5,7 +5,7 @@ use std::fs;
 
 use vimage_tests::{Output, Snapshot, lab_test};
 
-use crate::house::House;
+use crate::{house::House, limits::pins};
 
 /// What is made and removed.
 struct Case {
@@ -18,13 +18,20 @@ const WHOLE: Case = Case {
     create: r#"exec jail -c name=w vnet vnet.link="eth0 lan 10.9.0.11/24" vnet.link="eth1 x:eth1 10.8.0.1/24" \
         vnet.host="lan 10.9.0.1/24" vnet.interface=card0 vnet.route="default via 10.9.0.1" \
         vnet.sysctl="net.ipv4.ip_forward=1" rctl.maxproc=90 host.hostname=w mqueue.queues=7 shm.size=1M \
-        sysvmsg.queues=9 sysvsem=disable mount="/tmp/data /mnt none rw" allow.raw_sockets \
+        sysvmsg.queues=9 sysvsem=disable env.a=1 mount="/tmp/data /mnt none rw" allow.raw_sockets \
         persist exec.start='sleep 31415.7 & exit 0'"#,
     remove: "exec jail -r w",
 };
 
 /// In a tree of its own, where a file is made to mount on.
 const TREE: Case = Case { create: "exec jail -c name=w path=/tmp/tree user=inherit vnet persist", ..WHOLE };
+
+/// With processors of its own, in a jail that has some.
+const PINNED: Case = Case {
+    create: r#"test -e $JAIL_ROOT/names/w || JAIL_FAULT= jail -c name=w children.max=1 cpuset.cpus=0 persist
+        exec jail -c name=w.a cpuset.cpus=0 persist exec.start='sleep 31415.7 & exit 0'"#,
+    ..WHOLE
+};
 
 /// Two jails in a jail, made at once and removed with it. It is the inner ones whose making is killed.
 const NESTED: Case = Case {
@@ -121,6 +128,13 @@ lab_test!(a_jail_with_everything_fails_at_every_point for root; needs [CgroupV2]
 lab_test!(a_jail_with_a_tree_of_its_own_is_killed_or_fails_at_every_point for root; needs [CgroupV2]; with timeout(120); |lab| {
     House::new(lab).walk("kill", &TREE);
     House::new(lab).walk("fail", &TREE);
+});
+
+lab_test!(jails_with_processors_of_their_own_are_killed_or_fail_at_every_point for root; needs [CgroupV2]; with timeout(120); |lab| {
+    if pins(lab, "jails_with_processors_of_their_own_are_killed_or_fail_at_every_point") {
+        House::new(lab).walk("kill", &PINNED);
+        House::new(lab).walk("fail", &PINNED);
+    }
 });
 
 lab_test!(jails_in_jails_are_killed_at_every_point for root; needs [CgroupV2]; with timeout(120); |lab| {

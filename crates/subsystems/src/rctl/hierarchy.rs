@@ -21,8 +21,8 @@ pub struct Hierarchies {
 /// Where a controller is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Home {
-    /// In the version 2 hierarchy.
-    Unified,
+    /// In the version 2 hierarchy, which is mounted here.
+    Unified(PathBuf),
     /// In a version 1 hierarchy that is mounted here.
     Legacy(PathBuf),
 }
@@ -84,10 +84,12 @@ impl Hierarchies {
     /// Where a controller is; `None`: nowhere. A controller is in one hierarchy at a time.
     #[must_use]
     pub fn home(&self, controller: &str) -> Option<Home> {
-        let unified = self.unified.as_ref().map(|point| point.join("cgroup.controllers"));
-        let controllers = unified.and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
-        if controllers.split_whitespace().any(|c| c == controller) {
-            return Some(Home::Unified);
+        let has = |point: &&PathBuf| {
+            let controllers = fs::read_to_string(point.join("cgroup.controllers")).unwrap_or_default();
+            controllers.split_whitespace().any(|c| c == controller)
+        };
+        if let Some(point) = self.unified.as_ref().filter(has) {
+            return Some(Home::Unified(point.clone()));
         }
         self.legacy(controller).map(|point| Home::Legacy(point.to_owned()))
     }

@@ -10,6 +10,8 @@ use std::{
 
 use vimage::{Context as _, Cost, Instance, Piece, Result, Site};
 
+use super::limit::Limit;
+
 /// The piece of a directory in a version 1 hierarchy: its key is the path, since each is one of its own;
 /// its data the controller.
 pub(super) const CGROUP1: &str = "cgroup1";
@@ -21,16 +23,34 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Makes the jail's directory in the hierarchy of a version 1 controller, and moves the jail's processes in,
 /// if it has some already.
-pub(super) fn make(site: &mut Site<'_>, base: &Path, controller: &str) -> Result<PathBuf> {
-    let above = dirs(&site.instance()).remove(controller).unwrap_or_else(|| base.join(site.house.mark()));
+pub(super) fn make(site: &mut Site<'_>, base: &Path, limit: &Limit) -> Result<PathBuf> {
+    let common = base.join(site.house.mark());
+    let nests = limit.seeds.is_empty();
+    let parents = dirs(&site.instance()).remove(limit.controller).filter(|_| nests);
+    let above = parents.unwrap_or_else(|| common.clone());
     let dir = above.join(site.jid.to_string());
-    site.make(piece(&dir, controller), || {
-        fs::create_dir_all(&dir).doing_with(|| format!("cannot make the cgroup {}", dir.display()))
+    site.make(piece(&dir, limit.controller), || {
+        let make = || {
+            fs::create_dir_all(&dir)?;
+            [&common, &dir].into_iter().try_for_each(|dir| seed(dir, limit.seeds))
+        };
+        make().doing_with(|| format!("cannot make the cgroup {}", dir.display()))
     })?;
     if let Some(anchor) = site.instance().anchor("cgroup") {
         move_all(Path::new(anchor.object()), &dir, &above)?;
     }
     Ok(dir)
+}
+
+/// Fills what must not be empty from the directory above.
+fn seed(dir: &Path, files: &[&str]) -> io::Result<()> {
+    for file in files {
+        let path = dir.join(file);
+        if fs::read_to_string(&path)?.trim().is_empty() {
+            fs::write(&path, fs::read(dir.with_file_name(file))?)?;
+        }
+    }
+    Ok(())
 }
 
 /// Moves the processes of a jail that lives on out of its directory: to where they were before it was made.
@@ -191,6 +211,22 @@ mod tests {
         assert!(!RCTL.exists(&piece(&dir.join("1/2"), "pids"), &Toy).unwrap());
         assert!(RCTL.exists(&piece(&dir.join("1"), "pids"), &Toy).unwrap());
         fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn what_must_not_be_empty_is_taken_from_above() {
+        let top = std::env::temp_dir().join(format!("seed-{}", std::process::id()));
+        fs::create_dir_all(top.join("common")).unwrap();
+        for (file, text) in
+            [("cpus", "0-3\n"), ("mems", "0\n"), ("common/cpus", "2\n"), ("common/mems", "\n")]
+        {
+            fs::write(top.join(file), text).unwrap();
+        }
+        seed(&top.join("common"), &["cpus", "mems"]).unwrap();
+        let text = |file: &str| fs::read_to_string(top.join("common").join(file)).unwrap();
+        assert_eq!((text("cpus"), text("mems")), ("2\n".into(), "0\n".into()));
+        assert!(seed(&top.join("common"), &["nosuch"]).is_err());
+        fs::remove_dir_all(top).unwrap();
     }
 
     #[test]

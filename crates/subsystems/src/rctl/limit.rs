@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use vimage::{Context as _, Result};
+use vimage::{Context as _, Error, Numbers, Result, Value};
 
 /// A limit and its files.
 #[derive(Debug)]
@@ -15,6 +15,10 @@ pub struct Limit {
     pub unified: Format,
     /// Its file in a version 1 hierarchy.
     pub legacy: Format,
+    /// The files in which a directory of version 1 must have something before processes can be in it: taken from the
+    /// directory above. A controller that has them refuses one less than those below have; so jails have theirs
+    /// beside each other, and that a child has no more than its parent is seen to by the parameter's rule.
+    pub seeds: &'static [&'static str],
     /// What a host without it lacks.
     pub lack: &'static str,
     /// What does not work there.
@@ -28,53 +32,119 @@ pub struct Format {
     pub file: &'static str,
     /// The word for no limit.
     pub none: &'static str,
-    /// What one of the parameter's units is in the file.
-    pub unit: i64,
-    /// What follows the value.
-    pub tail: &'static str,
+    /// How a value is written.
+    pub form: Form,
+}
+
+/// How a value is written.
+#[derive(Clone, Copy, Debug)]
+pub enum Form {
+    /// A number.
+    Number {
+        /// What one of the parameter's units is in the file.
+        unit: i64,
+        /// What follows the value.
+        tail: &'static str,
+    },
+    /// A set of numbers.
+    Set {
+        /// The file at the top that says which there are.
+        offer: &'static str,
+    },
+}
+
+/// The greatest number of a processor: that of the largest kernels, CONFIG_NR_CPUS.
+pub const LAST_CPU: u32 = 8191;
+
+const fn number(file: &'static str, none: &'static str, unit: i64, tail: &'static str) -> Format {
+    Format { file, none, form: Form::Number { unit, tail } }
+}
+
+const fn cpus(offer: &'static str) -> Format {
+    // Not nothing at all, which would not be written.
+    Format { file: "cpuset.cpus", none: "\n", form: Form::Set { offer } }
 }
 
 /// All limits. The period of processor time is the kernel's default of 100,000 microseconds, of which one
 /// percent is 1,000 (cgroup v2's cpu.max; version 1 has the period in a file of its own).
-pub static LIMITS: [Limit; 3] = [
+pub static LIMITS: [Limit; 4] = [
     Limit {
         param: "rctl.memoryuse",
         controller: "memory",
-        unified: Format { file: "memory.max", none: "max", unit: 1, tail: "" },
-        legacy: Format { file: "memory.limit_in_bytes", none: "-1", unit: 1, tail: "" },
+        unified: number("memory.max", "max", 1, ""),
+        legacy: number("memory.limit_in_bytes", "-1", 1, ""),
+        seeds: &[],
         lack: "cgroup controller memory",
         without: "rctl.memoryuse is refused",
     },
     Limit {
         param: "rctl.maxproc",
         controller: "pids",
-        unified: Format { file: "pids.max", none: "max", unit: 1, tail: "" },
-        legacy: Format { file: "pids.max", none: "max", unit: 1, tail: "" },
+        unified: number("pids.max", "max", 1, ""),
+        legacy: number("pids.max", "max", 1, ""),
+        seeds: &[],
         lack: "cgroup controller pids",
         without: "rctl.maxproc is refused",
     },
     Limit {
         param: "rctl.pcpu",
         controller: "cpu",
-        unified: Format { file: "cpu.max", none: "max", unit: 1000, tail: " 100000" },
-        legacy: Format { file: "cpu.cfs_quota_us", none: "-1", unit: 1000, tail: "" },
+        unified: number("cpu.max", "max", 1000, " 100000"),
+        legacy: number("cpu.cfs_quota_us", "-1", 1000, ""),
+        seeds: &[],
         lack: "cgroup controller cpu",
         without: "rctl.pcpu is refused",
+    },
+    Limit {
+        param: "cpuset.cpus",
+        controller: "cpuset",
+        unified: cpus("cpuset.cpus.effective"),
+        legacy: cpus("cpuset.cpus"),
+        seeds: &["cpuset.mems", "cpuset.cpus"],
+        lack: "cgroup controller cpuset",
+        without: "cpuset.cpus is refused",
     },
 ];
 
 impl Format {
     /// The file's text for a value; `None`: no limit.
-    fn text(&self, value: Option<i64>) -> String {
-        let value = value.map(|v| v.saturating_mul(self.unit).to_string());
-        format!("{}{}", value.as_deref().unwrap_or(self.none), self.tail)
+    fn text(&self, value: Option<&Value>) -> String {
+        match (self.form, value) {
+            (Form::Number { unit, tail }, Some(Value::Int(n))) => format!("{}{tail}", n.saturating_mul(unit)),
+            (Form::Number { tail, .. }, None) => format!("{}{tail}", self.none),
+            (_, Some(value)) => value.text(),
+            (_, None) => self.none.to_owned(),
+        }
     }
 
     /// The value in the file's text; `None`: no limit.
-    fn value(&self, text: &str) -> Option<i64> {
+    fn value(&self, text: &str) -> Option<Value> {
         let word = text.split_whitespace().next()?;
-        let number = word.parse::<i64>().ok().filter(|n| *n >= 0 && word != self.none)?;
-        Some(number / self.unit)
+        match self.form {
+            Form::Number { unit, .. } => {
+                let number = word.parse::<i64>().ok().filter(|n| *n >= 0 && word != self.none)?;
+                Some(Value::Int(number / unit))
+            }
+            Form::Set { .. } => Some(Value::Text(Numbers::parse(word, LAST_CPU)?.to_string())),
+        }
+    }
+
+    /// Checks that there is what a value asks for, by what the directory at the top offers.
+    ///
+    /// # Errors
+    /// There is not.
+    pub fn check(&self, top: &Path, param: &str, value: &Value) -> Result<()> {
+        let Form::Set { offer } = self.form else { return Ok(()) };
+        let file = top.join(offer);
+        let text =
+            fs::read_to_string(&file).doing_with(|| format!("{param}: cannot read {}", file.display()))?;
+        let there = Numbers::parse(text.trim(), LAST_CPU).unwrap_or_default();
+        let missing = Numbers::parse(&value.text(), LAST_CPU).unwrap_or_default().beyond(&there);
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(Error::usage(format!("{param}: no such processor {missing}"))
+                .hint(format!("this host has {there}"))),
+        }
     }
 }
 
@@ -82,16 +152,16 @@ impl Format {
 ///
 /// # Errors
 /// The kernel refused: `EBUSY` where a version 1 memory limit is below what cannot be reclaimed.
-pub fn write(dir: &Path, format: &Format, value: Option<i64>) -> Result<()> {
+pub fn write(dir: &Path, format: &Format, value: Option<&Value>) -> Result<()> {
     let (file, text) = (dir.join(format.file), format.text(value));
-    fs::write(&file, &text).doing_with(|| format!("cannot write \"{text}\" to {}", file.display()))
+    fs::write(&file, &text).doing_with(|| format!("cannot write \"{}\" to {}", text.trim(), file.display()))
 }
 
 /// A limit as the kernel has it; `None`: none.
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn read(dir: &Path, format: &Format) -> Result<Option<i64>> {
+pub fn read(dir: &Path, format: &Format) -> Result<Option<Value>> {
     let file = dir.join(format.file);
     let text = fs::read_to_string(&file).doing_with(|| format!("cannot read {}", file.display()))?;
     Ok(format.value(&text))
@@ -103,24 +173,45 @@ mod tests {
 
     #[test]
     fn values_stand_in_the_kernels_units() {
-        let [memory, pids, cpu] = &LIMITS;
-        assert_eq!(memory.unified.text(Some(64 << 20)), "67108864");
+        let [memory, pids, cpu, cpuset] = &LIMITS;
+        let (int, text) = (Value::Int, |text: &str| Value::Text(text.into()));
+        assert_eq!(memory.unified.text(Some(&int(64 << 20))), "67108864");
         assert_eq!(memory.legacy.text(None), "-1");
         assert_eq!(pids.unified.text(None), "max");
-        assert_eq!(cpu.unified.text(Some(150)), "150000 100000");
+        assert_eq!(cpu.unified.text(Some(&int(150))), "150000 100000");
         assert_eq!(cpu.unified.text(None), "max 100000");
-        assert_eq!(cpu.legacy.text(Some(20)), "20000");
+        assert_eq!(cpu.legacy.text(Some(&int(20))), "20000");
+        assert_eq!(cpuset.unified.text(Some(&text("0-3,8"))), "0-3,8");
+        assert_eq!(cpuset.legacy.text(None), "\n");
     }
 
     #[test]
     fn what_is_written_is_what_is_read() {
         for limit in &LIMITS {
             for format in [&limit.unified, &limit.legacy] {
-                for value in [None, Some(1), Some(100), Some(1 << 40)] {
-                    assert_eq!(format.value(&format!("{}\n", format.text(value))), value, "{}", format.file);
+                let values = match format.form {
+                    Form::Number { .. } => [1, 100, 1 << 40].map(Value::Int),
+                    Form::Set { .. } => ["0", "0-3,8", "8191"].map(|text| Value::Text(text.to_owned())),
+                };
+                for value in values.into_iter().map(Some).chain([None]) {
+                    let text = format!("{}\n", format.text(value.as_ref()));
+                    assert_eq!(format.value(&text), value, "{}", format.file);
                 }
                 assert_eq!(format.value(""), None);
             }
         }
+    }
+
+    #[test]
+    fn what_is_asked_for_must_be_there() {
+        let top = std::env::temp_dir().join(format!("offer-{}", std::process::id()));
+        fs::create_dir_all(&top).unwrap();
+        fs::write(top.join("cpuset.cpus.effective"), "0-1,4\n").unwrap();
+        let check = |text: &str| LIMITS[3].unified.check(&top, "cpuset.cpus", &Value::Text(text.into()));
+        assert!(check("1,4").is_ok() && LIMITS[0].unified.check(&top, "x", &Value::Int(1)).is_ok());
+        let error = check("1-4,7").unwrap_err();
+        assert_eq!(error.to_string(), "cpuset.cpus: no such processor 2-3,7");
+        assert_eq!(error.advice(), Some("this host has 0-1,4"));
+        fs::remove_dir_all(top).unwrap();
     }
 }
