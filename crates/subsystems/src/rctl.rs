@@ -21,7 +21,7 @@ use kernel::{
 };
 use vimage::{
     Ask, Child, Context as _, Cost, Doomed, Entry, Error, ErrorKind, House, Instance, Kind, Known, Lack,
-    Param, Piece, Result, Settings, Site, Subsystem, Support, Value,
+    Param, Piece, Result, Settings, Site, Subsystem, Support,
 };
 
 use hierarchy::{Hierarchies, Home};
@@ -234,20 +234,17 @@ fn apply(site: &mut Site<'_>, limits: &[&Limit]) -> Result<()> {
                     None if value.is_none() => continue,
                     None => legacy::make(site, &base, limit).doing(limit.param)?,
                 };
-                // Where there must be something, no limit is what all have together.
-                let all = if value.is_none() && !limit.seeds.is_empty() { dir.parent() } else { None };
-                let value = all.map_or(Ok(value), |above| limit::read(above, &limit.legacy));
-                let write = |value: Option<Value>| limit::write(&dir, &limit.legacy, value.as_ref());
-                value.and_then(write).doing(limit.param)?;
+                let above = dir.parent().unwrap_or(&base);
+                limit::write(&dir, above, &limit.legacy, value.as_ref()).doing(limit.param)?;
             }
-            Home::Unified(_) => {
+            Home::Unified(top) => {
                 let Some(dir) = site.instance().anchor("cgroup").map(|a| PathBuf::from(a.object())) else {
                     return Err(
                         Error::new(ErrorKind::Failed, "no cgroup of the jail's own").doing(limit.param)
                     );
                 };
                 hierarchy::enable(&dir, limit.controller).doing(limit.param)?;
-                limit::write(&dir, &limit.unified, value.as_ref()).doing(limit.param)?;
+                limit::write(&dir, &top, &limit.unified, value.as_ref()).doing(limit.param)?;
             }
         }
     }

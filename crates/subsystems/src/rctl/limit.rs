@@ -46,9 +46,9 @@ pub enum Form {
         /// What follows the value.
         tail: &'static str,
     },
-    /// A set of numbers.
+    /// A set of numbers; without a limit, all that there are. Nothing at all is refused while there are processes.
     Set {
-        /// The file at the top that says which there are.
+        /// The file of a directory above that says which there are.
         offer: &'static str,
     },
 }
@@ -61,8 +61,7 @@ const fn number(file: &'static str, none: &'static str, unit: i64, tail: &'stati
 }
 
 const fn cpus(offer: &'static str) -> Format {
-    // Not nothing at all, which would not be written.
-    Format { file: "cpuset.cpus", none: "\n", form: Form::Set { offer } }
+    Format { file: "cpuset.cpus", none: "", form: Form::Set { offer } }
 }
 
 /// All limits. The period of processor time is the kernel's default of 100,000 microseconds, of which one
@@ -129,16 +128,12 @@ impl Format {
         }
     }
 
-    /// Checks that there is what a value asks for, by what the directory at the top offers.
+    /// Checks that there is what a value asks for, by what a directory above offers.
     ///
     /// # Errors
     /// There is not.
-    pub fn check(&self, top: &Path, param: &str, value: &Value) -> Result<()> {
-        let Form::Set { offer } = self.form else { return Ok(()) };
-        let file = top.join(offer);
-        let text =
-            fs::read_to_string(&file).doing_with(|| format!("{param}: cannot read {}", file.display()))?;
-        let there = Numbers::parse(text.trim(), LAST_CPU).unwrap_or_default();
+    pub fn check(&self, above: &Path, param: &str, value: &Value) -> Result<()> {
+        let Some(there) = self.offered(above).doing(param)? else { return Ok(()) };
         let missing = Numbers::parse(&value.text(), LAST_CPU).unwrap_or_default().beyond(&there);
         match missing.is_empty() {
             true => Ok(()),
@@ -146,15 +141,24 @@ impl Format {
                 .hint(format!("this host has {there}"))),
         }
     }
+
+    /// All that a directory above offers of a set.
+    fn offered(&self, above: &Path) -> Result<Option<Numbers>> {
+        let Form::Set { offer } = self.form else { return Ok(None) };
+        let file = above.join(offer);
+        let text = fs::read_to_string(&file).doing_with(|| format!("cannot read {}", file.display()))?;
+        Ok(Numbers::parse(text.trim(), LAST_CPU))
+    }
 }
 
-/// Sets or lifts a limit.
+/// Sets or lifts a limit of a directory below another.
 ///
 /// # Errors
 /// The kernel refused: `EBUSY` where a version 1 memory limit is below what cannot be reclaimed.
-pub fn write(dir: &Path, format: &Format, value: Option<&Value>) -> Result<()> {
-    let (file, text) = (dir.join(format.file), format.text(value));
-    fs::write(&file, &text).doing_with(|| format!("cannot write \"{}\" to {}", text.trim(), file.display()))
+pub fn write(dir: &Path, above: &Path, format: &Format, value: Option<&Value>) -> Result<()> {
+    let all = if value.is_none() { format.offered(above)? } else { None };
+    let (file, text) = (dir.join(format.file), all.map_or_else(|| format.text(value), |all| all.to_string()));
+    fs::write(&file, &text).doing_with(|| format!("cannot write \"{text}\" to {}", file.display()))
 }
 
 /// A limit as the kernel has it; `None`: none.
@@ -182,7 +186,6 @@ mod tests {
         assert_eq!(cpu.unified.text(None), "max 100000");
         assert_eq!(cpu.legacy.text(Some(&int(20))), "20000");
         assert_eq!(cpuset.unified.text(Some(&text("0-3,8"))), "0-3,8");
-        assert_eq!(cpuset.legacy.text(None), "\n");
     }
 
     #[test]
@@ -212,6 +215,14 @@ mod tests {
         let error = check("1-4,7").unwrap_err();
         assert_eq!(error.to_string(), "cpuset.cpus: no such processor 2-3,7");
         assert_eq!(error.advice(), Some("this host has 0-1,4"));
+        // Which is what one has that is not limited any more.
+        fs::create_dir_all(top.join("1")).unwrap();
+        let write = |value: Option<&Value>| write(&top.join("1"), &top, &LIMITS[3].unified, value).unwrap();
+        let written = || fs::read_to_string(top.join("1/cpuset.cpus")).unwrap();
+        write(Some(&Value::Text("4".into())));
+        assert_eq!(written(), "4");
+        write(None);
+        assert_eq!(written(), "0-1,4");
         fs::remove_dir_all(top).unwrap();
     }
 }
