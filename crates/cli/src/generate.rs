@@ -3,6 +3,7 @@
 mod complete;
 mod conf;
 mod man;
+mod units;
 
 use kernel::act::Act;
 use vimage::{Error, Registry, Result};
@@ -17,6 +18,8 @@ pub(crate) fn generate(tool: &Tool, registry: &Registry<Act>, what: &str) -> Res
     match what {
         "man" => Ok(man::page(tool, registry)),
         "conf" if tool.name == "jail" => Ok(conf::page()),
+        "systemd" if tool.name == "jail" => units::all(),
+        "systemd@" if tool.name == "jail" => units::one(),
         "bash" => Ok(complete::bash(tool, registry)),
         "zsh" => Ok(complete::zsh(tool, registry)),
         "fish" => Ok(complete::fish(tool, registry)),

@@ -157,6 +157,18 @@ impl Store {
         ["", DYING].map(|suffix| self.root.join("pending").join(format!("{jid}{suffix}")))
     }
 
+    /// Drops a jail of which nothing is left but its record, readable or not.
+    pub(crate) fn discard(&self, jid: u32) -> Result<()> {
+        let dir = self.dir(jid);
+        for (name, _) in self.names()?.into_iter().filter(|(_, of)| *of == jid) {
+            self.unname(&name, jid)?;
+        }
+        fs::remove_dir_all(&dir)
+            .or_else(missing)
+            .doing_with(|| format!("cannot remove {}", dir.display()))?;
+        self.set_pending(jid, false)
+    }
+
     /// The jid of a name, or of a number's text.
     #[must_use]
     pub fn jid(&self, word: &str) -> Option<u32> {

@@ -1,6 +1,7 @@
 //! The integration tests: one binary, so that it is linked once; one module for each concern.
 
 /// Cables between jails.
+mod boot;
 mod cable;
 /// A jail's root tries to get out.
 mod escape;
