@@ -207,7 +207,7 @@ impl Jails<'_> {
             if persist || self.stays(&owner, locked.record.init.as_ref()) {
                 return locked.save(&mut owner.journal);
             }
-            let errors = self.unmake(vec![(locked, owner)], Instant::now() + DRAINED);
+            let errors = self.unmake(locked, owner, Instant::now() + DRAINED);
             errors.into_iter().next().map_or(Ok(()), Err)
         })
     }
@@ -278,7 +278,7 @@ impl Jails<'_> {
         // What the kernel refused it may not have: that is asked only now, when it costs nobody anything.
         let lack = self.registry.lack(&owner.settings);
         let error = lack.map_or(error, |lack| lack.doing(&owner.name));
-        let left = self.unmake(vec![(locked, owner)], Instant::now() + DRAINED);
+        let left = self.unmake(locked, owner, Instant::now() + DRAINED);
         match left.first() {
             Some(left) => error.hint(format!("not all could be undone: {left}")),
             None => error,
