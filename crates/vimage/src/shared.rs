@@ -111,7 +111,7 @@ impl Shared {
     /// Locks the record, making it if there is none.
     ///
     /// # Errors
-    /// The file system refuses, or the record is of a version that this program does not know.
+    /// The file system refuses.
     pub fn lock(shelf: &Path, name: &str) -> Result<Self> {
         loop {
             if let Some(shared) = Self::lock_there(shelf, name)? {
@@ -362,10 +362,13 @@ impl Shared {
     }
 
     fn record(&self) -> Result<&Record> {
-        if self.record.get().is_none() {
-            let _none_before = self.record.set(read(&self.dir)?.unwrap_or_default());
+        match self.record.get() {
+            Some(record) => Ok(record),
+            None => {
+                let record = read(&self.dir)?.unwrap_or_default();
+                Ok(self.record.get_or_init(|| record))
+            }
         }
-        Ok(self.record.get_or_init(Record::default))
     }
 
     fn journal(&self) -> Result<Journal> {
