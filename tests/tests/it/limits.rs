@@ -45,3 +45,19 @@ lab_test!(a_limit_of_resources_is_lifted_by_an_empty_value for root; needs [Cgro
         quiet(lab, &format!("{store} jail -r a; jdb audit"));
     }
 });
+
+lab_test!(who_makes_a_jail_is_none_of_its_processes for root; needs [CgroupV2]; |lab| {
+    let store = "export JAIL_ROOT=/tmp/limits;";
+    for (most, jail) in [
+        (1, "allow.noset_hostname persist"),
+        (1, "allow.noset_hostname proc=inherit command=true"),
+        (2, "command=true"),
+    ] {
+        let made = run(lab, &format!("{store} jail -c name=a rctl.maxproc={most} {jail}"));
+        if made.stderr.contains("no cgroup controller can limit it") {
+            return eprintln!("SKIP rctl.maxproc: no controller");
+        }
+        assert_eq!(made.ok(), "", "{most} {jail}");
+        quiet(lab, &format!("{store} jail -r a 2>/dev/null || :; jdb audit"));
+    }
+});

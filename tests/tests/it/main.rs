@@ -50,6 +50,7 @@ mod net;
 mod people;
 /// PostgreSQL, the job that System V IPC of a jail's own is for.
 mod postgres;
+mod published;
 /// Jails are removed and renamed.
 mod remove;
 /// Segments of many links.
