@@ -2,6 +2,7 @@
 
 mod complete;
 mod conf;
+mod freebsd;
 mod man;
 mod units;
 
@@ -18,6 +19,7 @@ pub(crate) fn generate(tool: &Tool, registry: &Registry<Act>, what: &str) -> Res
     match what {
         "man" => Ok(man::page(tool, registry)),
         "conf" if tool.name == "jail" => Ok(conf::page()),
+        "freebsd" if tool.name == "jail" => Ok(freebsd::page(registry)),
         "systemd" if tool.name == "jail" => units::all(),
         "systemd@" if tool.name == "jail" => units::one(),
         "bash" => Ok(complete::bash(tool, registry)),
