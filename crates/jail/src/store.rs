@@ -20,7 +20,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use vimage::{Context as _, Error, ErrorKind, Journal, Piece, Result, Settings};
+use vimage::{Context as _, Error, ErrorKind, Journal, Piece, Result, Settings, file};
 
 pub use crate::lock::Wait;
 use crate::{
@@ -470,10 +470,7 @@ fn blank(jid: u32, state: State) -> Record {
 /// The record in a folder, and its text.
 fn read_record(dir: &Path) -> Result<Option<(Record, Vec<u8>)>> {
     let path = dir.join("record");
-    let text = match fs::read(&path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other.doing_with(|| format!("cannot read {}", path.display()))?,
-    };
+    let Some(text) = file::read(&path)? else { return Ok(None) };
     #[derive(serde::Deserialize)]
     struct Version {
         version: u32,

@@ -11,7 +11,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Context as _, Error, ErrorKind, Fds, House, Instance, Journal, Piece, Result, Settings, Site};
+use crate::{
+    Context as _, Error, ErrorKind, Fds, House, Instance, Journal, Piece, Result, Settings, Site, file,
+};
 
 /// The file of the record.
 const RECORD: &str = "record";
@@ -385,15 +387,8 @@ impl Shared {
 }
 
 fn read(dir: &Path) -> Result<Option<Record>> {
-    let text = |name: &str| {
-        let path = dir.join(name);
-        match fs::read(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            other => other.map(Some).doing_with(|| format!("cannot read {}", path.display())),
-        }
-    };
-    let (text, unmade) = match text(RECORD)? {
-        None => (text(UNMADE)?, true),
+    let (text, unmade) = match file::read(&dir.join(RECORD))? {
+        None => (file::read(&dir.join(UNMADE))?, true),
         there => (there, false),
     };
     let Some(text) = text else { return Ok(None) };
