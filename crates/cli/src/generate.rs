@@ -2,7 +2,9 @@
 
 mod complete;
 mod conf;
+mod freebsd;
 mod man;
+mod units;
 
 use kernel::act::Act;
 use vimage::{Error, Registry, Result};
@@ -17,6 +19,9 @@ pub(crate) fn generate(tool: &Tool, registry: &Registry<Act>, what: &str) -> Res
     match what {
         "man" => Ok(man::page(tool, registry)),
         "conf" if tool.name == "jail" => Ok(conf::page()),
+        "freebsd" if tool.name == "jail" => Ok(freebsd::page(registry)),
+        "systemd" if tool.name == "jail" => units::all(),
+        "systemd@" if tool.name == "jail" => units::one(),
         "bash" => Ok(complete::bash(tool, registry)),
         "zsh" => Ok(complete::zsh(tool, registry)),
         "fish" => Ok(complete::fish(tool, registry)),

@@ -39,7 +39,7 @@ pub(crate) static TOOL: Tool = Tool {
         Flag {
             short: "l",
             help: "a clean environment, and a login shell",
-            doc: "Runs the command in a clean environment of HOME, SHELL, TERM, USER and PATH=/bin:/usr/bin, in \
+            doc: "Runs the command in a clean environment of HOME, SHELL, TERM, USER and PATH, as at a login, in \
                   the user's home directory. Without a command, the shell is a login shell.",
             ..Flag::BASE
         },

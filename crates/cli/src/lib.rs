@@ -125,6 +125,7 @@ fn misused(tool: &Tool) -> ExitCode {
 /// Opens the store to change jails. The command's words go to the trace, where they begin what it did.
 fn open<'r>(call: &Call<'r>) -> Result<Jails<'r>> {
     let jails = Jails::open(&call.root, call.registry)?;
+    jails.take_up()?;
     let words: Vec<_> = std::env::args_os().skip(1).map(|w| w.to_string_lossy().into_owned()).collect();
     let words = format!("{} {}", call.tool.name, words.join(" "));
     jails.recorder().note("", trace::COMMAND, words.trim_end(), std::time::Instant::now(), None);
@@ -134,7 +135,8 @@ fn open<'r>(call: &Call<'r>) -> Result<Jails<'r>> {
 /// Opens the store to read it; `None` if there is none, and so no jail. A reader makes nothing and needs no
 /// rights but to read the files.
 fn look<'r>(root: &Path, registry: &'r Registry<Act>) -> Result<Option<Jails<'r>>> {
-    if root.join("jails").is_dir() { Jails::open(root, registry).map(Some) } else { Ok(None) }
+    let jails = root.join("jails").is_dir().then(|| Jails::open(root, registry)).transpose()?;
+    Ok(jails.filter(|jails| !jails.has_outlived_a_boot()))
 }
 
 /// Says what came of a command that is no failure, and writes down what it did. That it could not be written down is

@@ -45,6 +45,10 @@ pub fn find(place: &Place<'_>, whose: Whose<'_>) -> Result<Option<User>> {
     }
 }
 
+/// Where commands are looked for, as login(1) has it: `ENV_PATH` and, for root, `ENV_SUPATH` of login.defs(5).
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+const ROOTS_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// A command of a user's, of whom `named` says whether he was asked for; without words, his shell. `clean`: in an
 /// environment of HOME, SHELL, TERM, USER and PATH alone, and at home.
 #[must_use]
@@ -60,12 +64,13 @@ pub fn command(argv: &[OsString], user: Option<&User>, clean: bool, named: bool)
     if clean {
         let term = std::env::var_os("TERM").unwrap_or_else(|| "dumb".into());
         let name = user.map_or("root", |u| u.name.as_str());
+        let path = if user.is_none_or(|u| u.uid == 0) { ROOTS_PATH } else { PATH };
         let values: [(&str, OsString); 5] = [
             ("HOME", home.into()),
             ("SHELL", shell.into()),
             ("TERM", term),
             ("USER", name.into()),
-            ("PATH", "/bin:/usr/bin".into()),
+            ("PATH", path.into()),
         ];
         command.env = values.into_iter().map(|(name, value)| (name.into(), value)).collect();
     }
@@ -118,7 +123,12 @@ mod tests {
         let names: Vec<_> = command.env.iter().filter_map(|(n, _)| n.to_str()).collect();
         assert_eq!(names, ["HOME", "SHELL", "TERM", "USER", "PATH"]);
         assert_eq!(env(&command, "HOME"), Some("/home/ann".into()));
-        assert_eq!(env(&command, "PATH"), Some("/bin:/usr/bin".into()));
+        assert_eq!(env(&command, "PATH"), Some("/usr/local/bin:/usr/bin:/bin".into()));
+        let root = super::command(&["id".into()], None, true, false);
+        assert_eq!(
+            env(&root, "PATH"),
+            Some("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into())
+        );
         assert_eq!(command.home, Some("/home/ann".into()));
     }
 

@@ -18,7 +18,7 @@ use kernel::{
     namespace::Kind,
     probe::{Feature, has},
     spawn::{self, How, reap, spawn},
-    step::{End, Exec, Later, Program, Stage, Step},
+    step::{End, Exec, Program, Stage, Step},
 };
 use vimage::{Context as _, Driver, Entry, Error, ErrorKind, Instance, Owner, Result};
 
@@ -56,11 +56,13 @@ pub(crate) fn bear(
     let first = run.map(|_| driver.first(&owner.settings)).unwrap_or_default();
     let folded = fold(early.into_iter().chain(first).collect()).doing("cannot make a filter")?;
     let namespaces = folded.namespaces;
-    let process = driver.recorder.timed(&owner.name, "birth", "clone", || {
+    let process = driver.recorder.timed(&owner.name, "birth", "maker", || {
         let (program, how) = maker(folded, owner.parent, &cgroup)?;
         spawn(program, how).doing("cannot make a process")
     })?;
-    let first = match midwife(driver, owner, &process, namespaces, late, run) {
+    driver.provide(owner)?;
+    let own_pids = namespaces & u64::from(Kind::Pid.flag()) != 0;
+    let first = match midwife(driver, owner, &process, (namespaces, own_pids), late, run) {
         Ok(first) => first,
         // What failed inside is the cause of what failed out here.
         Err(_) if process.has_failed() => {
@@ -76,7 +78,6 @@ pub(crate) fn bear(
         .recorder
         .timed(&owner.name, "birth", "exec", || process.finish().doing("cannot start the first process"))?;
 
-    let own_pids = namespaces & u64::from(Kind::Pid.flag()) != 0;
     let mut pidfds = done.pidfds;
     // Whoever was killed on the way has made no more.
     if pidfds.len() < if run.is_some() && own_pids { 3 } else { 2 } {
@@ -103,22 +104,24 @@ fn is_early(act: &Act) -> bool {
 
 /// The process that makes the first one, in the parent jail's namespaces, so that what that makes belongs to them.
 fn maker(folded: Folded, parent: Option<&Instance<'_>>, cgroup: &OwnedFd) -> Result<(Program, How)> {
-    // Those of the first stage need the rights of whoever creates the jail.
-    let (ours, its): (Vec<_>, Vec<_>) =
-        folded.steps.into_iter().partition(|(stage, _)| *stage == Stage::User);
-    let mut steps: Vec<_> = ours.into_iter().map(|(_, step)| step).collect();
-    let inside = Some(cgroup.as_raw_fd());
-    // Who is in a parent jail may not reach it.
-    let (cgroup, firsts_cgroup) = if parent.is_some() { (inside, None) } else { (None, inside) };
-    steps.extend(parent.map(join).transpose()?.into_iter().flatten());
-    let mut firsts = vec![Step::Reached(BORN)];
     let aside = affinity::is_free();
-    firsts.extend(aside.then_some(Step::Anywhere));
-    firsts.extend(its.into_iter().map(|(_, step)| step));
-    firsts.push(Step::Reached(APART));
-    let how = How { namespaces: folded.namespaces, cgroup: firsts_cgroup, sibling: true, ..How::default() };
-    steps.push(Step::Spawn(Box::new(Program::new(firsts, End::Later(Later::default()))), how));
-    Ok((Program::new(steps, End::Exit), How { cgroup, aside, ..How::default() }))
+    // From inside a parent jail neither can the cgroup be reached, nor are there the rights that the first stage takes.
+    let (before, after): (Vec<_>, Vec<_>) =
+        folded.steps.into_iter().partition(|(stage, _)| parent.is_some() && *stage == Stage::User);
+    let cgroup = Some(cgroup.as_raw_fd());
+    let (makers, firsts) = if parent.is_some() { (cgroup, None) } else { (None, cgroup) };
+
+    let mut steps = vec![Step::Reached(BORN)];
+    steps.extend(aside.then_some(Step::Anywhere));
+    steps.extend(after.into_iter().map(|(_, step)| step));
+    steps.push(Step::Reached(APART));
+    let first = Program::new(steps, End::Later);
+    let how = How { namespaces: folded.namespaces, cgroup: firsts, sibling: true, ..How::default() };
+
+    let mut steps: Vec<_> = before.into_iter().map(|(_, step)| step).collect();
+    steps.extend(parent.map(join).transpose()?.into_iter().flatten());
+    steps.push(Step::Spawn(Box::new(first), how));
+    Ok((Program::new(steps, End::Exit), How { cgroup: makers, aside, ..How::default() }))
 }
 
 /// What we do while the process is made and takes its steps. Returns its identity.
@@ -126,20 +129,19 @@ fn midwife(
     driver: &Driver<'_, Act>,
     owner: &mut Owner<'_>,
     process: &spawn::Running,
-    namespaces: u64,
+    (namespaces, own_pids): (u64, bool),
     mut acts: Vec<Act>,
     run: Option<&Command>,
 ) -> Result<ProcessId> {
-    driver.provide(owner)?;
     acts.push(Act::Step(Stage::Ids, Step::Reached(SETTLED)));
     if run.is_some() {
         acts.extend(driver.enter(&owner.instance(driver.house), Entry::Born)?);
     }
     let folded = fold(acts).doing("cannot make a filter")?;
-    let own_pids = namespaces & u64::from(Kind::Pid.flag()) != 0;
+    debug_assert_eq!(folded.namespaces, 0, "it is born already");
     let rest = first_program(folded.steps.into_iter().map(|(_, step)| step).collect(), run, own_pids)?;
     let reached = |gate| if process.reached(gate) { Ok(()) } else { Err(died()) };
-    driver.recorder.timed(&owner.name, "birth", "clone3", || reached(BORN))?;
+    driver.recorder.timed(&owner.name, "birth", "born", || reached(BORN))?;
     let first = process.last();
     // The others come and go with processes.
     let kept = namespaces & !u64::from(Kind::Mnt.flag() | Kind::Pid.flag());
@@ -148,6 +150,10 @@ fn midwife(
     }
     owner.fds.put("process", first.try_clone_to_owned().doing("cannot open the first process")?);
     driver.create(owner)?;
+    if owner.parent.is_some() {
+        // It counts as one of the jail's processes until then.
+        let _status = reap(process.pidfd());
+    }
     process.go_on(rest).doing("cannot make a namespace")?;
     reached(APART)?;
     driver.furnish(owner)?;

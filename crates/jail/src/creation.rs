@@ -171,6 +171,8 @@ impl Jails<'_> {
     }
 
     /// Runs the commands; then the jail stays if it persists or has processes.
+    ///
+    /// What earlier jails left to the kernel is looked at while the command runs: there is time then.
     fn run(&self, created: &Created, plan: &Plan, running: Option<Running>) -> Result<()> {
         if plan.commands.is_empty() && !plan.hooks {
             let _not_of_this_jail = self.sweep_dying();
@@ -178,20 +180,18 @@ impl Jails<'_> {
         }
         let ours = running.as_ref().is_some_and(Running::is_ours);
         if !ours {
-            self.meanwhile();
+            let _not_of_this_jail = self.sweep_dying();
         }
         let done = self.in_turn(created, plan, running.as_ref());
         process::collect();
         if ours {
             // Not before: a sweep collects all children that have ended, and this one's status was wanted.
-            self.meanwhile();
+            let _not_of_this_jail = self.sweep_dying();
         }
         let Some(mut locked) = self.lock_own(created, plan)? else { return done };
         let lineage = self.lineage(&locked.record)?;
         self.with_lineage(&lineage[1..], |parent| {
             let mut owner = self.owner(&locked, parent)?;
-            // Its end takes a while: we have locked the jail meanwhile.
-            running.iter().for_each(Running::collect_init);
             if let Err(error) = done {
                 return Err(self.undo(locked, owner, error));
             }
@@ -207,16 +207,11 @@ impl Jails<'_> {
             if persist || self.stays(&owner, locked.record.init.as_ref()) {
                 return locked.save(&mut owner.journal);
             }
-            let errors = self.unmake(vec![(locked, owner)], Instant::now() + DRAINED);
+            // Alone it ends by itself, while we looked: that need not be waited for twice.
+            running.iter().for_each(Running::collect_init);
+            let errors = self.unmake(locked, owner, Instant::now() + DRAINED);
             errors.into_iter().next().map_or(Ok(()), Err)
         })
-    }
-
-    /// What is better done while a command runs than when it has ended: what earlier jails left, and writing down what
-    /// was done so far.
-    fn meanwhile(&self) {
-        let _not_of_this_jail = self.sweep_dying();
-        let _said_at_the_end = self.close();
     }
 
     /// Runs the commands of a jail that is made, one after another; of one that was born with its command, that runs.
@@ -227,14 +222,15 @@ impl Jails<'_> {
         };
         let of = Of { name: &created.name, jid: Some(created.jid), settings: &settings };
         of.run(hooks::CREATED)?;
-        for command in &plan.commands {
-            if let Some(running) = born {
-                of.succeed(running, command)?;
-                continue;
+        match (born, &plan.commands[..]) {
+            (Some(running), [command]) => of.succeed(running, command)?,
+            (_, commands) => {
+                for command in commands {
+                    let running = self.next(created, plan, of, command)?;
+                    of.succeed(&running, command)?;
+                    running.collect_init();
+                }
             }
-            let running = self.next(created, plan, of, command)?;
-            of.succeed(&running, command)?;
-            running.collect_init();
         }
         of.run(hooks::POSTSTART)
     }
@@ -264,7 +260,8 @@ impl Jails<'_> {
         Ok(ours.then_some(locked))
     }
 
-    /// Whether the jail has processes, and not only an init that is about to leave.
+    /// Whether the jail has processes, and not only an init that is about to leave. One that was killed and has not ended
+    /// counts.
     fn stays(&self, owner: &Owner<'_>, init: Option<&ProcessId>) -> bool {
         let dir: Option<PathBuf> = owner.instance(&self.premises).anchor("cgroup").map(|a| a.object().into());
         let Some(dir) = dir.filter(|dir| cgroup::populated(dir)) else { return false };
@@ -278,7 +275,7 @@ impl Jails<'_> {
         // What the kernel refused it may not have: that is asked only now, when it costs nobody anything.
         let lack = self.registry.lack(&owner.settings);
         let error = lack.map_or(error, |lack| lack.doing(&owner.name));
-        let left = self.unmake(vec![(locked, owner)], Instant::now() + DRAINED);
+        let left = self.unmake(locked, owner, Instant::now() + DRAINED);
         match left.first() {
             Some(left) => error.hint(format!("not all could be undone: {left}")),
             None => error,

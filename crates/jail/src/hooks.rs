@@ -108,7 +108,7 @@ static PARAMS: &[Param] = &[
         default: Some("false"),
         help: "run commands in the jail in a clean environment",
         doc: "Whether exec.start, command and exec.stop run in an environment of HOME, SHELL, TERM, USER and \
-              PATH=/bin:/usr/bin alone. Otherwise they have that of jail(8), and JID, JNAME and JPATH.",
+              PATH alone, as at a login. Otherwise they have that of jail(8), and JID, JNAME and JPATH.",
         ..Param::BASE
     },
     Param {

@@ -1,7 +1,7 @@
 //! What the store and the vault offer to subsystems.
 
 use std::{
-    cell::{OnceCell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     fs,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
@@ -37,6 +37,8 @@ pub struct Premises {
     shelf: PathBuf,
     mark: String,
     told: RefCell<Vec<String>>,
+    /// Whether the records are of another boot: the kernel has nothing of what they name.
+    forsaken: Cell<bool>,
     /// The machine's, once it was read.
     secret: OnceCell<[u8; 16]>,
 }
@@ -64,8 +66,14 @@ impl Premises {
             store,
             mark,
             told: RefCell::default(),
+            forsaken: Cell::default(),
             secret: OnceCell::new(),
         })
+    }
+
+    /// Says whether the records are of another boot.
+    pub(crate) fn forsake(&self, forsaken: bool) {
+        self.forsaken.set(forsaken);
     }
 
     /// Takes what whoever gave the command should know, though nothing failed.
@@ -102,6 +110,9 @@ impl Premises {
 
 impl House for Premises {
     fn open(&self, anchor: &Anchor) -> Result<Option<OwnedFd>> {
+        if self.forsaken.get() {
+            return Ok(None);
+        }
         let doing = || format!("cannot open {anchor}");
         if anchor.object().starts_with('/') {
             return match fs::File::open(anchor.object()) {

@@ -5,6 +5,7 @@
 pub mod account;
 mod audit;
 mod birth;
+mod boot;
 pub mod cgroup;
 mod change;
 pub mod configuration;

@@ -26,16 +26,22 @@ const AGAIN: Duration = Duration::from_millis(10);
 /// How long another command may be at a jail that is to be removed, before the jail's processes are killed.
 const MOMENT: Duration = Duration::from_millis(250);
 
+/// A jail that is dead, and the cgroups of its processes, which are killed.
+type Doomed<'a> = (Locked, Owner<'a>, Vec<PathBuf>);
+
 impl Jails<'_> {
     /// Removes jails that were found, and all that are in them. Goes on past failures; what could not be undone
     /// stays in a dying record, which the next command takes up again. Returns the names of the removed, and failures.
+    ///
+    /// Each is dead as soon as it is locked: the processes of the first end while the last is still looked for.
     ///
     /// # Errors
     /// The processes of one cannot be reached; nothing is removed then.
     pub fn remove(&self, found: &[Record]) -> Result<(Vec<String>, Vec<Error>)> {
         privilege::check()?;
         found.iter().try_for_each(|record| self.can_kill(record))?;
-        let mut owners = Vec::new();
+        let (mut doomed, mut errors) = (Vec::new(), Vec::new());
+        let start = Instant::now();
         // A parent is locked before its children, so that it gets no more of them meanwhile, and all in the order
         // of their names, so that two removals do not wait for each other.
         let mut last = String::new();
@@ -44,22 +50,40 @@ impl Jails<'_> {
         let wanted: BTreeSet<_> =
             found.iter().filter(|r| leads(&names, &r.name, r.jid)).map(|r| r.name.as_str()).collect();
         while let Some((name, jid)) = next(&names, &last, &wanted).cloned() {
-            let locked = self.seize(&name, jid)?;
-            // Another may have had its number since.
-            if let Some(locked) = locked.filter(|locked| locked.record.name == name) {
-                if locked.record.settings.int("children.max").unwrap_or(0) > 0 {
-                    names = self.premises.store.names()?;
+            match self.seize(&name, jid).and_then(|locked| self.condemn(locked, &name, &mut errors)) {
+                // It may have got more of them until it was locked.
+                Ok(Some(parent)) if parent.0.record.settings.int("children.max").unwrap_or(0) > 0 => {
+                    doomed.push(parent);
+                    match self.premises.store.names() {
+                        Ok(now) => names = now,
+                        Err(error) => errors.push(error),
+                    }
                 }
-                let owner = self.owner(&locked, None)?;
-                owners.push((locked, owner));
+                Ok(jail) => doomed.extend(jail),
+                Err(error) => errors.push(error.doing(&name)),
             }
             last = name;
         }
         // Children go before their parents.
-        owners.sort_by_key(|(_, owner)| std::cmp::Reverse(owner.name.matches('.').count()));
-        let removed = owners.iter().map(|(_, owner)| owner.name.clone()).collect();
-        let errors = self.unmake(owners, Instant::now() + DRAINED);
+        doomed.sort_by_key(|(_, owner, _)| std::cmp::Reverse(owner.name.matches('.').count()));
+        let removed: Vec<_> = doomed.iter().map(|(_, owner, _)| owner.name.clone()).collect();
+        self.recorder.note(&removed.join(" "), "kill", "processes", start, None);
+        errors.extend(self.take_down(doomed, Instant::now() + DRAINED));
         Ok((removed, errors))
+    }
+
+    /// Declares a jail that was locked dead, if it is still the one of this name.
+    fn condemn(
+        &self,
+        locked: Option<Locked>,
+        name: &str,
+        errors: &mut Vec<Error>,
+    ) -> Result<Option<Doomed<'static>>> {
+        // Another may have had its number since.
+        let Some(mut locked) = locked.filter(|locked| locked.record.name == name) else { return Ok(None) };
+        let owner = self.owner(&locked, None)?;
+        let cgroups = self.end(&mut locked, &owner, errors);
+        Ok(Some((locked, owner, cgroups)))
     }
 
     /// Locks a jail that is to be removed. Whoever is at it for more than a moment may wait for what never comes: a
@@ -82,27 +106,38 @@ impl Jails<'_> {
         }
     }
 
-    /// Takes jails down, phase by phase over all of them: processes, entrances, pieces. One whose processes do not
-    /// end is left as it is, and dying: they would live on in what is left of it.
-    pub(crate) fn unmake(&self, mut owners: Vec<(Locked, Owner<'_>)>, drained: Instant) -> Vec<Error> {
+    /// Ends a jail and takes it down.
+    pub(crate) fn unmake(&self, mut locked: Locked, owner: Owner<'_>, drained: Instant) -> Vec<Error> {
         let mut errors = Vec::new();
-        for (locked, owner) in &mut owners {
-            errors.extend(self.give_up_names(locked, owner));
-        }
         let start = Instant::now();
-        let cgroups: Vec<_> = owners.iter().map(|(_, o)| populated(o.journal.pieces())).collect();
-        errors.extend(cgroups.iter().flatten().filter_map(|dir| cgroup::kill(dir).err()));
-        let all = owners.iter().map(|(_, o)| o.name.as_str()).collect::<Vec<_>>().join(" ");
-        self.recorder.note(&all, "kill", "processes", start, None);
+        let cgroups = self.end(&mut locked, &owner, &mut errors);
+        self.recorder.note(&owner.name, "kill", "processes", start, None);
+        errors.extend(self.take_down(vec![(locked, owner, cgroups)], drained));
+        errors
+    }
+
+    /// Takes the names of a jail away and kills its processes. Returns the cgroups that had any.
+    fn end(&self, locked: &mut Locked, owner: &Owner<'_>, errors: &mut Vec<Error>) -> Vec<PathBuf> {
+        errors.extend(self.give_up_names(locked, owner));
+        let cgroups = populated(owner.journal.pieces());
+        errors.extend(cgroups.iter().filter_map(|dir| cgroup::kill(dir).err()));
+        cgroups
+    }
+
+    /// Takes jails down, phase by phase over all of them: entrances, processes, pieces. One whose processes do not
+    /// end is left as it is, and dying: they would live on in what is left of it.
+    fn take_down(&self, doomed: Vec<Doomed<'_>>, drained: Instant) -> Vec<Error> {
+        let mut errors = Vec::new();
+        let all = doomed.iter().map(|(_, o, _)| o.name.as_str()).collect::<Vec<_>>().join(" ");
         let driver = self.driver();
         // While they end.
-        let instances: Vec<_> = owners.iter().map(|(_, o)| o.instance(&self.premises)).collect();
+        let instances: Vec<_> = doomed.iter().map(|(_, o, _)| o.instance(&self.premises)).collect();
         errors.extend(driver.quiesce(&instances));
         drop(instances);
         let start = Instant::now();
         let (mut ended, mut stuck) = (Vec::new(), Vec::new());
         let mut outlived = BTreeSet::new();
-        for ((locked, owner), cgroups) in owners.into_iter().zip(cgroups) {
+        for (locked, owner, cgroups) in doomed {
             if cgroups.iter().any(|dir| cgroup::populated(dir)) {
                 outlived.insert(owner.jid);
             }
@@ -235,7 +270,7 @@ impl Jails<'_> {
                 continue;
             }
             let owner = self.owner(&locked, None)?;
-            errors.extend(self.unmake(vec![(locked, owner)], Instant::now() + DRAINED));
+            errors.extend(self.unmake(locked, owner, Instant::now() + DRAINED));
         }
         Ok(errors)
     }
@@ -278,7 +313,7 @@ impl Jails<'_> {
         }
         let owner = self.owner(&locked, None)?;
         let number = locked.record.jid;
-        self.unmake(vec![(locked, owner)], Instant::now() + DRAINED);
+        self.unmake(locked, owner, Instant::now() + DRAINED);
         if self.premises.store.read(number)?.is_some() {
             self.premises.store.renumber(number)?;
         }

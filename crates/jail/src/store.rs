@@ -20,7 +20,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use vimage::{Context as _, Error, ErrorKind, Journal, Piece, Result, Settings};
+use vimage::{Context as _, Error, ErrorKind, Journal, Piece, Result, Settings, file};
 
 pub use crate::lock::Wait;
 use crate::{
@@ -155,6 +155,18 @@ impl Store {
 
     fn marks(&self, jid: u32) -> [PathBuf; 2] {
         ["", DYING].map(|suffix| self.root.join("pending").join(format!("{jid}{suffix}")))
+    }
+
+    /// Drops a jail of which nothing is left but its record, readable or not.
+    pub(crate) fn discard(&self, jid: u32) -> Result<()> {
+        let dir = self.dir(jid);
+        for (name, _) in self.names()?.into_iter().filter(|(_, of)| *of == jid) {
+            self.unname(&name, jid)?;
+        }
+        fs::remove_dir_all(&dir)
+            .or_else(missing)
+            .doing_with(|| format!("cannot remove {}", dir.display()))?;
+        self.set_pending(jid, false)
     }
 
     /// The jid of a name, or of a number's text.
@@ -458,10 +470,7 @@ fn blank(jid: u32, state: State) -> Record {
 /// The record in a folder, and its text.
 fn read_record(dir: &Path) -> Result<Option<(Record, Vec<u8>)>> {
     let path = dir.join("record");
-    let text = match fs::read(&path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other.doing_with(|| format!("cannot read {}", path.display()))?,
-    };
+    let Some(text) = file::read(&path)? else { return Ok(None) };
     #[derive(serde::Deserialize)]
     struct Version {
         version: u32,

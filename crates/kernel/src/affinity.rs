@@ -19,14 +19,22 @@ pub(crate) static ALL: [u64; CpuSet::MAX_CPU / 64] = [u64::MAX; CpuSet::MAX_CPU 
 #[must_use]
 pub fn is_free() -> bool {
     let Ok(ours) = sched_getaffinity(None) else { return false };
-    ours.count() > 1 && online().is_some_and(|online| online.len() == ours.count() as usize)
+    ours.count() > 1 && possible().is_some_and(|all| all.len() == ours.count() as usize)
 }
 
-/// The CPUs that are online, cputopology of Linux's admin-guide: a list that is read whole at once.
-fn online() -> Option<Vec<usize>> {
+/// The CPUs that there can be, cputopology of Linux's admin-guide: a list that is read whole at once. Some that are not
+/// online may come: up to Linux 6.2 who had ever asked for CPUs would not run on these.
+fn possible() -> Option<Vec<usize>> {
     let mut list = [0; 256];
-    let length = File::open("/sys/devices/system/cpu/online").ok()?.read(&mut list).ok()?;
+    let length = File::open("/sys/devices/system/cpu/possible").ok()?.read(&mut list).ok()?;
     cpus(std::str::from_utf8(&list[..length]).ok()?)
+}
+
+/// Lets a process that was sent away run on every CPU again.
+pub(crate) fn let_loose(process: Pid) {
+    let mut all = CpuSet::new();
+    (0..CpuSet::MAX_CPU).for_each(|cpu| all.set(cpu));
+    let _has_ended = sched_setaffinity(Some(process), &all);
 }
 
 /// Sends a process of ours away from the CPU that we are on. What is refused changes nothing.

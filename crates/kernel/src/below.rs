@@ -6,7 +6,7 @@
 use std::{
     ffi::CString,
     rc::Rc,
-    sync::atomic::{AtomicI32, AtomicU32, Ordering::SeqCst},
+    sync::atomic::{AtomicI32, Ordering::SeqCst},
 };
 
 use linux_raw_sys::general as sys;
@@ -14,7 +14,7 @@ use linux_raw_sys::general as sys;
 use crate::{
     namespace::Kind,
     spawn::{self, How},
-    step::{End, Program, Step, call},
+    step::{End, Gates, Program, Step, call},
 };
 
 /// What [`Step::Below`] needs: a process makes the two namespaces, opens the one that is wanted, and ends. The
@@ -45,7 +45,7 @@ impl Below {
     ///
     /// # Safety
     /// As [`Program::run`].
-    pub(crate) unsafe fn take(&self, gates: &[AtomicU32], parent: i32) -> isize {
+    pub(crate) unsafe fn take(&self, gates: &Gates, parent: i32) -> isize {
         let control = &self.maker.control;
         let namespaces = u64::from(Kind::User.flag() | self.kind.flag());
         let how = How { namespaces, vfork: true, ..How::default() };

@@ -178,6 +178,13 @@ pub(crate) fn ioctl_pidfd(pidfd: impl AsFd, number: u8) -> Result<OwnedFd> {
 /// Pid and time namespaces are entered by later children only. Errors: `EINVAL`: another kind, or a
 /// user, mount or time namespace in a process with several threads; `EPERM`.
 pub fn setns(ns: impl AsFd, kind: Kind) -> Result<()> {
+    join(ns, kind)?;
+    visit::know(kind, None);
+    Ok(())
+}
+
+/// As [`setns`], for whoever keeps track of where the thread is.
+fn join(ns: impl AsFd, kind: Kind) -> Result<()> {
     move_into_link_name_space(ns.as_fd(), Some(kind.link()))
 }
 

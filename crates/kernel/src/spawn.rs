@@ -18,7 +18,7 @@ use crate::{
     namespace::{self, Kind},
     pidfd, probe,
     raw::{self, CloneArgs},
-    step::{Control, Program, STACK},
+    step::{Control, GATES, Gates, Program, STACK},
 };
 
 /// How a process is made.
@@ -35,8 +35,8 @@ pub struct How {
     pub vfork: bool,
     /// Whether the child's parent is the maker's parent (CLONE_PARENT).
     pub sibling: bool,
-    /// Whether the child is kept off the CPU that we are on, and with it all that it makes ([`crate::step::Step::Anywhere`]). For a
-    /// process that we make ourselves alone.
+    /// Whether the child is kept off the CPU that we are on, while we have work, and with it all that it makes
+    /// ([`crate::step::Step::Anywhere`]). For a process that we make ourselves alone.
     pub aside: bool,
 }
 
@@ -75,19 +75,28 @@ impl std::error::Error for Failed {}
 pub struct Running {
     job: Box<Job>,
     finished: bool,
+    /// Whether it was kept off our CPU.
+    aside: bool,
 }
 
 /// What the child uses while it runs in our memory.
 #[derive(Debug)]
 struct Job {
     program: Program,
-    gates: [AtomicU32; GATES],
+    gates: Gates,
     /// Our own pidfd, for the child to see whether we are alive.
     us: OwnedFd,
 }
 
-/// How many gates there are.
-const GATES: usize = 4;
+impl Job {
+    /// All programs: the first, those below it, and what they go on with.
+    fn walk<'j>(&'j self, visit: &mut dyn FnMut(&'j Program)) {
+        self.program.walk(visit);
+        if let Some(later) = self.gates.later.get() {
+            later.walk(visit);
+        }
+    }
+}
 
 /// How long a gate is watched before we sleep.
 const MOMENT: Duration = Duration::from_micros(300);
@@ -95,7 +104,7 @@ const MOMENT: Duration = Duration::from_micros(300);
 /// What a new process is given to find its work.
 struct Entry<'a> {
     program: &'a Program,
-    gates: &'a [AtomicU32],
+    gates: &'a Gates,
     parent: i32,
 }
 
@@ -110,7 +119,7 @@ pub fn spawn(mut program: Program, how: How) -> io::Result<Running> {
     }
     program.prepare();
     let us = process::pidfd_open(process::getpid(), process::PidfdFlags::empty())?;
-    let job = Box::new(Job { program, gates: Default::default(), us });
+    let job = Box::new(Job { program, gates: Gates::default(), us });
     let visit = how.pids.map(ForChildren::enter).transpose()?;
     // SAFETY: the job lives in a box that `Running` keeps until the child has called exec or ended.
     let pid = unsafe { clone(&job.program, How { vfork: false, ..how }, &job.gates, job.us.as_raw_fd()) };
@@ -122,7 +131,7 @@ pub fn spawn(mut program: Program, how: How) -> io::Result<Running> {
             {
                 affinity::send_away(pid);
             }
-            Ok(Running { job, finished: false })
+            Ok(Running { job, finished: false, aside: how.aside })
         }
     }
 }
@@ -157,7 +166,7 @@ impl Drop for ForChildren {
 /// # Safety
 /// The program, its gates and all programs below it stay alive and unchanged until the process has called
 /// exec or ended. Called at most once for each program.
-pub(crate) unsafe fn clone(program: &Program, how: How, gates: &[AtomicU32], parent: i32) -> isize {
+pub(crate) unsafe fn clone(program: &Program, how: How, gates: &Gates, parent: i32) -> isize {
     let control = &program.control;
     let stack = control.stack.get() as usize;
     // The entry lies at the top of the child's stack, and the frame below it, aligned as the ABI wants.
@@ -247,7 +256,7 @@ impl Running {
     #[must_use]
     pub fn last(&self) -> BorrowedFd<'_> {
         let mut number = -1;
-        self.job.program.walk(&mut |program| match program.control.pidfd.load(SeqCst) {
+        self.job.walk(&mut |program| match program.control.pidfd.load(SeqCst) {
             -1 => {}
             made => number = made,
         });
@@ -266,7 +275,7 @@ impl Running {
 
     /// Opens a gate: the child goes on.
     pub fn open(&self, gate: usize) {
-        wake(&self.job.gates[gate]);
+        wake(&self.job.gates.gates[gate]);
     }
 
     /// Hands over the program that the child, or a process below it, goes on with ([`crate::step::End::Later`]). A second
@@ -279,10 +288,8 @@ impl Running {
             return Err(io::Errno::INVAL);
         }
         program.prepare();
-        if let Some(later) = self.job.program.later()
-            && later.program.set(Box::new(program)).is_ok()
-        {
-            wake(&later.there);
+        if self.job.gates.later.set(Box::new(program)).is_ok() {
+            wake(&self.job.gates.there);
         }
         Ok(())
     }
@@ -290,17 +297,26 @@ impl Running {
     /// Waits until the child, or a process below it, has reached a gate ([`crate::step::Step::Reached`]), or one has
     /// failed on its way, or all have ended. Returns whether the gate was reached.
     pub fn reached(&self, gate: usize) -> bool {
+        let gate = &self.job.gates.gates[gate];
+        let is_shut = || gate.load(SeqCst) == 0;
         // To sleep and be woken takes longer than most of what is waited for.
         let start = Instant::now();
-        while self.job.gates[gate].load(SeqCst) == 0 && start.elapsed() < MOMENT {
+        while is_shut() && start.elapsed() < MOMENT {
             rustix::thread::sched_yield();
         }
+        if is_shut()
+            && self.aside
+            && let Ok(child) = self.pid()
+        {
+            // We are about to sleep: nothing is left here that it would be in the way of.
+            affinity::let_loose(child);
+        }
         let mut on_the_way = true;
-        while self.job.gates[gate].load(SeqCst) == 0 && on_the_way {
+        while is_shut() && on_the_way {
             // An end wakes nobody at the gate, so look now and then.
-            wait_a_while(&self.job.gates[gate], 0, 10_000_000);
+            wait_a_while(gate, 0, 10_000_000);
             let (mut failed, mut runs) = (false, false);
-            self.job.program.walk(&mut |program| {
+            self.job.walk(&mut |program| {
                 let control = &program.control;
                 failed |= control.errno.load(SeqCst) != 0;
                 // Whoever has ended without a failure has left it to one below; while one is made, its maker runs.
@@ -308,29 +324,28 @@ impl Running {
             });
             on_the_way = runs && !failed;
         }
-        self.job.gates[gate].load(SeqCst) != 0
+        !is_shut()
     }
 
     /// Whether a step has failed already, in the child or below: then [`Running::finish`] says which.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         let mut failed = false;
-        self.job.program.walk(&mut |program| failed |= program.control.errno.load(SeqCst) != 0);
+        self.job.walk(&mut |program| failed |= program.control.errno.load(SeqCst) != 0);
         failed
     }
 
-    /// Opens all gates, that of a program to come too, and waits until the child, and every process below it, has called exec or ended.
+    /// Opens all gates, that of a program to come too, and waits until the child, and every process below it, has called
+    /// exec or ended.
     ///
     /// # Errors
     /// The step that failed, in the child or below.
     pub fn finish(mut self) -> Result<Finished, Failed> {
         (0..GATES).for_each(|gate| self.open(gate));
-        if let Some(later) = self.job.program.later() {
-            wake(&later.there);
-        }
+        wake(&self.job.gates.there);
         let mut failed = None;
         let mut pidfds = Vec::new();
-        self.job.program.walk(&mut |program| {
+        self.job.walk(&mut |program| {
             let control = &program.control;
             // One below was made if its pidfd is known; its maker has ended or called exec by now.
             if let Some(pidfd) = take_pidfd(control) {
@@ -365,7 +380,7 @@ impl Drop for Running {
             return;
         }
         // The child uses our memory: nothing of it may be freed while it lives.
-        self.job.program.walk(&mut |program| {
+        self.job.walk(&mut |program| {
             let control = &program.control;
             let Some(pidfd) = take_pidfd(control) else { return };
             // Fails only when it has ended by itself.

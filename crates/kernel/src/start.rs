@@ -45,7 +45,10 @@ pub fn begin() {
 fn keep_memory() {
     const PIECE: i32 = 512 << 10;
     const KEPT: i32 = 64 << 20;
-    for (what, bytes) in [(libc::M_TOP_PAD, PIECE), (libc::M_TRIM_THRESHOLD, KEPT)] {
+    /// The most that it takes. By itself it would adapt, but not any more when others are set.
+    const LARGE: i32 = 32 << 20;
+    let numbers = [(libc::M_TOP_PAD, PIECE), (libc::M_TRIM_THRESHOLD, KEPT), (libc::M_MMAP_THRESHOLD, LARGE)];
+    for (what, bytes) in numbers {
         // SAFETY: it sets a number of the allocator, and nothing else runs yet.
         unsafe { libc::mallopt(what, bytes) };
     }

@@ -7,15 +7,15 @@ mod program;
 mod request;
 
 use program::wait;
-pub(crate) use program::{Control, STACK};
-pub use program::{End, Exec, Later, Program};
+pub(crate) use program::{Control, GATES, Gates, STACK};
+pub use program::{End, Exec, Program};
 
 use std::{
     ffi::CString,
     fmt,
     os::fd::{AsRawFd as _, OwnedFd},
     rc::Rc,
-    sync::atomic::{AtomicI32, AtomicU32},
+    sync::atomic::AtomicI32,
 };
 
 use linux_raw_sys::{errno as sys_errno, general as sys};
@@ -140,7 +140,7 @@ pub enum Step {
     Signals,
     /// umask(2).
     Umask(u32),
-    /// sched_setaffinity(2) with all CPUs: those of the cpuset.
+    /// sched_setaffinity(2) with all CPUs: those of the cpuset. Where it is refused nobody was kept from any.
     Anywhere,
     /// Another program in a new process.
     Spawn(Box<Program>, spawn::How),
@@ -152,12 +152,12 @@ impl Step {
     /// # Safety
     /// As [`Program::run`].
     #[allow(clippy::too_many_lines, reason = "one arm a step")]
-    unsafe fn take(&self, gates: &[AtomicU32], parent: i32) -> isize {
+    unsafe fn take(&self, gates: &Gates, parent: i32) -> isize {
         let at = |path: &CString| path.as_ptr() as usize;
         let cwd = sys::AT_FDCWD as usize;
         match self {
             Self::Wait(gate) => {
-                if let Some(gate) = gates.get(*gate) {
+                if let Some(gate) = gates.gates.get(*gate) {
                     wait(gate, parent);
                 }
                 0
@@ -237,7 +237,7 @@ impl Step {
                 call(sys::__NR_chdir, [at(path), 0, 0, 0, 0, 0]);
                 0
             }
-            Self::Reached(gate) => gates.get(*gate).map_or(0, |gate| {
+            Self::Reached(gate) => gates.gates.get(*gate).map_or(0, |gate| {
                 spawn::wake(gate);
                 0
             }),
@@ -291,7 +291,8 @@ impl Step {
             Self::Umask(mask) => call(sys::__NR_umask, [*mask as usize, 0, 0, 0, 0, 0]),
             Self::Anywhere => {
                 let all = &raw const affinity::ALL as usize;
-                call(sys::__NR_sched_setaffinity, [0, size_of_val(&affinity::ALL), all, 0, 0, 0])
+                call(sys::__NR_sched_setaffinity, [0, size_of_val(&affinity::ALL), all, 0, 0, 0]);
+                0
             }
             // SAFETY: the program below is part of this one, so what was promised of this holds of it.
             Self::Spawn(program, how) => unsafe { spawn::clone(program, *how, gates, parent) },

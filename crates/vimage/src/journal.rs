@@ -2,13 +2,13 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Read as _, Write as _},
+    io::{Read as _, Write as _},
     path::Path,
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Context as _, Piece, Result};
+use crate::{Context as _, Piece, Result, file};
 
 /// A line of the journal.
 #[derive(Serialize, Deserialize)]
@@ -57,10 +57,10 @@ impl Journal {
     /// # Errors
     /// The file cannot be read.
     pub fn replay(path: &Path, recorded: Vec<Piece>) -> Result<Vec<Piece>> {
-        match std::fs::read(path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(recorded),
-            other => Ok(over(recorded, &other.doing_with(|| format!("cannot read {}", path.display()))?).0),
-        }
+        Ok(match file::read(path)? {
+            Some(text) => over(recorded, &text).0,
+            None => recorded,
+        })
     }
 
     /// The pieces there are, in the order they were made.

@@ -12,6 +12,7 @@ mod audit;
 mod cost;
 mod driver;
 mod error;
+pub mod file;
 mod journal;
 mod ledger;
 mod nearest;

@@ -11,7 +11,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Context as _, Error, ErrorKind, Fds, House, Instance, Journal, Piece, Result, Settings, Site};
+use crate::{
+    Context as _, Error, ErrorKind, Fds, House, Instance, Journal, Piece, Result, Settings, Site, file,
+};
 
 /// The file of the record.
 const RECORD: &str = "record";
@@ -111,7 +113,7 @@ impl Shared {
     /// Locks the record, making it if there is none.
     ///
     /// # Errors
-    /// The file system refuses, or the record is of a version that this program does not know.
+    /// The file system refuses.
     pub fn lock(shelf: &Path, name: &str) -> Result<Self> {
         loop {
             if let Some(shared) = Self::lock_there(shelf, name)? {
@@ -362,10 +364,13 @@ impl Shared {
     }
 
     fn record(&self) -> Result<&Record> {
-        if self.record.get().is_none() {
-            let _none_before = self.record.set(read(&self.dir)?.unwrap_or_default());
+        match self.record.get() {
+            Some(record) => Ok(record),
+            None => {
+                let record = read(&self.dir)?.unwrap_or_default();
+                Ok(self.record.get_or_init(|| record))
+            }
         }
-        Ok(self.record.get_or_init(Record::default))
     }
 
     fn journal(&self) -> Result<Journal> {
@@ -382,15 +387,8 @@ impl Shared {
 }
 
 fn read(dir: &Path) -> Result<Option<Record>> {
-    let text = |name: &str| {
-        let path = dir.join(name);
-        match fs::read(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            other => other.map(Some).doing_with(|| format!("cannot read {}", path.display())),
-        }
-    };
-    let (text, unmade) = match text(RECORD)? {
-        None => (text(UNMADE)?, true),
+    let (text, unmade) = match file::read(&dir.join(RECORD))? {
+        None => (file::read(&dir.join(UNMADE))?, true),
         there => (there, false),
     };
     let Some(text) = text else { return Ok(None) };

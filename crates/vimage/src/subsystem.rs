@@ -61,7 +61,8 @@ pub trait Subsystem<S>: Sync {
         Vec::new()
     }
 
-    /// Makes what is needed neither for that birth nor of it, while it goes on: mounts, a place on a segment.
+    /// Makes what needs no namespace of the jail's and what its birth does not need, while that goes on: mounts, a place
+    /// on a segment.
     ///
     /// # Errors
     /// The kernel refused something; the framework undoes what was made.
@@ -94,7 +95,8 @@ pub trait Subsystem<S>: Sync {
         Ok(())
     }
 
-    /// The steps of a process that enters the instance, behind those of [`Subsystem::first`] if it is that.
+    /// The steps of a process that enters the instance, behind those of [`Subsystem::first`] if it is that: one that was
+    /// born with the jail is in all its namespaces already.
     ///
     /// # Errors
     /// Something of the instance cannot be opened.

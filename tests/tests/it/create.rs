@@ -100,7 +100,7 @@ lab_test!(a_jail_is_not_locked_while_its_command_runs for root; needs [CgroupV2]
     for define in ["command=sleep 1000", "persist exec.start='sleep 1000'", "exec.start=true command=sleep 1000"] {
         let maker = lab.spawn(&format!("exec jail -v -c name=a {define}"));
         lab.until("the jail is there", || maker.stdout() == "a: created\n");
-        prints(lab, "jexec a echo in", "in\n");
+        lab.until("its last command runs", || run(lab, "jexec a pgrep -x sleep").status.success());
         quiet(lab, "jail -r a");
         // One that came in just then was not asked any more.
         let ended = maker.finish().fails(1);

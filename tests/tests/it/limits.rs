@@ -135,3 +135,19 @@ lab_test!(processors_that_are_not_there_are_refused for root; needs [CgroupV2]; 
     refused(lab, &format!("{store} jail -c name=a persist cpuset.id=1"),
         "jail: cpuset.id: Linux has no numbered sets of processors\nhint: cpuset.cpus=0-3 says which processors a jail has\n");
 });
+
+lab_test!(who_makes_a_jail_is_none_of_its_processes for root; needs [CgroupV2]; |lab| {
+    let store = own(lab);
+    for (most, jail) in [
+        (1, "allow.noset_hostname persist"),
+        (1, "allow.noset_hostname proc=inherit command=true"),
+        (2, "command=true"),
+    ] {
+        let made = run(lab, &format!("{store} jail -c name=a rctl.maxproc={most} {jail}"));
+        if made.stderr.contains("no cgroup controller can limit it") {
+            return eprintln!("SKIP rctl.maxproc: no controller");
+        }
+        assert_eq!(made.ok(), "", "{most} {jail}");
+        quiet(lab, &format!("{store} jail -r a 2>/dev/null || :; jdb audit"));
+    }
+});

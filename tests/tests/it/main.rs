@@ -1,6 +1,7 @@
 //! The integration tests: one binary, so that it is linked once; one module for each concern.
 
 /// Cables between jails.
+mod boot;
 mod cable;
 /// A jail's root tries to get out.
 mod escape;
@@ -51,6 +52,7 @@ mod net;
 mod people;
 /// PostgreSQL, the job that System V IPC of a jail's own is for.
 mod postgres;
+mod published;
 /// Jails are removed and renamed.
 mod remove;
 /// Segments of many links.

@@ -153,7 +153,7 @@ impl Page {
 }
 
 /// A line without a full stop as a sentence.
-fn sentence(line: &str) -> String {
+pub(super) fn sentence(line: &str) -> String {
     let mut letters = line.chars();
     let mut text: String = letters.next().map(char::to_uppercase).into_iter().flatten().collect();
     let _ = write!(text, "{}.", letters.as_str());

@@ -1,8 +1,10 @@
 //! Going into a namespace for a moment, with the calling thread.
 
+use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::abort;
+use std::rc::Rc;
 use std::thread;
 
 use rustix::fs::{Mode, OFlags, open};
@@ -10,7 +12,7 @@ use rustix::io::{Errno, Result};
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with};
 use rustix::process::{chroot, fchdir};
 
-use super::{Kind, current, setns};
+use super::{Kind, current, join, setns};
 
 /// While this lives, the thread that made it is in another network, ipc or uts namespace.
 ///
@@ -18,7 +20,7 @@ use super::{Kind, current, setns};
 /// wrong namespace. Several visits must be dropped in the reverse order, as nested scopes do.
 #[must_use = "the visit ends when this is dropped"]
 pub struct Visit {
-    back: OwnedFd,
+    back: Rc<OwnedFd>,
     kind: Kind,
     _this_thread: PhantomData<*mut ()>,
 }
@@ -33,19 +35,47 @@ impl Visit {
         if !matches!(kind, Kind::Net | Kind::Ipc | Kind::Uts) {
             return Err(Errno::INVAL);
         }
-        let back = current(kind)?;
-        // Changes nothing, but fails where going back would.
-        setns(&back, kind)?;
-        setns(ns, kind)?;
+        let back = here(kind)?;
+        join(ns, kind)?;
+        know(kind, None);
         Ok(Self { back, kind, _this_thread: PhantomData })
     }
 }
 
+/// A kind of namespace, and the one that the thread is in.
+type Here = (Kind, Rc<OwnedFd>);
+
+thread_local! {
+    /// Where this thread is, as far as it has been there before: who visits many need not find the way back each time.
+    static HERE: RefCell<Vec<Here>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The namespace of a kind that this thread is in, which it can come back to.
+fn here(kind: Kind) -> Result<Rc<OwnedFd>> {
+    let known = HERE.with_borrow(|here| here.iter().find(|(of, _)| *of == kind).map(|(_, ns)| ns.clone()));
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let back = current(kind)?;
+    // Changes nothing, but fails where going back would.
+    join(&back, kind)?;
+    Ok(Rc::new(back))
+}
+
+/// Takes down where this thread is; `None`: somewhere else than before.
+pub(super) fn know(kind: Kind, ns: Option<Rc<OwnedFd>>) {
+    HERE.with_borrow_mut(|here| {
+        here.retain(|(of, _)| *of != kind);
+        here.extend(ns.map(|ns| (kind, ns)));
+    });
+}
+
 impl Drop for Visit {
     fn drop(&mut self) {
-        if setns(&self.back, self.kind).is_err() {
+        if join(&self.back, self.kind).is_err() {
             abort();
         }
+        know(self.kind, Some(self.back.clone()));
     }
 }
 

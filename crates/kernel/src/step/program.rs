@@ -23,26 +23,34 @@ pub enum End {
     /// exit(2) with status 0.
     Exit,
     /// Going on with another program, as soon as the parent has it ([`spawn::Running::go_on`]).
-    Later(Later),
+    Later,
     /// execveat(2) of an open file.
     ExecFd(Rc<OwnedFd>, Exec),
     /// execve(2) of the first of these paths that exists.
     Exec(Vec<CString>, Exec),
 }
 
-/// What a process goes on with, which its parent makes while it is born.
+/// What a process, and those below it, wait for and report by.
 #[derive(Debug, Default)]
-pub struct Later {
-    pub(crate) program: OnceLock<Box<Program>>,
-    pub(crate) there: AtomicU32,
+pub(crate) struct Gates {
+    /// Each 1 as soon as it is open.
+    pub gates: [AtomicU32; GATES],
+    /// What the process goes on with whose end is [`End::Later`].
+    pub later: OnceLock<Box<Program>>,
+    /// The gate before that.
+    pub there: AtomicU32,
 }
+
+/// How many gates there are.
+pub(crate) const GATES: usize = 4;
 
 /// Arguments and environment.
 #[derive(Debug, Default)]
 pub struct Exec {
     argv: Vec<CString>,
     envp: Vec<CString>,
-    /// The addresses of the strings above, and a null; made when the program is spawned.
+    /// The addresses of the strings above, and a null; made when the program is spawned or
+    /// handed over.
     pointers: [Vec<usize>; 2],
 }
 
@@ -136,29 +144,13 @@ impl Program {
                 _ => {}
             }
         }
-        if let End::Later(later) = &self.end
-            && let Some(program) = later.program.get()
-        {
-            program.walk(visit);
-        }
-    }
-
-    /// Where a program that this one, or one below it, goes on with is left for it.
-    pub(crate) fn later(&self) -> Option<&Later> {
-        let mut found = None;
-        self.walk(&mut |program| {
-            if let End::Later(later) = &program.end {
-                found = Some(later);
-            }
-        });
-        found
     }
 
     /// What the step of an index was doing.
     pub(crate) fn describe(&self, index: usize) -> String {
         match (self.steps.get(index), &self.end) {
             (Some(step), _) => step.to_string(),
-            (None, End::Exit | End::Later(_)) => "cannot end".to_owned(),
+            (None, End::Exit | End::Later) => "cannot end".to_owned(),
             (None, End::ExecFd(..)) => "cannot execute the init".to_owned(),
             (None, End::Exec(_, exec)) => {
                 format!(
@@ -181,7 +173,7 @@ impl Program {
     /// # Safety
     /// Called once, in a process made by [`spawn`] for this program, whose parent keeps the program alive and
     /// unchanged until `control.running` is 0.
-    pub(crate) unsafe fn run(&self, gates: &[AtomicU32], parent: i32) -> ! {
+    pub(crate) unsafe fn run(&self, gates: &Gates, parent: i32) -> ! {
         let fail = |index: usize, errno: isize| -> ! {
             use std::sync::atomic::Ordering::SeqCst;
             self.control.failed.store(index as u32, SeqCst);
@@ -202,9 +194,9 @@ impl Program {
                 arm(parent);
             }
         }
-        if let End::Later(later) = &self.end {
-            wait(&later.there, parent);
-            match later.program.get() {
+        if matches!(self.end, End::Later) {
+            wait(&gates.there, parent);
+            match gates.later.get() {
                 // SAFETY: it is part of this program now, so what was promised of this holds of it.
                 Some(program) => unsafe { program.run(gates, parent) },
                 None => exit(1),
@@ -213,7 +205,7 @@ impl Program {
         call(sys::__NR_prctl, [libc::PR_SET_PDEATHSIG as usize, 0, 0, 0, 0, 0]);
         let mut errno = 0;
         match &self.end {
-            End::Exit | End::Later(_) => exit(0),
+            End::Exit | End::Later => exit(0),
             End::ExecFd(file, exec) => {
                 let [argv, envp] = exec.addresses();
                 let empty = c"".as_ptr() as usize;

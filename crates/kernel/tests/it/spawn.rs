@@ -8,7 +8,7 @@ use std::{
 use kernel::{
     affinity,
     spawn::{How, Running, reap, spawn},
-    step::{End, Exec, Later, Program, Step},
+    step::{End, Exec, Program, Step},
 };
 use rustix::thread::sched_getaffinity;
 
@@ -37,7 +37,7 @@ fn a_program_that_is_dropped_while_it_makes_processes_is_waited_for_no_longer_th
 
 /// A process that reaches its first gate, and goes on with what it is handed.
 fn expectant() -> Program {
-    Program::new(vec![Step::Reached(0)], End::Later(Later::default()))
+    Program::new(vec![Step::Reached(0)], End::Later)
 }
 
 fn started() -> Running {
@@ -97,9 +97,9 @@ fn a_process_that_is_made_aside_keeps_off_our_cpu_and_its_children_need_not() {
     let child = Step::Spawn(Box::new(Program::new(child, End::Exit)), How::default());
     let how = How { aside: true, ..How::default() };
     let maker = spawn(Program::new(vec![child, Step::Wait(2)], End::Exit), how).unwrap();
-    assert!(maker.reached(1));
     let of = |process| sched_getaffinity(Some(kernel::pidfd::pid(process).unwrap())).unwrap();
-    assert_eq!(of(maker.last()), ours);
     assert_eq!(of(maker.pidfd()).count() + 1, ours.count());
+    assert!(maker.reached(1));
+    assert_eq!(of(maker.last()), ours);
     maker.finish().unwrap();
 }

@@ -1,6 +1,6 @@
 //! The root: a jail's file tree and what is mounted in it. mount_namespaces(7).
 //!
-//! Its mounts are prepared before the jail is born, detached from every tree, and attached by each first
+//! Its mounts are prepared while the jail is born, detached from every tree, and attached by each first
 //! process in a mount namespace made for it. So nothing of them is ever mounted on the host.
 
 mod dev;

@@ -171,7 +171,7 @@ pub fn furnish(site: &mut Site<'_>) -> Result<()> {
     if let Some(around) = &mut around {
         let links: Vec<_> = wanted.links.iter().collect();
         if !links.is_empty() {
-            let places = segment::places(site, around, wanted.segments())?;
+            let places = segment::places(site, around, links.iter().map(|link| link.segment.as_str()))?;
             port::plug(site, &jail, &places, &links, None)?;
         }
     }

@@ -154,7 +154,7 @@ pub fn share<'n>(
 /// Where segments are that the jail uses, or that are foreign.
 ///
 /// # Errors
-/// One is gone.
+/// One is gone, or its record makes no sense.
 pub fn places<'n>(
     site: &Site<'_>,
     around: &mut Around<'_>,
@@ -176,7 +176,10 @@ pub fn places<'n>(
             let anchor = site.house.anchor("net", stack.as_fd())?;
             Place { stack, anchor, bridges: vec![bridge.index], foreign: Some(bridge.mtu) }
         } else {
-            return Err(Error::new(ErrorKind::NotFound, format!("vnet: the bridge {name} is gone")));
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("vnet: {name} is no bridge of the parent's any more"),
+            ));
         };
         places.insert(name.to_owned(), place);
     }
