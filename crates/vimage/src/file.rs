@@ -42,7 +42,7 @@ mod tests {
         let path = dir.path().join("file");
         assert_eq!(read(&path).unwrap(), None);
         for length in [0, 1, 4095, 4096, 4097, 70_000] {
-            let text: Vec<u8> = (0..length).map(|n| n as u8).collect();
+            let text: Vec<u8> = (0..=u8::MAX).cycle().take(length).collect();
             std::fs::write(&path, &text).unwrap();
             assert_eq!(read(&path).unwrap(), Some(text), "{length}");
         }
