@@ -15,6 +15,7 @@ use kernel::{
 };
 use rustix::{
     fs::CWD,
+    io::Errno,
     mount::{OpenTreeFlags, open_tree},
 };
 use vimage::{
@@ -398,9 +399,14 @@ fn has_process(of: &Instance<'_>) -> bool {
 /// The mount namespace of one of a jail's processes, if it has any.
 fn mounts(of: &Instance<'_>) -> Result<Option<OwnedFd>> {
     let dir = of.anchor(CGROUP).map(|a| leaf(Path::new(a.object()), of.settings)).unwrap_or_default();
-    let Some((_, pidfd)) = process::any(&dir) else { return Ok(None) };
-    let mounts = kernel::namespace::of_process(&pidfd, Namespace::Mnt);
-    mounts.map(Some).doing("cannot open its mount namespace")
+    for (_, process) in process::open_listed(|| cgroup::pids(&dir)) {
+        match kernel::namespace::of_process(&process, Namespace::Mnt) {
+            // It is on its way out.
+            Err(Errno::SRCH) => {}
+            mounts => return mounts.map(Some).doing("cannot open its mount namespace"),
+        }
+    }
+    Ok(None)
 }
 
 /// Enters that namespace.
