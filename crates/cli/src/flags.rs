@@ -132,7 +132,7 @@ pub(crate) static COMMON: &[Flag] = &[
         takes: Word::OneOf(GENERATED),
         help: "print the manual page or the completions of a shell",
         doc: "Prints the manual page (man), or the completions for bash, zsh or fish. Of jail(8), conf is the page \
-              jail.conf(5).",
+              jail.conf(5) and rules the page devfs.rules(5).",
         ..Flag::BASE
     },
     Flag { long: "help", help: "print this", doc: "Prints a summary of the flags.", ..Flag::BASE },

@@ -3,6 +3,7 @@
 mod complete;
 mod conf;
 mod man;
+mod rules;
 
 use kernel::act::Act;
 use vimage::{Error, Registry, Result};
@@ -17,6 +18,7 @@ pub(crate) fn generate(tool: &Tool, registry: &Registry<Act>, what: &str) -> Res
     match what {
         "man" => Ok(man::page(tool, registry)),
         "conf" if tool.name == "jail" => Ok(conf::page()),
+        "rules" if tool.name == "jail" => Ok(rules::page()),
         "bash" => Ok(complete::bash(tool, registry)),
         "zsh" => Ok(complete::zsh(tool, registry)),
         "fish" => Ok(complete::fish(tool, registry)),

@@ -34,11 +34,6 @@ pub static ROWS: &[Refused] = &[
         "setarch --uname-2.6 changes what it says",
     ),
     row("cpuset.id", "Linux has no numbered sets of processors", "cpuset.cpus of the jail's cgroup pins it"),
-    row(
-        "devfs_ruleset",
-        "Linux has no rule sets of devices",
-        "a jail's /dev has null, zero, full, random, urandom, tty and its terminals",
-    ),
     row("meta", "a jail keeps no strings of its user's", "a file named after the jail does"),
     row("meta.*", "a jail keeps no strings of its user's", "a file named after the jail does"),
     row("env", "a jail keeps no strings of its user's", "the environment of its command does"),

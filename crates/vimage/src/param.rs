@@ -87,6 +87,9 @@ pub enum Child {
     Free,
     /// A child that does not say takes the parent's value.
     Inherit,
+    /// It is the parent's, and changes with it. That a child asks for no other is for the subsystem to check: it knows
+    /// which words mean the same.
+    Parents,
     /// A number not above the parent's (where the parent has one); a mode that the parent's does not disable.
     AtMost,
     /// A number smaller than the parent's; 0 where that is 0.
@@ -191,7 +194,8 @@ impl Param {
     /// # Errors
     /// [`crate::ErrorKind::Denied`].
     pub fn permit(&self, own: &Value, parents: Option<&Value>) -> Result<()> {
-        let Some(limit) = self.narrowed(own, parents) else { return Ok(()) };
+        let limit = self.narrowed(own, parents).filter(|_| self.child != Child::Parents);
+        let Some(limit) = limit else { return Ok(()) };
         Err(Error::new(crate::ErrorKind::Denied, format!("{}: Operation not permitted", self.name))
             .hint(format!("its parent's allows a child at most {}", limit.text())))
     }
@@ -207,6 +211,7 @@ impl Param {
             (Child::AtMost, Value::Text(own), Value::Text(limit)) if limit == "disable" && own != limit => {
                 Some(Value::Text(limit.clone()))
             }
+            (Child::Parents, own, parents) if own != parents => Some(parents.clone()),
             (Child::AndParent, Value::Bool(true), Value::Bool(false)) => Some(Value::Bool(false)),
             (Child::Subset, Value::List(own), Value::List(limit))
                 if own.iter().any(|o| !limit.contains(o)) =>
@@ -300,6 +305,14 @@ mod tests {
         let flag = param(Kind::Bool, Child::AndParent);
         assert!(flag.permit(&Value::Bool(true), Some(&Value::Bool(false))).is_err());
         assert!(flag.permit(&Value::Bool(false), Some(&Value::Bool(false))).is_ok());
+        let same = param(Kind::Text { max: 9 }, Child::Parents);
+        let text = |text: &str| Value::Text(text.to_owned());
+        assert!(same.permit(&text("4"), Some(&text("5"))).is_ok());
+        assert_eq!(same.narrowed(&text("4"), Some(&text("5"))), Some(text("5")));
+        assert_eq!(
+            (same.narrowed(&text("5"), Some(&text("5"))), same.narrowed(&text("4"), None)),
+            (None, None)
+        );
         let list = param(Kind::List { commas: true }, Child::Subset);
         let items = |s: &str| Value::List(s.split(' ').map(str::to_owned).collect());
         assert_eq!(list.narrowed(&items("a b c"), Some(&items("c a"))), Some(items("a c")));

@@ -61,18 +61,19 @@ impl Rule {
         problems: &mut Problems,
     ) -> Option<Self> {
         let mut rule = Self { span, ..Self::default() };
-        let (mut words, mut seen, mut is_whole) = (words.iter(), Vec::new(), true);
+        let (mut words, mut seen) = (words.iter(), Vec::new());
         while let Some(word) = words.next() {
+            // What is behind it may be the value of a word that nobody knows.
             if let Err(problem) = rule.word(word, &mut words, &mut seen, set) {
                 problems.push(problem);
-                is_whole = false;
+                return None;
             }
         }
-        if is_whole && !rule.acts() {
+        if !rule.acts() {
             problems.push(Problem::at_line(span, "a rule that does nothing").hint(WORDS));
             return None;
         }
-        is_whole.then_some(rule)
+        Some(rule)
     }
 
     fn acts(&self) -> bool {
