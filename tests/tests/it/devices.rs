@@ -154,10 +154,10 @@ lab_test!(devices_come_to_a_living_jail_and_go for root; needs [CgroupV2]; |lab|
         prints(lab, &format!("jexec a {devices}; jexec a readlink /dev/stdin; jexec a ls -d /dev/d/e"), &format!("{BASIC}/etc/passwd\n/dev/d/e\n"));
         // What the jail has in its place is not taken away.
         quiet(lab, "jexec a touch /dev/toy");
-        refused(lab, "jail -m name=a devfs_ruleset=10", "jail: a: cannot make /dev/toy: File exists\n");
+        refused(lab, "jail -m name=a devfs_ruleset=10", "jail: a: devfs_ruleset: cannot make /dev/toy: File exists\n");
         prints(lab, &format!("jls -j a devfs_ruleset; jexec a {devices}"), &format!("4\n{BASIC}"));
         quiet(lab, "jexec a sh -c 'rm /dev/toy; rmdir /dev/net; ln -s /tmp /dev/net'");
-        refused(lab, "jail -m name=a devfs_ruleset=10", "jail: a: cannot make /dev/net/tun: Too many levels of symbolic links\n");
+        refused(lab, "jail -m name=a devfs_ruleset=10", "jail: a: devfs_ruleset: cannot make /dev/net/tun: Too many levels of symbolic links\n");
         assert!(!fs::exists("/tmp/tun").unwrap());
         prints(lab, &format!("jls -j a devfs_ruleset; jexec a {devices}"), &format!("4\n{BASIC}"));
         quiet(lab, "jail -r a");

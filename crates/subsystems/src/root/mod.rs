@@ -276,7 +276,8 @@ impl Subsystem<Act> for Root {
             let what = format!("{}: the mount of /dev is gone", devfs::PARAM);
             return Err(Error::new(ErrorKind::NotFound, what));
         };
-        dev::change(&dev, user::nearest_ids(&instance), &devfs::nodes(site.settings)?)?;
+        let nodes = devfs::nodes(site.settings)?;
+        dev::change(&dev, user::nearest_ids(&instance), &nodes).doing(devfs::PARAM)?;
         Ok(Vec::new())
     }
 

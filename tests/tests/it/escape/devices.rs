@@ -5,8 +5,7 @@ use crate::devices::Host;
 // that its root makes.
 lab_test!(no_other_device_is_opened for root; needs [CgroupV2, Program("busybox")]; |lab| {
     keeps_a_store(lab);
-    // Its devices are gone before the kinds make theirs.
-    let trees = Kind::all(lab).into_iter().chain(Kind::shared(lab));
+    let kinds = Kind::all(lab).into_iter().chain(Kind::shared(lab));
     let _host = Host::new(lab, "[toys=10]\nadd include $devfsrules_jail\nadd path toy unhide mode 666\n");
     let tries = [
         ("openat -100 /dev/null 2", "ok", "ok"),
@@ -24,7 +23,7 @@ lab_test!(no_other_device_is_opened for root; needs [CgroupV2, Program("busybox"
     ];
     let calls: Vec<_> = tries.iter().map(|(calls, ..)| *calls).collect();
     let calls = calls.join("\n") + "\n";
-    for kind in trees {
+    for kind in kinds {
         let plain: Vec<_> = tries.iter().map(|(_, answer, _)| *answer).collect();
         assert_eq!(kind.attempt(lab, &calls), plain, "{kind:?}");
         let toys: Vec<_> = tries.iter().map(|(.., answer)| *answer).collect();

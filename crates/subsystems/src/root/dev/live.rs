@@ -17,7 +17,7 @@ use vimage::{Context as _, Error, ErrorKind, Node as Shown, Result};
 
 use super::{OWN, Umask, inside, outside, place};
 use crate::{
-    root::devfs::{Node, PARAM, What},
+    root::devfs::{Node, What},
     user::Ids,
 };
 
@@ -34,10 +34,7 @@ const TRIES: u32 = 8;
 pub(in crate::root) fn change(dev: &OwnedFd, ids: Option<Ids>, nodes: &[Node]) -> Result<()> {
     let system = fstatfs(dev).doing("cannot read /dev")?;
     if system.f_type != TMPFS {
-        return Err(Error::new(
-            ErrorKind::Busy,
-            format!("{PARAM}: another file system is on the jail's /dev"),
-        ));
+        return Err(Error::new(ErrorKind::Busy, "another file system is mounted on the jail's /dev"));
     }
     let is_one = |found: &Found| nodes.iter().any(|node| found.is(node, ids));
     for _ in 0..TRIES {
@@ -52,7 +49,7 @@ pub(in crate::root) fn change(dev: &OwnedFd, ids: Option<Ids>, nodes: &[Node]) -
             }
         }
     }
-    Err(Error::new(ErrorKind::Busy, format!("{PARAM}: the jail moves its devices while they are looked for")))
+    Err(Error::new(ErrorKind::Busy, "the jail moves its devices while they are looked for"))
 }
 
 /// Makes what is missing.
