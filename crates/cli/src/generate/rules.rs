@@ -58,7 +58,8 @@ const LIMITS: &[&str] = &[
     "No jail is given a disk or memory of the host: who can write these is the host's root. A rule set that shows one is \
      refused. So a set begins with add include $devfsrules_hide_all, and one that unhides by patterns or types can end with add \
      type disk hide and add type mem hide.",
-    "A device may check by itself who uses it: to be shown one is to be let open it, and no more.",
+    "Many devices ask for more than their mode and owner, such as a capability over the host, which no jail's root has: to be \
+     shown one is to be let open it, and no more.",
 ];
 
 const EXAMPLE: &str = "# Virtual machines and tunnels.\n\

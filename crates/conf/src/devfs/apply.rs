@@ -70,7 +70,7 @@ impl<'s> Rules<'s> {
         let unhiding = rest.iter().filter(|applied| applied.rule.shows == Some(true));
         let name = |applied: &Applied<'s>| {
             let mut patterns = applied.all().filter_map(|rule| rule.pattern.as_deref());
-            patterns.find(|pattern| !glob::is_pattern(pattern) && !pattern.contains('\\'))
+            patterns.find(|pattern| is_name(pattern))
         };
         hides_all.then(|| unhiding.map(name).collect()).flatten()
     }
@@ -89,8 +89,17 @@ impl<'s> Applied<'s> {
     }
 }
 
+/// Whether a pattern stands for itself alone.
+fn is_name(pattern: &str) -> bool {
+    !glob::is_pattern(pattern) && !pattern.contains('\\')
+}
+
 /// Whether a pattern stands for a path: no sign of it but a slash stands for one.
 fn matches(pattern: &str, path: &str) -> bool {
+    // Most do.
+    if is_name(pattern) {
+        return pattern == path;
+    }
     let (mut patterns, mut names) = (pattern.split('/'), path.split('/'));
     loop {
         match (patterns.next(), names.next()) {

@@ -30,87 +30,104 @@ pub(super) fn read(
     before: &BTreeMap<String, u16>,
     problems: &mut Problems,
 ) -> Text {
-    let mut read = Text::default();
     if text.len() > MOST_BYTES {
         let message = format!("more than {} MB", MOST_BYTES >> 20);
         problems.push(Problem::of_file(file.span(0, 0), message));
-        return read;
+        return Text::default();
     }
-    let (mut lines, mut all) = (Lines::new(file, text), Vec::new());
-    while let Some(line) = lines.next(problems) {
-        all.push(line);
+    let mut lines = Lines::new(file, text);
+    let lines = std::iter::from_fn(|| lines.next(problems)).collect();
+    let mut reading = Reading { text, read: Text::default(), problems };
+    // First all heads: a set may include one behind it.
+    for (set, line) in reading.heads(lines) {
+        let rule = added(&line, &|word| reading.read.included(word, before), reading.problems);
+        if let (Some(set), Some((number, rule))) = (set, rule) {
+            reading.insert(set, number, rule);
+        }
     }
-    let twice = |span: Span, what: String, other: Span| {
-        let line =
-            text.get(..other.start as usize).unwrap_or_default().iter().filter(|b| **b == b'\n').count();
-        let hint = format!("the other is at line {}", line + 1);
-        Problem::at_line(span, format!("{what} is defined twice")).hint(hint)
-    };
-    // First all heads, so that a set may include one behind it.
-    let mut rules: Vec<(Option<u16>, Vec<Word>)> = Vec::new();
-    let mut current = None;
-    let mut names: BTreeMap<String, Span> = BTreeMap::new();
-    let mut is_outside = true;
-    for line in all {
-        if !line[0].text.starts_with('[') {
+    reading.read
+}
+
+/// A text being read.
+struct Reading<'t> {
+    text: &'t [u8],
+    read: Text,
+    problems: &'t mut Problems,
+}
+
+impl Reading<'_> {
+    /// Takes the heads out of the lines. The others are rules, each with the number of its set if that has one.
+    fn heads(&mut self, lines: Vec<Vec<Word>>) -> Vec<(Option<u16>, Vec<Word>)> {
+        let (mut set, mut is_outside, mut rules) = (None, true, Vec::new());
+        for line in lines {
+            let first = &line[0];
+            if first.text.starts_with('[') {
+                (set, is_outside) = (self.head(&line), false);
+                continue;
+            }
             if is_outside {
-                let error = Problem::at_line(line[0].span, "a rule outside of a rule set");
-                problems.push(error.hint("[NAME=NUMBER] begins one"));
+                let error = Problem::at_line(first.span, "a rule outside of a rule set");
+                self.problems.push(error.hint("[NAME=NUMBER] begins one"));
                 is_outside = false;
             }
-            rules.push((current, line));
-            continue;
+            rules.push((set, line));
         }
-        (current, is_outside) = (None, false);
-        match head(&line) {
-            Err(problem) => problems.push(problem),
-            Ok((name, number, span)) => {
-                if let Some(other) = read.sets.get(&number).map(|set| set.span) {
-                    problems.push(twice(span, format!("rule set {number}"), other));
-                } else if let Some(other) = names.insert(name.clone(), span) {
-                    problems.push(twice(span, format!("rule set {name}"), other));
-                }
-                read.sets.entry(number).or_insert(Set { span, rules: BTreeMap::new() });
-                read.names.insert(name, number);
-                current = Some(number);
-            }
+        rules
+    }
+
+    /// Begins a set.
+    fn head(&mut self, line: &[Word]) -> Option<u16> {
+        let (name, number, span) = head(line).map_err(|problem| self.problems.push(problem)).ok()?;
+        let of_number = self.read.sets.get(&number).map(|set| set.span);
+        let of_name =
+            self.read.names.get(&name).and_then(|number| self.read.sets.get(number)).map(|set| set.span);
+        match (of_number, of_name) {
+            (Some(other), _) => self.twice(span, &format!("rule set {number}"), other),
+            (None, Some(other)) => self.twice(span, &format!("rule set {name}"), other),
+            (None, None) => {}
+        }
+        self.read.sets.entry(number).or_insert(Set { span, rules: BTreeMap::new() });
+        self.read.names.insert(name, number);
+        Some(number)
+    }
+
+    /// Adds a rule to a set.
+    fn insert(&mut self, set: u16, number: Option<u16>, rule: Rule) {
+        let Some(Set { rules, .. }) = self.read.sets.get_mut(&set) else { return };
+        let last = rules.last_key_value().map_or(0, |(number, _)| *number);
+        let Some(number) = number.or_else(|| last.checked_add(STEP)) else {
+            let error = Problem::at_line(rule.span, format!("no number is left behind rule {last}"));
+            return self.problems.push(error.hint("add NUMBER ... gives it one"));
+        };
+        match rules.get(&number).map(|other| other.span) {
+            Some(other) => self.twice(rule.span, &format!("rule {number}"), other),
+            None => drop(rules.insert(number, rule)),
         }
     }
-    let number = |word: &Word| {
-        let known = || read.names.get(&word.text).or_else(|| before.get(&word.text)).copied();
-        let found = if word.is_variable { known() } else { word.text.parse().ok().filter(|n| *n > 0) };
+
+    fn twice(&mut self, span: Span, what: &str, other: Span) {
+        let before = self.text.get(..other.start as usize).unwrap_or_default();
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let error = Problem::at_line(span, format!("{what} is defined twice"));
+        self.problems.push(error.hint(format!("the other is at line {line}")));
+    }
+}
+
+impl Text {
+    /// The number of a set that a rule includes.
+    fn included(&self, word: &Word, before: &BTreeMap<String, u16>) -> Result<u16, Problem> {
+        let named = self.names.get(&word.text).or_else(|| before.get(&word.text)).copied();
+        let found =
+            if word.is_variable { named } else { word.text.parse().ok().filter(|number| *number > 0) };
         found.ok_or_else(|| {
             let sign = if word.is_variable { "$" } else { "" };
             let error = Problem::at_line(word.span, format!("include: no rule set {sign}{}", word.text));
-            match known() {
-                Some(_) => error.hint(format!("${0} is the number of {0}", word.text)),
-                None => error.hint("a number from 1 to 65535, or $NAME"),
-            }
+            error.hint(match named {
+                Some(_) => format!("${0} is the number of {0}", word.text),
+                None => "a number from 1 to 65535, or $NAME".to_owned(),
+            })
         })
-    };
-    let mut made = Vec::new();
-    for (set, line) in rules {
-        if let Some((own, rule)) = added(&line, &number, problems) {
-            made.extend(set.map(|set| (set, own, rule)));
-        }
     }
-    for (set, own, rule) in made {
-        let Some(set) = read.sets.get_mut(&set) else { continue };
-        let last = set.rules.last_key_value().map_or(0, |(number, _)| *number);
-        let number = match own {
-            Some(number) => Some(number),
-            None => last.checked_add(STEP),
-        };
-        match number.map(|number| (number, set.rules.get(&number).map(|other| other.span))) {
-            None => {
-                let error = Problem::at_line(rule.span, format!("no number is left behind rule {last}"));
-                problems.push(error.hint("add NUMBER ... gives it one"));
-            }
-            Some((number, Some(other))) => problems.push(twice(rule.span, format!("rule {number}"), other)),
-            Some((number, None)) => drop(set.rules.insert(number, rule)),
-        }
-    }
-    read
 }
 
 /// `[NAME=NUMBER]`.

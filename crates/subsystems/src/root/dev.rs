@@ -74,8 +74,9 @@ pub(super) fn make(ids: Option<Ids>, nodes: &[Node]) -> Result<Vec<(String, Owne
                     return Err(Error::unsupported(what).hint("in a user namespace it is the host's"));
                 }
                 let (dir, name) = above(&dev, &node.path, ids).doing_with(doing)?;
+                let dir = dir.as_ref().unwrap_or(&dev);
                 let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
-                openat(&dir, name, flags, Mode::from_raw_mode(0o666)).map(drop).doing_with(doing)?;
+                openat(dir, name, flags, Mode::from_raw_mode(0o666)).map(drop).doing_with(doing)?;
                 let path = format!("/dev/{}", node.path);
                 mounts.push((path.clone(), tree::clone_one(path.as_ref())?));
             }
@@ -110,30 +111,34 @@ fn devices(ids: Option<Ids>) -> rustix::io::Result<OwnedFd> {
 /// Makes one node. Nothing that the jail has put in the way is followed.
 fn place(dev: &OwnedFd, node: &Node, ids: Option<Ids>) -> rustix::io::Result<()> {
     let (dir, name) = above(dev, &node.path, ids)?;
+    let dir = dir.as_ref().unwrap_or(dev);
     match node.what {
-        What::Link(target) => symlinkat(target, &dir, name)?,
+        What::Link(target) => symlinkat(target, dir, name)?,
         What::Device(number) => {
             let number = makedev(number.0, number.1);
-            mknodat(&dir, name, FileType::CharacterDevice, Mode::from_raw_mode(node.mode), number)?;
+            mknodat(dir, name, FileType::CharacterDevice, Mode::from_raw_mode(node.mode), number)?;
         }
     }
-    own(&dir, name, ids, (node.uid, node.gid))
+    own(dir, name, ids, (node.uid, node.gid))
 }
 
-/// The directory that a node is in, made if it is not there, and the node's name in it.
-fn above<'p>(dev: &OwnedFd, path: &'p str, ids: Option<Ids>) -> rustix::io::Result<(OwnedFd, &'p str)> {
-    let mut dir = rustix::io::fcntl_dupfd_cloexec(dev, 0)?;
-    let mut rest = path;
+/// The directory below /dev that a node is in, if it is in one, which is made if it is not there; and the node's name.
+fn above<'p>(
+    dev: &OwnedFd,
+    path: &'p str,
+    ids: Option<Ids>,
+) -> rustix::io::Result<(Option<OwnedFd>, &'p str)> {
+    let (mut above, mut rest) = (None, path);
     while let Some((first, behind)) = rest.split_once('/') {
-        match mkdirat(&dir, first, Mode::from_raw_mode(0o755)) {
-            Ok(()) => own(&dir, first, ids, (0, 0))?,
+        let dir = above.as_ref().unwrap_or(dev);
+        match mkdirat(dir, first, Mode::from_raw_mode(0o755)) {
+            Ok(()) => own(dir, first, ids, (0, 0))?,
             Err(Errno::EXIST) => {}
             Err(e) => return Err(e),
         }
-        dir = inside(&dir, first)?;
-        rest = behind;
+        (above, rest) = (Some(inside(dir, first)?), behind);
     }
-    Ok((dir, rest))
+    Ok((above, rest))
 }
 
 /// A directory in another, without a way out of it.

@@ -5,7 +5,7 @@
 
 mod host;
 
-use std::{fs::File, io::Read as _};
+use std::{fs::File, io::Read as _, sync::OnceLock};
 
 use conf::devfs::{Class, Id, Rules, Rulesets, Verdict};
 use vimage::{Ask, Context as _, Error, ErrorKind, Result, Settings, Value};
@@ -57,6 +57,12 @@ struct Sets {
 }
 
 impl Sets {
+    /// Those of this machine. They are read once: what follows from a check is about the same text.
+    fn get() -> &'static Self {
+        static SETS: OnceLock<Sets> = OnceLock::new();
+        SETS.get_or_init(Self::read)
+    }
+
     fn read() -> Self {
         let mut texts = vec![(BUILT_IN_NAME.to_owned(), BUILT_IN.as_bytes().to_vec())];
         let mut unread = None;
@@ -167,7 +173,7 @@ impl Sets {
 /// Makes a name or number that was given to the number by which a rule set is known.
 pub(super) fn resolve(ask: &mut Ask<'_>) {
     let Some(word) = ask.settings.text(PARAM) else { return };
-    let number = word.parse().ok().or_else(|| Sets::read().sets.number(word));
+    let number = word.parse().ok().or_else(|| Sets::get().sets.number(word));
     if let Some(number) = number.map(|number: u16| number.to_string()).filter(|number| number != word) {
         ask.settings.set(PARAM, Value::Text(number));
     }
@@ -200,7 +206,7 @@ pub(super) fn check(ask: &Ask<'_>) -> Result<()> {
 /// # Errors
 /// As [`check`].
 pub(super) fn nodes(settings: &Settings) -> Result<Vec<Node>> {
-    let sets = Sets::read();
+    let sets = Sets::get();
     let nodes = sets.rules(word(settings)).and_then(|rules| sets.nodes(&rules));
     nodes.doing(PARAM)
 }

@@ -47,7 +47,7 @@ pub(super) fn devices(names: Option<&BTreeSet<&str>>) -> Result<Vec<Device>> {
     let mut found = Vec::new();
     if let Some(names) = names {
         let is_plain = |path: &&&str| Path::new(path).components().all(|c| matches!(c, Component::Normal(_)));
-        for path in names.iter().filter(is_plain) {
+        for path in names.iter().filter(is_plain).filter(|path| !dev::is_own(path)) {
             found.extend(fs::symlink_metadata(Path::new("/dev").join(path)).map(|m| ((*path).to_owned(), m)));
         }
     } else {
