@@ -175,6 +175,18 @@ lab_test!(a_process_keeps_the_device_that_it_has_open for root; needs [CgroupV2]
     quiet(lab, "jail -r a");
 });
 
+// A process that may make namespaces can have anything on /dev in its own.
+lab_test!(what_a_jail_mounts_on_its_dev_is_not_taken_for_it for root; needs [CgroupV2]; |lab| {
+    let _host = Host::new(lab, RULES);
+    let over = "mount -t tmpfs x /dev && echo over && exec sleep 1000";
+    let jail = lab.spawn(&format!("exec jail -c name=a proc=inherit children.max=1 command=unshare -Urm sh -c '{over}'"));
+    lab.until("it has mounted", || jail.stdout().contains("over"));
+    refused(lab, "jail -m name=a devfs_ruleset=10", "jail: a: devfs_ruleset: another file system is mounted on the jail's /dev\n");
+    prints(lab, "jls -j a devfs_ruleset", "4\n");
+    quiet(lab, "jail -q -R a");
+    drop(jail);
+});
+
 lab_test!(a_jail_in_a_jail_has_its_parents_rule_set for root; needs [CgroupV2]; |lab| {
     let _host = Host::new(lab, RULES);
     quiet(lab, "jail -c name=a persist devfs_ruleset=10 children.max=3; jail -c name=a.b children.max=1 persist");

@@ -27,7 +27,10 @@ use super::{
 use crate::user::Ids;
 
 mod live;
-pub(super) use live::{change, show};
+pub(super) use live::{change, of, show, system};
+
+/// The piece that says which file system is the jail's /dev: a process may have mounted another one on it.
+pub(super) const SYSTEM: &str = "dev";
 
 /// What a jail has of its own, if its rule set shows it: devices by Documentation/admin-guide/devices.txt of the
 /// kernel, whatever the host has under their names, and links.

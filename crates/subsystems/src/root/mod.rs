@@ -41,9 +41,6 @@ use crate::user;
 #[derive(Debug)]
 pub struct Root;
 
-/// What the mount of /dev is prepared and found under.
-const DEV: &str = "mount:/dev";
-
 static PARAMS: &[Param] = &[
     Param {
         name: "enforce_statfs",
@@ -200,7 +197,9 @@ impl Subsystem<Act> for Root {
                 prepared.push((at.to_owned(), tree::tmpfs(mode, None)?));
             }
         }
-        prepared.extend(dev::make(user::nearest_ids(&instance), &devfs::nodes(site.settings)?)?);
+        let devices = dev::make(user::nearest_ids(&instance), &devfs::nodes(site.settings)?)?;
+        let own = devices.iter().find(|(at, _)| at == "/dev").map(|(_, dev)| dev::system(dev)).transpose()?;
+        prepared.extend(devices);
         let inherits = |name| !site.settings.is_new(name);
         if user::has_namespace(site.settings) {
             // Neither can be mounted by the root of a user namespace that does not own what they show.
@@ -211,6 +210,9 @@ impl Subsystem<Act> for Root {
             }
         }
         prepared.extend(files);
+        if let Some(own) = own {
+            site.make(Piece::new(dev::SYSTEM, own), || Ok(()))?;
+        }
         for line in fstab::lines(site.settings)? {
             prepared.push((line.at.clone(), line.mount()?));
         }
@@ -271,26 +273,29 @@ impl Subsystem<Act> for Root {
         if devfs::word(old) == devfs::word(site.settings) {
             return Ok(Vec::new());
         }
-        let instance = site.instance();
-        let Some(dev) = instance.fd(DEV)? else {
-            let what = format!("{}: the mount of /dev is gone", devfs::PARAM);
-            return Err(Error::new(ErrorKind::NotFound, what));
+        let (instance, nodes) = (site.instance(), devfs::nodes(site.settings)?);
+        let change = |dev: Option<Rc<OwnedFd>>| match dev {
+            Some(dev) => dev::change(&dev, user::nearest_ids(&instance), &nodes),
+            None => Err(Error::new(ErrorKind::NotFound, "the mount of /dev is gone")),
         };
-        let nodes = devfs::nodes(site.settings)?;
-        dev::change(&dev, user::nearest_ids(&instance), &nodes).doing(devfs::PARAM)?;
+        dev::of(&instance).and_then(change).doing(devfs::PARAM)?;
         Ok(Vec::new())
     }
 
     fn show(&self, of: &Instance<'_>) -> Result<Node> {
         let mut node = Node::map();
-        if let Some(dev) = of.fd(DEV)? {
+        if let Some(dev) = dev::of(of)? {
             node.put("devices", dev::show(&dev, user::nearest_ids(of))?);
         }
         Ok(node)
     }
 
     fn undo(&self, doomed: &[Doomed<'_>]) -> Vec<Result<()>> {
-        doomed.iter().map(identity::undo).collect()
+        // The file system of /dev goes with its last mount.
+        let undo = |doomed: &Doomed<'_>| {
+            if doomed.piece.kind == dev::SYSTEM { Ok(()) } else { identity::undo(doomed) }
+        };
+        doomed.iter().map(undo).collect()
     }
 
     fn exists(&self, piece: &Piece, _house: &dyn House) -> Result<bool> {

@@ -10,21 +10,42 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Dir, FileType, Stat, fstatfs, major, minor, readlinkat, statat, unlinkat},
+    fs::{AtFlags, Dir, FileType, Stat, fstat, major, minor, readlinkat, statat, unlinkat},
     io::Errno,
 };
-use vimage::{Context as _, Error, ErrorKind, Node as Shown, Result};
+use vimage::{Context as _, Error, ErrorKind, Instance, Node as Shown, Result};
 
-use super::{OWN, Umask, inside, outside, place};
+use super::{OWN, SYSTEM, Umask, inside, outside, place};
 use crate::{
     root::devfs::{Node, What},
     user::Ids,
 };
 
-/// `TMPFS_MAGIC` of linux/magic.h.
-const TMPFS: i64 = 0x0102_1994;
 /// How often a jail may have moved a device while it was looked for.
 const TRIES: u32 = 8;
+
+/// The number by which a file system is known.
+///
+/// # Errors
+/// The kernel refused.
+pub(in crate::root) fn system(dev: &OwnedFd) -> Result<String> {
+    let device = fstat(dev).doing("cannot read /dev")?.st_dev;
+    Ok(format!("{}:{}", major(device), minor(device)))
+}
+
+/// The /dev of a living jail; `None`: it has none any more.
+///
+/// # Errors
+/// It cannot be opened: a process that may make user namespaces has something else mounted there in its own.
+pub(in crate::root) fn of(of: &Instance<'_>) -> Result<Option<Rc<OwnedFd>>> {
+    let Some(dev) = of.fd("mount:/dev")? else { return Ok(None) };
+    let found = system(&dev)?;
+    if of.pieces_of("root", SYSTEM).any(|piece| piece.key == found) {
+        return Ok(Some(dev));
+    }
+    of.fds.remove("mount:/dev");
+    Err(Error::new(ErrorKind::Busy, "another file system is mounted on the jail's /dev"))
+}
 
 /// Makes what is in a /dev what it is to be: devices that are not of these go, wherever they are, and what is missing
 /// is made. Whoever has one open keeps it.
@@ -32,10 +53,6 @@ const TRIES: u32 = 8;
 /// # Errors
 /// The kernel refused, or the jail has something else in the place of a device.
 pub(in crate::root) fn change(dev: &OwnedFd, ids: Option<Ids>, nodes: &[Node]) -> Result<()> {
-    let system = fstatfs(dev).doing("cannot read /dev")?;
-    if system.f_type != TMPFS {
-        return Err(Error::new(ErrorKind::Busy, "another file system is mounted on the jail's /dev"));
-    }
     let is_one = |found: &Found| nodes.iter().any(|node| found.is(node, ids));
     for _ in 0..TRIES {
         let others: Vec<_> = find(dev)?.into_iter().filter(|found| !is_one(found)).collect();
