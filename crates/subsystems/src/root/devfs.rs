@@ -198,6 +198,9 @@ pub(super) fn check(ask: &Ask<'_>) -> Result<()> {
         let what = format!("{PARAM}: cannot be changed in a living jail from inside a user namespace");
         return Err(Error::unsupported(what).hint("give it when the jail is created"));
     }
+    if let Some(living) = ask.living {
+        super::dev::of(living).doing(PARAM)?;
+    }
     nodes(&ask.settings).map(drop)
 }
 
