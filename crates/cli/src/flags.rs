@@ -132,7 +132,8 @@ pub(crate) static COMMON: &[Flag] = &[
         takes: Word::OneOf(GENERATED),
         help: "print the manual page or the completions of a shell",
         doc: "Prints the manual page (man), or the completions for bash, zsh or fish. Of jail(8), conf is the page \
-              jail.conf(5), freebsd a page for who comes from FreeBSD, systemd a unit that starts all configured jails at boot, and systemd@ one for each by its name.",
+              jail.conf(5), rules the page devfs.rules(5), freebsd a page for who comes from FreeBSD, systemd a unit that \
+              starts all configured jails at boot, and systemd@ one for each by its name.",
         ..Flag::BASE
     },
     Flag { long: "help", help: "print this", doc: "Prints a summary of the flags.", ..Flag::BASE },

@@ -4,6 +4,7 @@ mod complete;
 mod conf;
 mod freebsd;
 mod man;
+mod rules;
 mod units;
 
 use kernel::act::Act;
@@ -22,6 +23,7 @@ pub(crate) fn generate(tool: &Tool, registry: &Registry<Act>, what: &str) -> Res
         "freebsd" if tool.name == "jail" => Ok(freebsd::page(registry)),
         "systemd" if tool.name == "jail" => units::all(),
         "systemd@" if tool.name == "jail" => units::one(),
+        "rules" if tool.name == "jail" => Ok(rules::page()),
         "bash" => Ok(complete::bash(tool, registry)),
         "zsh" => Ok(complete::zsh(tool, registry)),
         "fish" => Ok(complete::fish(tool, registry)),

@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn every_parameter_of_freebsd_is_honoured_or_has_a_reason() {
         let registry = registry(&[]).unwrap();
-        let names = "securelevel osreldate osrelease cpuset.id devfs_ruleset enforce_statfs=1 meta env meta.k=v env.k= \
+        let names = "securelevel osreldate osrelease cpuset.id devfs_ruleset=4 enforce_statfs=1 meta env meta.k=v env.k= \
                      desc host host.hostname=x host.domainname=x host.hostuuid=x host.hostid=1 vnet ip4 ip6=inherit ip4.addr=1.2.3.4 \
                      ip6.addr=::1 ip4.saddrsel ip4.nosaddrsel ip6.saddrsel sysvmsg sysvsem sysvshm linux linux.osname=x \
                      linux.osrelease=x linux.oss_version=1 mac.label=x zfs.mount_snapshot=1 zfs.dataset=x exec.prepare=x \

@@ -84,6 +84,7 @@ pub(crate) fn child(param: &Param) -> &'static str {
     match param.child {
         Child::Free => "free",
         Child::Inherit => "inherits",
+        Child::Parents => "the parent's",
         Child::AtMost => "at most",
         Child::Below => "below",
         Child::Subset => "subset",

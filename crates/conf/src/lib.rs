@@ -35,6 +35,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod devfs;
 mod escape;
 pub mod glob;
 mod lexer;

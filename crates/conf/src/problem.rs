@@ -95,7 +95,7 @@ impl Problem {
 }
 
 /// Problems being found.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Problems {
     list: Vec<Problem>,
     omitted: usize,
@@ -112,6 +112,11 @@ impl Problems {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    pub(crate) fn append(&mut self, other: Self) {
+        other.list.into_iter().for_each(|problem| self.push(problem));
+        self.omitted += other.omitted;
     }
 
     /// Those that are kept, in the order in which they were found.

@@ -31,10 +31,10 @@ pub struct Place<'s> {
 }
 
 /// All texts of a configuration.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Sources(Vec<Source>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Source {
     pub name: String,
     pub text: Vec<u8>,

@@ -38,11 +38,6 @@ pub static ROWS: &[Refused] = &[
         "Linux has no numbered sets of processors",
         "cpuset.cpus=0-3 says which processors a jail has",
     ),
-    row(
-        "devfs_ruleset",
-        "Linux has no rule sets of devices",
-        "a jail's /dev has null, zero, full, random, urandom, tty and its terminals",
-    ),
     row("desc", "Linux has no descriptors of jails", "a name or a number says which jail"),
     row("lastjid", "it selects a jail for jail_get(2)", "jls lists all jails by their numbers"),
     address("ip4"),

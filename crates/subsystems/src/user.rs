@@ -274,6 +274,14 @@ pub fn nearest_ids(of: &Instance<'_>) -> Option<Ids> {
     ids(of).or_else(|| nearest_ids(of.parent?))
 }
 
+/// Whether we are in a user namespace ourselves, and have no rights over devices.
+///
+/// # Errors
+/// Our own map cannot be read.
+pub(crate) fn is_inside() -> Result<bool> {
+    Ok(map::own_ids()?.is_some())
+}
+
 /// The range that a jail's ids are of, its own or the nearest ancestor's; `None`: they are the host's, or ours.
 fn range_around(of: &Instance<'_>) -> Option<Ids> {
     ids(of).filter(|ids| !ids.identity).or_else(|| range_around(of.parent?))

@@ -98,6 +98,9 @@ pub enum Child {
     Free,
     /// A child that does not say takes the parent's value.
     Inherit,
+    /// It is the parent's, and changes with it. That a child asks for no other is for the subsystem to check: it knows
+    /// which words mean the same.
+    Parents,
     /// A number not above the parent's (where the parent has one); a mode that the parent's does not disable.
     AtMost,
     /// A number smaller than the parent's; 0 where that is 0.
@@ -228,7 +231,8 @@ impl Param {
     /// # Errors
     /// [`crate::ErrorKind::Denied`].
     pub fn permit(&self, own: &Value, parents: Option<&Value>) -> Result<()> {
-        let Some(limit) = self.narrowed(own, parents) else { return Ok(()) };
+        let limit = self.narrowed(own, parents).filter(|_| self.child != Child::Parents);
+        let Some(limit) = limit else { return Ok(()) };
         Err(Error::new(crate::ErrorKind::Denied, format!("{}: Operation not permitted", self.name))
             .hint(format!("its parent's allows a child at most {}", limit.text())))
     }
@@ -244,6 +248,7 @@ impl Param {
             (Child::AtMost, Value::Text(own), Value::Text(limit)) if limit == "disable" && own != limit => {
                 Some(Value::Text(limit.clone()))
             }
+            (Child::Parents, own, parents) if own != parents => Some(parents.clone()),
             (Child::AndParent, Value::Bool(true), Value::Bool(false)) => Some(Value::Bool(false)),
             (Child::Subset, Value::Text(own), Value::Text(limit)) => self.left(own, limit).map(Value::Text),
             (Child::Subset, Value::List(own), Value::List(limit))
@@ -369,6 +374,14 @@ mod tests {
         };
         assert_eq!((narrowed("1-2", "0-2"), narrowed("1-3", "0-2")), (None, Some("1-2".into())));
         assert_eq!(narrowed("3", "0,2"), Some("0,2".into()));
+        let same = param(Kind::Text { max: 9 }, Child::Parents);
+        let text = |text: &str| Value::Text(text.to_owned());
+        assert!(same.permit(&text("4"), Some(&text("5"))).is_ok());
+        assert_eq!(same.narrowed(&text("4"), Some(&text("5"))), Some(text("5")));
+        assert_eq!(
+            (same.narrowed(&text("5"), Some(&text("5"))), same.narrowed(&text("4"), None)),
+            (None, None)
+        );
         let list = param(Kind::List { commas: true }, Child::Subset);
         let items = |s: &str| Value::List(s.split(' ').map(str::to_owned).collect());
         assert_eq!(list.narrowed(&items("a b c"), Some(&items("c a"))), Some(items("a c")));

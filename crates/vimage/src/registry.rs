@@ -273,7 +273,7 @@ impl<S> Registry<S> {
                 }
                 let parents = parent.and_then(|p| p.get(param.name));
                 let own = match (param.child, parents) {
-                    (Child::Inherit, Some(value)) => Some(value.clone()),
+                    (Child::Inherit | Child::Parents, Some(value)) => Some(value.clone()),
                     _ => param.default.map(|text| param.parse(text)).transpose()?,
                 };
                 if let Some(own) = own {

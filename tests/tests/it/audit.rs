@@ -95,6 +95,7 @@ lab_test!(every_kind_of_piece_says_which_kernel_object_it_is for root; needs [Cg
         ("jail/instance", "cgroup namespace"),
         ("jail/mounts", "list of mounts (ours)"),
         ("root/file", "file"),
+        ("root/dev", "tmpfs (its /dev)"),
         ("root/mountpoint", "file in the jail's tree"),
         ("sysvmsg/filter", "rule of the seccomp filter"),
         ("sysvmsg/instance", "ipc namespace"),

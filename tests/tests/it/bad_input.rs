@@ -34,6 +34,7 @@ lab_test!(a_parameter_that_is_unknown_or_of_another_type for root; needs [Cgroup
         ("host.hostnam=x", "unknown parameter: host.hostnam\nhint: did you mean host.hostname?"),
         ("rctl.memusage=1", "unknown parameter: rctl.memusage\nhint: did you mean rctl.memoryuse?"),
         ("securelevel=1", "securelevel: Linux has no securelevels\nhint: what the jail's root may do is said by allow.* parameters"),
+        ("devfs_ruleset=0", "devfs_ruleset: 0 is no rule set: the jail would have the host's disks and memory\nhint: 4 is what a jail has by default"),
         ("exec.fib=1", "exec.fib: Linux has no numbered routing tables of processes\nhint: vnet.route says where packets go"),
         ("mount.noprocfs", "mount.procfs: every jail has a /proc, of its own processes\nhint: leave it out"),
         ("zfs.dataset=x", "zfs.dataset: a dataset cannot be handed to a jail\nhint: mount=\"/MOUNTPOINT /DIR none\" hands its files in"),

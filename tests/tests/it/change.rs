@@ -42,7 +42,7 @@ const OTHERS: Case = Case {
     create: r#"jail -c name=j vnet children.max=3 rctl.maxproc=90 shm.size=1M mqueue.queues=7 sysvmsg.queues=9 \
         host.domainname=one meta.a=1 env.a=1 persist"#,
     change: r#"jail -m name=j children.max=2 rctl.maxproc= rctl.pcpu=50 shm.size=2M mqueue.queues=8 \
-        sysvmsg.queues=10 sysvshm.segments=99 host.domainname=two host.hostname=two vnet.sysctl="net.ipv4.ip_forward=1" \
+        sysvmsg.queues=10 sysvshm.segments=99 host.domainname=two host.hostname=two devfs_ruleset=1 vnet.sysctl="net.ipv4.ip_forward=1" \
         meta.b=2 env.b=2"#,
     names: &["j"],
 };
@@ -121,6 +121,7 @@ impl House<'_> {
             "jexec {name} sh -c 'hostname; ip -o link; ip -o address; ip route' >/tmp/inside
             sed 's/^[0-9]*: //; s/@if[0-9]*//; s/link-netns.*//; s/valid_lft.*//; s/qlen.*link/link/; s/state [A-Z]*//' /tmp/inside | sort
             ip -o link show card0 2>/dev/null | grep -o 'card0\\|mtu [0-9]*\\|[<,]UP[,>]\\|link/ether.*\\|alias.*' || true
+            jexec {name} ls /dev
             jexec {name} sh -c 'domainname; cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/shmmni /proc/sys/fs/mqueue/queues_max'
             for i in {name} {name}.c; do
                 jexec $i sh -c 'grep -h Cpus_allowed_list /proc/self/status /proc/$(pgrep -o sleep)/status' 2>/dev/null || true
@@ -129,7 +130,7 @@ impl House<'_> {
             ip -o address show >/tmp/host; grep -v ' lo ' /tmp/host | sed 's/^[0-9]*: //; s/valid_lft.*//'
             jls -j {name} -n persist children.max rctl.maxproc rctl.pcpu vnet.link vnet.host \
                 vnet.route vnet.interface vnet.sysctl host.hostname host.domainname shm.size mqueue.queues \
-                sysvmsg.queues sysvshm.segments meta env cpuset.cpus
+                sysvmsg.queues sysvshm.segments meta env cpuset.cpus devfs_ruleset
             if jls -j {name}.c jid >/dev/null 2>&1; then jls -j {name}.c rctl.maxproc; jexec {name}.c true; fi"
         );
         ((*name).to_owned(), self.sh(&script))

@@ -14,6 +14,8 @@ use vimage_tests::{Cmd, Lab, lab_test};
 
 /// The calls that are tried.
 mod calls;
+/// The host's devices.
+mod devices;
 /// What is open, or in memory, when a jail's command starts.
 mod entry;
 /// What must work, the host's network stack, and what is known to lead out.
@@ -82,11 +84,18 @@ impl Kind {
     /// What comes of calls, a line each.
     #[track_caller]
     fn attempt(&self, lab: &Lab, calls: &str) -> Vec<String> {
+        self.attempt_with(lab, "nopersist", calls)
+    }
+
+    /// The same, in a jail with another parameter.
+    #[track_caller]
+    fn attempt_with(&self, lab: &Lab, definition: &str, calls: &str) -> Vec<String> {
         assert!(
             Path::new(ATTEMPT).exists(),
             "there is no {ATTEMPT}\nhint: `cargo build --package kernel --examples` first"
         );
-        let answers = self.jail(lab).arg(format!("command={ATTEMPT}")).stdin(calls).run().ok();
+        let answers =
+            self.jail(lab).arg(definition).arg(format!("command={ATTEMPT}")).stdin(calls).run().ok();
         answers.lines().map(str::to_owned).collect()
     }
 }

@@ -28,6 +28,8 @@ mod crash;
 mod create;
 /// Records are damaged.
 mod damage;
+/// Which devices a jail has.
+mod devices;
 /// Who keeps a removed jail from being gone.
 mod holders;
 /// Interfaces of others come home.

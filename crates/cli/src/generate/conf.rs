@@ -90,11 +90,9 @@ pub(super) fn page() -> String {
     page.line(".SH FILES");
     page.item("/etc/jail.conf", "What jail(8) reads where it is given no other.");
     page.line(".SH EXAMPLES");
-    page.line(".nf");
-    page.line(&escaped(EXAMPLE));
-    page.line(".fi");
+    page.verbatim(EXAMPLE);
     page.line(".SH SEE ALSO");
-    page.line("\\fBglob\\fR(7),\n\\fBjail\\fR(8)");
+    page.line("\\fBdevfs.rules\\fR(5),\n\\fBglob\\fR(7),\n\\fBjail\\fR(8)");
     page.into_text()
 }
 

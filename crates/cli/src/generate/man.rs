@@ -49,7 +49,7 @@ pub(super) fn page(tool: &Tool, registry: &Registry<Act>) -> String {
     let others: Vec<_> = TOOLS.iter().filter(|t| t.name != tool.name).map(|t| t.name).collect();
     let mut others: Vec<_> = others.into_iter().map(|name| format!("\\fB{name}\\fR(8)")).collect();
     if tool.name == "jail" {
-        others.push("\\fBjail.conf\\fR(5)".to_owned());
+        others.extend(["jail.conf", "devfs.rules"].map(|name| format!("\\fB{name}\\fR(5)")));
     }
     others.extend(["cgroups", "namespaces"].map(|name| format!("\\fB{name}\\fR(7)")));
     page.line(&others.join(",\n"));
@@ -86,6 +86,13 @@ impl Page {
         self.line(".TP");
         self.line(&format!("\\fB{term}\\fR"));
         self.line(meaning);
+    }
+
+    /// Text whose lines stay as they are.
+    pub(super) fn verbatim(&mut self, text: &str) {
+        self.line(".nf");
+        self.text(text);
+        self.line(".fi");
     }
 
     /// The whole page.

@@ -1,5 +1,7 @@
-//! The jail.conf language, from text to the parameters of a jail.
+//! The jail.conf language, from text to the parameters of a jail; and the rule sets for devices.
 
+/// Rule sets for devices.
+mod devfs;
 /// Every rule of the grammar.
 mod grammar;
 /// `.include`.

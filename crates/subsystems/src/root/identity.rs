@@ -22,7 +22,8 @@ pub(super) const FILE: &str = "file";
 /// The piece of an empty file in the jail's tree, made to mount on.
 pub(super) const POINT: &str = "mountpoint";
 /// What these are for the kernel.
-pub(super) const OBJECTS: &[(&str, &str)] = &[(FILE, "file"), (POINT, "file in the jail's tree")];
+pub(super) const OBJECTS: &[(&str, &str)] =
+    &[(FILE, "file"), (POINT, "file in the jail's tree"), (super::dev::SYSTEM, "tmpfs (its /dev)")];
 
 const RESOLV: &str = "etc/resolv.conf";
 

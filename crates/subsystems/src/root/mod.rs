@@ -6,6 +6,7 @@
 mod dev;
 pub use dev::open_terminal;
 
+pub mod devfs;
 mod fstab;
 mod identity;
 mod tree;
@@ -30,8 +31,8 @@ use rustix::{
     mount::{MountAttrFlags, MountFlags, MountPropagationFlags},
 };
 use vimage::{
-    Ask, Context as _, Cost, Doomed, Entry, Error, House, Instance, Kind, Known, Mode, Param, Piece, Result,
-    Settings, Site, Subsystem, Value, When,
+    Ask, Child, Context as _, Cost, Doomed, Entry, Error, ErrorKind, House, Instance, Kind, Known, Mode,
+    Node, Param, Piece, Result, Settings, Site, Subsystem, Value, When,
 };
 
 use crate::user;
@@ -84,10 +85,25 @@ static PARAMS: &[Param] = &[
         doc: "An fstab(5) file, whose lines are mounted before those of mount.",
         ..Param::BASE
     },
+    Param {
+        name: devfs::PARAM,
+        default: Some(devfs::DEFAULT),
+        child: Child::Parents,
+        help: "the rule set that says which devices the jail has",
+        doc: "Which devices the jail has in its /dev: a rule set, by its number or its name, of those that are built \
+              in or of /etc/devfs.rules, see devfs.rules(5). The default 4, devfsrules_jail, shows null, zero, full, random, \
+              urandom, tty, ptmx, fd, stdin, stdout and stderr, and no device of the host. Others show what they \
+              say, but never a disk or memory of the host: such a set is refused, and so is 0, which is none. A \
+              jail in a jail has the rule set of that. When it is changed, devices come to a living jail and go from \
+              it; a process that has one open keeps it. What the set says is looked up when the jail is made and when \
+              its number is changed.",
+        ..Param::BASE
+    },
     everywhere(
         "mount.devfs",
         "the jail has a /dev",
-        "Every jail has a /dev of its own, with its own terminals.",
+        "Every jail has a /dev of its own, with the devices that devfs_ruleset says and its own terminals, shared memory \
+         and message queues.",
     ),
     everywhere(
         "mount.fdescfs",
@@ -134,7 +150,12 @@ impl Subsystem<Act> for Root {
         &["user", "shm"]
     }
 
+    fn resolve(&self, ask: &mut Ask<'_>) {
+        devfs::resolve(ask);
+    }
+
     fn check(&self, ask: &Ask<'_>) -> Result<()> {
+        devfs::check(ask)?;
         if let Some(level @ (0 | 1)) = ask.settings.int("enforce_statfs") {
             let what =
                 format!("enforce_statfs: a jail sees no mounts but its own, which is 2 and not {level}");
@@ -176,7 +197,9 @@ impl Subsystem<Act> for Root {
                 prepared.push((at.to_owned(), tree::tmpfs(mode, None)?));
             }
         }
-        prepared.extend(dev::make(user::nearest_ids(&instance))?);
+        let devices = dev::make(user::nearest_ids(&instance), &devfs::nodes(site.settings)?)?;
+        let own = devices.iter().find(|(at, _)| at == "/dev").map(|(_, dev)| dev::system(dev)).transpose()?;
+        prepared.extend(devices);
         let inherits = |name| !site.settings.is_new(name);
         if user::has_namespace(site.settings) {
             // Neither can be mounted by the root of a user namespace that does not own what they show.
@@ -187,6 +210,9 @@ impl Subsystem<Act> for Root {
             }
         }
         prepared.extend(files);
+        if let Some(own) = own {
+            site.make(Piece::new(dev::SYSTEM, own), || Ok(()))?;
+        }
         for line in fstab::lines(site.settings)? {
             prepared.push((line.at.clone(), line.mount()?));
         }
@@ -243,8 +269,33 @@ impl Subsystem<Act> for Root {
         Ok(())
     }
 
+    fn update(&self, site: &mut Site<'_>, old: &Settings) -> Result<Vec<Act>> {
+        if devfs::word(old) == devfs::word(site.settings) {
+            return Ok(Vec::new());
+        }
+        let (instance, nodes) = (site.instance(), devfs::nodes(site.settings)?);
+        let change = |dev: Option<Rc<OwnedFd>>| match dev {
+            Some(dev) => dev::change(&dev, user::nearest_ids(&instance), &nodes),
+            None => Err(Error::new(ErrorKind::NotFound, "the mount of /dev is gone")),
+        };
+        dev::of(&instance).and_then(change).doing(devfs::PARAM)?;
+        Ok(Vec::new())
+    }
+
+    fn show(&self, of: &Instance<'_>) -> Result<Node> {
+        let mut node = Node::map();
+        if let Some(dev) = dev::of(of)? {
+            node.put("devices", dev::show(&dev, user::nearest_ids(of))?);
+        }
+        Ok(node)
+    }
+
     fn undo(&self, doomed: &[Doomed<'_>]) -> Vec<Result<()>> {
-        doomed.iter().map(identity::undo).collect()
+        // The file system of /dev goes with its last mount.
+        let undo = |doomed: &Doomed<'_>| {
+            if doomed.piece.kind == dev::SYSTEM { Ok(()) } else { identity::undo(doomed) }
+        };
+        doomed.iter().map(undo).collect()
     }
 
     fn exists(&self, piece: &Piece, _house: &dyn House) -> Result<bool> {
@@ -351,16 +402,16 @@ fn trees(of: &Instance<'_>) -> Vec<(String, Rc<OwnedFd>)> {
 }
 
 /// Whether a mount's files keep their owners by a mapping. The host's own tree is shared with the rights of
-/// others: mapped, it would make the jail's root the host's. devpts and the shared memory of the jail have
-/// the jail's ids in their files already; of proc and sysfs, ids mean nothing.
+/// others: mapped, it would make the jail's root the host's. What is in /dev has the jail's ids already; of proc and
+/// sysfs, ids mean nothing.
 fn is_mapped(at: &str, host: bool, given: &[String]) -> bool {
-    let never = ["/dev/pts", "/dev/shm", "/proc", "/sys"].contains(&at);
-    given.iter().any(|g| g == at) || (!never && !at.starts_with("/dev/") && (!host || is_ours(at, host)))
+    let never = Path::new(at).starts_with("/dev") || ["/proc", "/sys"].contains(&at);
+    given.iter().any(|g| g == at) || (!never && (!host || is_ours(at, host)))
 }
 
 /// Whether a mount is an empty one that we made.
 fn is_ours(at: &str, host: bool) -> bool {
-    at == "/dev" || (host && ["/run", "/tmp", "/var/tmp"].contains(&at))
+    host && ["/run", "/tmp", "/var/tmp"].contains(&at)
 }
 
 /// The directories above a path, from the top.
