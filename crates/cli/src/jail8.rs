@@ -1,7 +1,12 @@
 //! jail(8): create, modify, remove.
 
 mod configured;
+mod progress;
 mod remove;
+mod stream;
+mod workers;
+
+use std::{fs::File, io::Write as _};
 
 use ::jail::Jails;
 use kernel::act::Act;
@@ -201,12 +206,44 @@ enum Operation {
     RemoveAnyhow,
 }
 
-/// What is said of it.
-#[derive(Clone, Copy, Debug, Default)]
+impl Operation {
+    /// Whether a jail that is not there is made.
+    fn creates(self) -> bool {
+        matches!(self, Self::Create | Self::CreateOrModify | Self::CreateModifyOrRestart | Self::Restart)
+    }
+}
+
+/// What is said of it, and how much is done at once.
+#[derive(Clone, Copy, Debug)]
 struct Manner {
     only_jid: bool,
     quiet: bool,
     verbose: bool,
+    at_once: usize,
+}
+
+/// The file of `-J`, if there is to be one.
+struct Jids(Option<String>);
+
+impl Jids {
+    /// That of a call, emptied.
+    fn of(call: &Call<'_>) -> Result<Self> {
+        let file = call.value("J").map(str::to_owned);
+        if let Some(file) = &file {
+            File::create(file).doing_with(|| format!("-J {file}"))?;
+        }
+        Ok(Self(file))
+    }
+
+    /// Adds the line of a new jail, whole: others may be added at the same time.
+    fn add(&self, jid: u32, words: &[String]) -> Result<()> {
+        let Some(file) = &self.0 else { return Ok(()) };
+        let others = words.iter().filter(|word| !word.starts_with("jid="));
+        let line =
+            std::iter::once(format!("jid={jid}")).chain(others.cloned()).collect::<Vec<_>>().join("\t");
+        let opened = File::options().append(true).create(true).open(file);
+        opened.and_then(|mut f| f.write_all((line + "\n").as_bytes())).doing_with(|| format!("-J {file}"))
+    }
 }
 
 fn run(call: &mut Call<'_>) -> Result<ExitCode> {
@@ -249,20 +286,25 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
         "cr" => Operation::Restart,
         _ => return Ok(misused(call.tool)),
     };
-    if let Some(limit) = call.value("p")
-        && limit.parse::<u32>().is_err()
-    {
-        return Err(Error::usage(format!("-p {limit}: not a number")));
-    }
+    let at_once = match call.value("p").map(str::parse::<usize>) {
+        None => workers::AT_ONCE,
+        Some(Ok(0)) => usize::MAX,
+        Some(Ok(limit)) => limit,
+        Some(Err(_)) => {
+            return Err(Error::usage(format!("-p {}: not a number", call.value("p").unwrap_or_default())));
+        }
+    };
     check(operation, &words)?;
+    let jids = Jids::of(call)?;
     let manner = Manner {
         only_jid: call.has("i"),
         quiet: call.has("q") || call.has("i"),
         verbose: call.has("v") && !call.has("q"),
+        at_once,
     };
     // What earlier commands could not finish; what still will not go is shown by jls -d.
     if by_name(operation, &words) {
-        return configured::run(call, operation, &words, manner);
+        return configured::run(call, operation, &words, manner, &jids);
     }
     let given = given(call.registry, &words)?;
     sealed::seal(&given.settings)?;
@@ -271,23 +313,9 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     jails.sweep_dead()?;
     let mut made = Vec::new();
     let done = make(&jails, operation, &given, manner, &mut made, &mut call.out);
-    let lines = made.iter().map(|jid| line(*jid, &words)).collect::<Vec<_>>();
-    let done = done.and_then(|code| write_jids(call, &lines).map(|()| code));
+    let done = done.and_then(|code| made.iter().try_for_each(|jid| jids.add(*jid, &words)).map(|()| code));
     close(call.tool, &jails, &done);
     done
-}
-
-/// The line of a new jail for `-J`.
-fn line(jid: u32, words: &[String]) -> String {
-    let others = words.iter().filter(|word| !word.starts_with("jid="));
-    std::iter::once(format!("jid={jid}")).chain(others.cloned()).collect::<Vec<_>>().join("\t")
-}
-
-/// Writes the lines to the file of `-J`, if there is to be one.
-fn write_jids(call: &Call<'_>, lines: &[String]) -> Result<()> {
-    let Some(file) = call.value("J") else { return Ok(()) };
-    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    std::fs::write(file, text).doing_with(|| format!("-J {file}"))
 }
 
 /// Whether jails are named, and not defined on the command line.

@@ -1,9 +1,7 @@
 //! The commands around a jail's life, jail(8): which there are, and how they are run.
 
 use std::{
-    env,
-    ffi::OsString,
-    fs,
+    env, fs,
     path::{Component, Path, PathBuf},
     rc::Rc,
     time::{Duration, Instant},
@@ -11,10 +9,14 @@ use std::{
 
 use kernel::{
     act::Act,
+    signal::Signals,
     spawn::{How, spawn},
     step::Program,
 };
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
+use rustix::{
+    fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2},
+    process::Signal,
+};
 use vimage::{
     Ask, Cause as _, Context as _, Error, ErrorKind, Kind, Param, Result, Settings, Subsystem, When,
 };
@@ -22,7 +24,7 @@ use vimage::{
 use crate::{
     Place,
     account::{self, Whose},
-    process::{self, Command, Reaper, Running},
+    process::{Command, Outcome, Reaper, Running},
     users::{self, User, Who},
 };
 
@@ -181,7 +183,7 @@ impl Subsystem<Act> for Hooks {
 
     fn check(&self, ask: &Ask<'_>) -> Result<()> {
         for name in ALL {
-            if ask.settings.list(name).iter().any(|line| process::words(line).is_empty()) {
+            if ask.settings.list(name).iter().any(|line| Command::line(line).argv.is_empty()) {
                 return Err(Error::usage(format!("{name}: an empty command")));
             }
         }
@@ -244,6 +246,20 @@ pub(crate) struct Of<'a> {
     /// It may have none yet.
     pub jid: Option<u32>,
     pub settings: &'a Settings,
+    /// What ends the run of its commands early.
+    pub signals: Option<&'a Signals>,
+}
+
+/// Catches what asks us to end, so that what was begun is undone first.
+///
+/// # Errors
+/// The kernel refused.
+pub(crate) fn catch() -> Result<Signals> {
+    Signals::block(&[Signal::INT, Signal::TERM, Signal::HUP]).doing("cannot catch signals")
+}
+
+fn interrupted() -> Error {
+    Error::new(ErrorKind::Failed, "interrupted")
 }
 
 impl Of<'_> {
@@ -265,7 +281,8 @@ impl Of<'_> {
     /// The first that fails.
     pub(crate) fn run(&self, hook: &str) -> Result<()> {
         self.settings.list(hook).iter().try_for_each(|line| {
-            let mut command = Command::new(process::words(line));
+            self.go_on()?;
+            let mut command = Command::line(line);
             self.tell(&mut command);
             command.dir = env::current_dir().ok().map(Into::into);
             if let Some(user) = host_user(self.settings)? {
@@ -282,6 +299,17 @@ impl Of<'_> {
         })
     }
 
+    /// Whether nobody has asked us to end since the last command.
+    ///
+    /// # Errors
+    /// `interrupted`.
+    pub(crate) fn go_on(&self) -> Result<()> {
+        match self.signals.map(Signals::next).transpose().doing("cannot read a signal")?.flatten() {
+            Some(_) => Err(interrupted()),
+            None => Ok(()),
+        }
+    }
+
     /// Puts the jail into a command's environment. The caller's may tell of another: it may be such a command itself.
     pub(crate) fn tell(&self, command: &mut Command) {
         command.set("JID", self.jid.map(|jid| jid.to_string().into()));
@@ -293,7 +321,7 @@ impl Of<'_> {
     ///
     /// # Errors
     /// `NAME: no such user`; the console's file cannot be opened.
-    pub(crate) fn inside(&self, place: &Place<'_>, argv: &[OsString]) -> Result<Command> {
+    pub(crate) fn inside(&self, place: &Place<'_>, wanted: &Command) -> Result<Command> {
         let clean = self.settings.bool("exec.clean");
         let named = self.settings.text("exec.jail_user").filter(|name| !name.is_empty());
         let whose = match named {
@@ -302,7 +330,8 @@ impl Of<'_> {
             None => Whose::Root,
         };
         let user = if clean || named.is_some() { account::find(place, whose)? } else { None };
-        let mut command = account::command(argv, user.as_ref(), clean, named.is_some());
+        let mut command = account::command(&wanted.argv, user.as_ref(), clean, named.is_some());
+        command.background = wanted.background;
         if !clean {
             self.tell(&mut command);
         }
@@ -346,17 +375,27 @@ impl Of<'_> {
         )
     }
 
-    /// Waits for a command; one that fails is an error in jail(8)'s words.
+    /// Waits for a command, unless it is in the background; one that fails is an error in jail(8)'s words.
     ///
     /// # Errors
-    /// `COMMAND: failed`, `COMMAND: exited on signal N`, `COMMAND: timed out`.
+    /// `COMMAND: failed`, `COMMAND: exited on signal N`, `COMMAND: timed out`, `interrupted`.
     pub(crate) fn succeed(&self, running: &Running, command: &Command) -> Result<()> {
         let name = command.argv.iter().map(|a| a.to_string_lossy()).collect::<Vec<_>>().join(" ");
         let failed = |how: &str| Err(Error::new(ErrorKind::Failed, format!("{name}: {how}")));
         let deadline = self.timeout().map(|timeout| Instant::now() + timeout);
-        let Some(status) = running.status_until(deadline)? else {
-            running.kill();
-            return failed("timed out");
+        if command.background {
+            return Ok(());
+        }
+        let status = loop {
+            match running.outcome(deadline, self.signals)? {
+                Outcome::Ended(status) => break status,
+                // The terminal tells the command, too: what comes of it is the command's affair, as shells have it.
+                Outcome::Signal(signal) if signal == Signal::INT.as_raw() => {}
+                outcome => {
+                    running.kill();
+                    return if outcome == Outcome::Late { failed("timed out") } else { Err(interrupted()) };
+                }
+            }
         };
         match (status & 0x7f, status >> 8) {
             (0, 0) => Ok(()),

@@ -20,8 +20,15 @@ use crate::{
 
 impl<'a> Of<'a> {
     fn record(record: &'a Record) -> Self {
-        Self { name: &record.name, jid: Some(record.jid), settings: &record.settings }
+        Self { name: &record.name, jid: Some(record.jid), settings: &record.settings, signals: None }
     }
+}
+
+/// Whether anything is run when a jail is removed, or perhaps for one in it.
+#[must_use]
+pub fn has_commands(record: &Record) -> bool {
+    Of::record(record).has(&[hooks::PRESTOP, hooks::STOP, hooks::POSTSTOP, hooks::RELEASE])
+        || record.settings.int("children.max").unwrap_or(0) > 0
 }
 
 impl Jails<'_> {
@@ -85,10 +92,10 @@ impl Jails<'_> {
             return Err(error.hint(format!("jail -R {} removes it all the same", record.name)));
         }
         for line in stops {
-            let argv = crate::process::words(line);
+            let command = Command::line(line);
             let running =
-                self.enter_with(&record.jid.to_string(), |place: &Place<'_>| of.inside(place, &argv))?;
-            of.succeed(&running, &Command::new(argv))?;
+                self.enter_with(&record.jid.to_string(), |place: &Place<'_>| of.inside(place, &command))?;
+            of.succeed(&running, &command)?;
             running.collect_init();
         }
         Ok(())

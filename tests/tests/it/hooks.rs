@@ -44,8 +44,8 @@ lab_test!(one_that_fails_keeps_the_jail for root; needs [CgroupV2]; |lab| {
     quiet(lab, "jail -c name=b persist exec.stop=false");
     quiet(lab, "jail -c name=c persist children.max=1");
     quiet(lab, "jail -c name=c.d persist exec.stop=false");
-    gives(lab, "jail -r a b c c.d", 1, "", "jail: c.d: false: failed\njail: a: false: failed\njail: b: false: failed\n\
-        jail: c: skipped\nhint: a jail in it was not removed\n");
+    gives(lab, "jail -p 1 -r a b c c.d", 1, "", "jail: a: false: failed\njail: b: false: failed\njail: c.d: false: failed\n\
+        jail: c: skipped\nhint: c.d needs it, and was not removed\n");
     assert_eq!(names(lab), ["a", "b", "c", "c.d"]);
     // Whoever means it all the same:
     prints(lab, "jail -R a b c", "c.d: removed\na: removed\nb: removed\nc: removed\n");
