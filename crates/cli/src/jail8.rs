@@ -25,9 +25,9 @@ pub(crate) static TOOL: Tool = Tool {
     name: "jail",
     about: "create, modify and remove jails",
     synopsis: &[
-        "[-iqv] [-f FILE] -c|-m|-cm|-mr|-cmr|-rc [JAIL]",
+        "[-iqv] [-f FILE] [-J FILE] [-p LIMIT] -c|-m|-cm|-mr|-cmr|-rc [JAIL]",
         "[-iqv] [-n NAME] -c|-m|-cm PARAM[=VALUE] ... [command=COMMAND ...]",
-        "[-qv] [-f FILE] -r JAIL ...",
+        "[-qv] [-f FILE] [-p LIMIT] -r|-C JAIL ...",
         "[-qv] -R JAIL|name=NAME|jid=JID ...",
         "[-f FILE] -e SEPARATOR",
     ],
@@ -50,7 +50,8 @@ pub(crate) static TOOL: Tool = Tool {
          whose names a pattern with * meets; NAME = VALUE; or NAME; in a block, or outside of any for all jails that \
          follow; $variables, NAME += VALUE; and .include \"FILE\";. Without a name, or by *, all configured jails are \
          meant. Those that a jail needs (depend, and the jail that it is in) are created before it, and those that \
-         need it are removed before it. A jail whose parameters are wrong keeps none of the others from being made.",
+         need it are removed before it; jails that do not need each other come and go at the same time. Those that need \
+         one that failed are skipped. A jail whose parameters are wrong keeps none of the others from being made.",
         "A jail that is given on the command line is created without a word; -v says what was done. Of configured \
          jails, and of several that are removed together, each is named as it comes and goes.",
     ],
@@ -76,7 +77,8 @@ pub(crate) static TOOL: Tool = Tool {
             doc: "Removes the jails of these names or numbers, and those in them: the commands of exec.prestop and \
                   exec.stop are run, all processes are asked to end and after stop.timeout are killed, all that was \
                   made is unmade, and the commands of exec.poststop and exec.release are run. A pattern with * \
-                  stands for all jails whose names it meets. With -c, configured jails are created anew.",
+                  stands for all jails whose names it meets. With -c, configured jails are created anew, and with them all \
+                  that need them.",
             ..Flag::BASE
         },
         Flag {
@@ -140,8 +142,9 @@ pub(crate) static TOOL: Tool = Tool {
         Flag {
             short: "p",
             value: Some("LIMIT"),
-            help: "how many commands of configured jails run at once",
-            doc: "How many commands of configured jails may run at once. One does: jails are created one after another.",
+            help: "how many jails are at their commands at once",
+            doc: "How many jails may be at their commands at once when many are created, modified or removed: 32 by \
+                  default, and with 0 as many as there are. What they print is parted by lines.",
             ..Flag::BASE
         },
         Flag {
@@ -153,12 +156,13 @@ pub(crate) static TOOL: Tool = Tool {
                   between them.",
             ..Flag::BASE
         },
-        refused(
-            "C",
-            None,
-            "clean up after a configured jail that is gone",
-            "what a jail left is taken up by the next command that makes or removes one",
-        ),
+        Flag {
+            short: "C",
+            help: "clean up after configured jails that are gone",
+            doc: "As -r. Of a configured jail that is gone already, the commands of exec.poststop and exec.release are \
+                  run. What else such a jail left, every command that makes or removes jails takes up.",
+            ..Flag::BASE
+        },
     ],
     words: &[Word::Definition, Word::Jail],
     mixed: false,
@@ -181,15 +185,6 @@ const fn old(
     Flag { short, value, help, doc: "An old way to give a parameter.", stands_for: Some(param), ..Flag::BASE }
 }
 
-const fn refused(
-    short: &'static str,
-    value: Option<&'static str>,
-    help: &'static str,
-    why: &'static str,
-) -> Flag {
-    Flag { short, value, help, doc: "Refused.", refused: Some(why), ..Flag::BASE }
-}
-
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
@@ -202,11 +197,18 @@ enum Operation {
     /// A configured jail is removed if it is there, and made.
     Restart,
     Remove,
+    /// As removal; of a configured jail that is gone, what comes after.
+    CleanUp,
     /// Removal that may be said by parameters.
     RemoveAnyhow,
 }
 
 impl Operation {
+    /// Whether jails are removed, and none is made.
+    fn removes(self) -> bool {
+        matches!(self, Self::Remove | Self::CleanUp | Self::RemoveAnyhow)
+    }
+
     /// Whether a jail that is not there is made.
     fn creates(self) -> bool {
         matches!(self, Self::Create | Self::CreateOrModify | Self::CreateModifyOrRestart | Self::Restart)
@@ -258,7 +260,7 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     });
     let named = call.value("n").map(|name| format!("name={name}"));
     words.splice(0..0, named.into_iter().chain(old).collect::<Vec<_>>());
-    let letters: String = ["c", "m", "r", "R"].into_iter().filter(|letter| call.has(letter)).collect();
+    let letters: String = ["c", "m", "r", "R", "C"].into_iter().filter(|letter| call.has(letter)).collect();
     if call.has("e") {
         // It only prints: whoever wants something done besides may mean anything.
         return if letters.is_empty() && words.is_empty() {
@@ -273,6 +275,7 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
         "cm" => Operation::CreateOrModify,
         "r" => Operation::Remove,
         "R" => Operation::RemoveAnyhow,
+        "C" | "rC" => Operation::CleanUp,
         "" if words.len() >= 4 && words[0].starts_with('/') => {
             return Err(Error::usage("jail PATH HOSTNAME IP COMMAND is not understood").hint(format!(
                 "jail -c path={} host.hostname={} command={}",
@@ -314,14 +317,14 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     let mut made = Vec::new();
     let done = make(&jails, operation, &given, manner, &mut made, &mut call.out);
     let done = done.and_then(|code| made.iter().try_for_each(|jid| jids.add(*jid, &words)).map(|()| code));
-    close(call.tool, &jails, &done);
+    close(call.tool, &jails, matches!(done, Ok(ExitCode::SUCCESS)));
     done
 }
 
 /// Whether jails are named, and not defined on the command line.
 fn by_name(operation: Operation, words: &[String]) -> bool {
     match operation {
-        Operation::Remove | Operation::RemoveAnyhow => true,
+        Operation::Remove | Operation::CleanUp | Operation::RemoveAnyhow => true,
         _ => matches!(words, [] | [_]) && !words.iter().any(|word| word.contains('=')),
     }
 }
@@ -330,11 +333,15 @@ fn by_name(operation: Operation, words: &[String]) -> bool {
 fn check(operation: Operation, words: &[String]) -> Result<()> {
     let definition = words.iter().find(|word| word.contains('='));
     match operation {
-        Operation::Remove | Operation::RemoveAnyhow if words.is_empty() => {
-            let letter = if operation == Operation::Remove { "r" } else { "R" };
+        _ if operation.removes() && words.is_empty() => {
+            let letter = match operation {
+                Operation::CleanUp => "C",
+                Operation::RemoveAnyhow => "R",
+                _ => "r",
+            };
             Err(Error::usage("no jail specified").hint(format!("jail -{letter} JAIL ..., or '*' for all")))
         }
-        Operation::Remove => definition.map_or(Ok(()), |word| {
+        Operation::Remove | Operation::CleanUp => definition.map_or(Ok(()), |word| {
             Err(Error::usage(format!("{word}: -r takes names and numbers")).hint("jail -r NAME"))
         }),
         Operation::ModifyOrRestart | Operation::CreateModifyOrRestart | Operation::Restart

@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    os::fd::OwnedFd,
     path::{Component, Path, PathBuf},
     rc::Rc,
     time::{Duration, Instant},
@@ -150,7 +151,7 @@ static PARAMS: &[Param] = &[
         kind: Kind::Text { max: 4095 },
         help: "a file for what commands in the jail print",
         doc: "A file of the host to which what exec.start, command and exec.stop print is appended. It is made if it \
-              is not there. Below the jail's path no symbolic link is followed.",
+              is not there. In the tree of a jail no symbolic link is followed.",
         ..Param::BASE
     },
     Param {
@@ -206,13 +207,16 @@ fn host_user(settings: &Settings) -> Result<Option<User>> {
     user.ok_or_else(missing).map(Some)
 }
 
-/// The part of a path that is in a jail's tree, whose root has no link in its name; `None`: no part is. Links on the
-/// way to the tree are the host's, and are followed up to where they lead into it.
-fn below(path: &Path, root: &Path) -> Option<PathBuf> {
+/// The tree of a jail, of those whose roots have no link in their names, into which a path leads, and its part below;
+/// `None`: into none of them. Links on the way are the host's, and are followed up to where they lead into a tree.
+fn below<'r>(path: &Path, roots: &'r [PathBuf]) -> Option<(&'r Path, PathBuf)> {
     /// How many links the kernel follows, path_resolution(7).
     const LINKS: usize = 40;
     let (mut at, mut rest, mut links) = (PathBuf::new(), path.to_owned(), 0);
-    while at.as_os_str().is_empty() || !at.starts_with(root) {
+    loop {
+        if let Some(root) = roots.iter().find(|root| at.starts_with(root)) {
+            return Some((root, at.strip_prefix(root).ok()?.join(rest)));
+        }
         let mut parts = rest.components();
         let part = parts.next()?;
         let left = parts.as_path().to_owned();
@@ -236,7 +240,6 @@ fn below(path: &Path, root: &Path) -> Option<PathBuf> {
             at.clear();
         }
     }
-    Some(at.strip_prefix(root).ok()?.join(rest))
 }
 
 /// Whose commands they are.
@@ -335,29 +338,41 @@ impl Of<'_> {
         if !clean {
             self.tell(&mut command);
         }
-        command.output = self.console()?;
+        command.output = self.console(place)?;
         Ok(command)
     }
 
     /// The file for what commands in the jail print.
-    fn console(&self) -> Result<Option<Rc<std::os::fd::OwnedFd>>> {
+    fn console(&self, place: &Place<'_>) -> Result<Option<Rc<OwnedFd>>> {
         let Some(log) = self.settings.text("exec.consolelog").filter(|log| !log.is_empty()) else {
             return Ok(None);
         };
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY;
         let mode = Mode::RUSR | Mode::WUSR;
         let doing = || format!("exec.consolelog: {log}");
-        let root = fs::canonicalize(self.settings.text("path").unwrap_or("/")).doing_with(doing)?;
-        // What is the jail's own may be a link that leads anywhere. The host's root is no jail's.
-        let Some(below) = below(Path::new(log), &root).filter(|_| root != Path::new("/")) else {
+        let is_file = |file: &OwnedFd| {
+            fstat(file).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::RegularFile)
+        };
+        // A pipe that nobody reads would keep us waiting, and the jail locked.
+        let now = flags | OFlags::NONBLOCK;
+        // A file without a link on the way is what it looks like, whosever it is. Else all jails have to be known.
+        let plain = openat2(CWD, log, now, mode, ResolveFlags::NO_SYMLINKS);
+        if let Ok(file) = plain
+            && is_file(&file)
+        {
+            return Ok(Some(Rc::new(file)));
+        }
+        // What is a jail's own may be a link that leads anywhere. The host's root is no jail's.
+        let roots = place.roots()?.into_iter().filter_map(|path| fs::canonicalize(path).ok());
+        let roots: Vec<_> = roots.filter(|root| root != Path::new("/")).collect();
+        let Some((root, below)) = below(Path::new(log), &roots) else {
             return Ok(Some(Rc::new(open(log, flags, mode).doing_with(doing)?)));
         };
         let dir = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = openat2(CWD, &root, dir, Mode::empty(), ResolveFlags::empty()).doing_with(doing)?;
+        let root = openat2(CWD, root, dir, Mode::empty(), ResolveFlags::empty()).doing_with(doing)?;
         let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        // A pipe that nobody reads would keep us waiting, and the jail locked.
-        let file = openat2(root, below, flags | OFlags::NONBLOCK, mode, within).doing_with(doing)?;
-        if FileType::from_raw_mode(fstat(&file).doing_with(doing)?.st_mode) != FileType::RegularFile {
+        let file = openat2(root, below, now, mode, within).doing_with(doing)?;
+        if !is_file(&file) {
             return Err(Error::new(ErrorKind::Failed, "not a file").doing(doing()));
         }
         Ok(Some(Rc::new(file)))
@@ -422,7 +437,12 @@ mod tests {
         symlink("tree", dir.join("link")).unwrap();
         symlink(root.join("out"), dir.join("deep")).unwrap();
         symlink("loop", dir.join("loop")).unwrap();
-        let found = |path: &str| below(&dir.join(path), &root);
+        let roots = [dir.join("other"), root.clone()];
+        let found = |path: &str| {
+            let (of, path) = below(&dir.join(path), &roots)?;
+            assert_eq!(of, root);
+            Some(path)
+        };
         for path in ["tree/log/c", "link/log/c", "log/../link/./log/c", "./tree//log/c"] {
             assert_eq!(found(path), Some("log/c".into()), "{path}");
         }

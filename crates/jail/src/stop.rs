@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use vimage::{Context as _, Error, ErrorKind, Result};
+use vimage::{Context as _, Error, ErrorKind, Given, Result};
 
 use crate::{
     Jails, Place, cgroup,
@@ -69,6 +69,18 @@ impl Jails<'_> {
         Ok((removed, errors))
     }
 
+    /// Runs the commands that come after the removal of a jail, for one that is gone without.
+    ///
+    /// # Errors
+    /// A command fails; a value is wrong.
+    pub fn clean_up(&self, name: &str, given: &Given) -> Result<()> {
+        privilege::check()?;
+        let settings = self.registry.complete(given, None, None)?;
+        let jid = settings.int("jid").and_then(|jid| jid.try_into().ok());
+        let of = Of { name, jid, settings: &settings, signals: None };
+        of.run(hooks::POSTSTOP).and_then(|()| of.run(hooks::RELEASE))
+    }
+
     /// Adds the living jails that are in others.
     fn add_children(&self, found: &mut Vec<Record>) -> Result<()> {
         // To look for them takes longer the more jails there are.
@@ -85,6 +97,14 @@ impl Jails<'_> {
 
     fn before_removal(&self, record: &Record) -> Result<()> {
         let of = Of::record(record);
+        if !of.has(&[hooks::PRESTOP, hooks::STOP]) {
+            return Ok(());
+        }
+        // One of them may remove the jail by the same way, and so on for ever.
+        let Some(_alone) = self.premises.store.begin_stop(record.jid)? else {
+            let error = Error::new(ErrorKind::Busy, "its commands for its removal are being run already");
+            return Err(error.hint(format!("jail -R {} removes it all the same", record.name)));
+        };
         of.run(hooks::PRESTOP)?;
         let stops = record.settings.list(hooks::STOP);
         if !stops.is_empty() && cgroup_of(&record.pieces).is_some_and(|dir| cgroup::frozen(&dir)) {

@@ -2,7 +2,7 @@
 
 use vimage_tests::{Lab, lab_test};
 
-use crate::shell::{all_gone, gives, names, prints, quiet, refused};
+use crate::shell::{all_gone, gives, names, prints, quiet, refused, run};
 
 /// Writes the configuration that `jail -f /tmp/jail.conf` reads.
 #[track_caller]
@@ -149,4 +149,58 @@ lab_test!(thousands_of_configured_jails_are_sorted_at_once for root; needs [Cgro
     let out = lab.cmd("jail").args(["-q", "-f", "/tmp/jail.conf", "-c", "j3999"]).run();
     assert!(out.fails(1).starts_with("jail: j0: false: failed\njail: j1: skipped\nhint: it needs j0, which failed\n"));
     assert!(start.elapsed() < std::time::Duration::from_secs(5), "{:?}", start.elapsed());
+});
+
+lab_test!(what_comes_after_a_jail_that_is_gone_can_be_run_for_it for root; needs [CgroupV2]; |lab| {
+    write(lab, "path = \"/\"; persist; exec.prestop = \"echo prestop $name >> /tmp/log\"; exec.poststop = \"echo poststop $name >> /tmp/log\"; \
+        exec.release = 'echo release $JNAME $JID >> /tmp/log'; a { jid = 7; } b { }");
+    quiet(lab, "jail -q -f /tmp/jail.conf -c b");
+    prints(lab, "jail -f /tmp/jail.conf -C a", "");
+    assert_eq!(log(lab), "poststop a\nrelease a 7\n");
+    // One that is there ends as always.
+    prints(lab, "jail -f /tmp/jail.conf -rC '*'", "b: removed\n");
+    assert!(log(lab).starts_with("prestop b\npoststop b\n"));
+    refused(lab, "jail -f /tmp/jail.conf -C x", "jail: \"x\" not found\n");
+    refused(lab, "jail -C", "jail: no jail specified\nhint: jail -C JAIL ..., or '*' for all\n");
+    all_gone(lab);
+});
+
+lab_test!(with_a_jail_those_that_need_it_start_anew for root; needs [CgroupV2]; |lab| {
+    let conf = |db: &str| format!("path = \"/\"; persist; exec.created = \"echo created $name >> /tmp/log\"; exec.prestop = \"echo prestop $name >> /tmp/log\"; \
+        net {{ }} db {{ depend = net; children.max = 2; {db} }} db.in {{ }} web {{ depend = db; }} idle {{ depend = db; }} other {{ }}");
+    write(lab, &conf(""));
+    quiet(lab, "jail -q -f /tmp/jail.conf -c db.in && jail -q -f /tmp/jail.conf -c web && jail -q -f /tmp/jail.conf -c other");
+    log(lab);
+    prints(lab, "jail -p 1 -f /tmp/jail.conf -rc db", "db.in: removed\nweb: removed\ndb: removed\ndb: created\ndb.in: created\nweb: created\n");
+    assert_eq!(log(lab), "prestop db.in\nprestop web\nprestop db\ncreated db\ncreated db.in\ncreated web\n");
+    // So it is where something has changed that only a new jail has.
+    write(lab, &conf("exec.start = true;"));
+    prints(lab, "jail -p 1 -f /tmp/jail.conf -mr db", "db.in: removed\nweb: removed\ndb: removed\ndb: created\ndb.in: created\nweb: created\n");
+    // What does not go is not made again, nor is what it needs.
+    quiet(lab, "jail -q -m name=web exec.prestop=false");
+    write(lab, &conf("").replace("depend = db; } idle", "depend = db; exec.prestop = false; } idle"));
+    gives(lab, "jail -p 1 -f /tmp/jail.conf -rc db", 1, "db.in: removed\ndb.in: created\n", "jail: web: false: failed\n\
+        jail: db: skipped\nhint: web needs it, and was not removed\n");
+    // One that was not there is made, with a word.
+    gives(lab, "jail -f /tmp/jail.conf -rc idle", 0, "idle: created\n", "jail: \"idle\" not found\n");
+    quiet(lab, "jail -q -R '*'");
+    all_gone(lab);
+});
+
+lab_test!(a_jail_is_depended_on_by_any_of_its_names for root; needs [CgroupV2]; |lab| {
+    write(lab, "path = \"/\"; persist; 77 { name = n; } a { depend = 77; command = \"true\"; exec.clean; }");
+    prints(lab, "jail -p 1 -f /tmp/jail.conf -c a", "77: created\na: created\n");
+    prints(lab, "jls -j a depend", "n\n");
+    prints(lab, "jail -p 1 -f /tmp/jail.conf -r n", "a: removed\nn: removed\n");
+    // What is printed is in the order of the file.
+    prints(lab, "jail -f /tmp/jail.conf -e ' ' | tail -n 1", "name=a path=/ persist depend=77 command=true exec.clean\n");
+    all_gone(lab);
+});
+
+lab_test!(who_may_make_no_jail_is_told_that_alone for root; needs [CgroupV2]; |lab| {
+    write(lab, "path = \"/\"; persist; a { } b { }");
+    quiet(lab, "jail -q -f /tmp/jail.conf -c; jail -q -r '*'; chmod 644 /tmp/jail.conf");
+    let text = run(lab, "setpriv --reuid=1 --clear-groups --bounding-set=-all jail -f /tmp/jail.conf -c").fails(1);
+    assert!(text.starts_with("jail: Operation not permitted\nhint: ") && text.lines().count() == 2, "{text}");
+    all_gone(lab);
 });

@@ -193,3 +193,25 @@ lab_test!(whoever_may_not_remove_a_jail_runs_none_of_its_commands for root; need
     quiet(lab, "jail -q -R a");
     all_gone(lab);
 });
+
+lab_test!(one_that_removes_its_own_jail_is_told_so for root; needs [CgroupV2]; |lab| {
+    quiet(lab, "jail -c name=a persist exec.prestop='jail -r a'");
+    refused(lab, "jail -r a", "jail: a: its commands for its removal are being run already\nhint: jail -R a removes it all the same\n\
+        jail: a: jail -r a: failed\n");
+    quiet(lab, "jail -R a");
+    all_gone(lab);
+});
+
+lab_test!(the_links_of_no_jail_lead_what_another_prints_elsewhere for root; needs [CgroupV2]; |lab| {
+    lab.sh("mkdir -p /tmp/tree/bin /tmp/other /tmp/aim && cp $(command -v busybox) /tmp/tree/bin/ && ln -s busybox /tmp/tree/bin/sh");
+    lab.sh("ln -s /tmp/aim /tmp/other/link && mkdir /tmp/host && ln -s host /tmp/log");
+    quiet(lab, "jail -c name=other path=/tmp/other persist");
+    let log = |file: &str| format!("jail -c name=a path=/tmp/tree persist exec.consolelog={file} exec.start='echo hi;'");
+    refused(lab, &log("/tmp/other/link/c"), "jail: exec.consolelog: /tmp/other/link/c: Too many levels of symbolic links\n");
+    prints(lab, "ls /tmp/aim", "");
+    // Those of the host are its own.
+    quiet(lab, &log("/tmp/log/c"));
+    prints(lab, "cat /tmp/host/c", "hi\n");
+    quiet(lab, "jail -q -r a other");
+    all_gone(lab);
+});

@@ -52,7 +52,7 @@ lab_test!(jails_that_do_not_need_each_other_start_together for root; needs [Cgro
 
 lab_test!(each_waits_for_what_it_needs_and_for_nothing_else for root; needs [CgroupV2]; |lab| {
     write("exec.created = 'echo $JNAME >> /tmp/log'; \
-        slow { exec.start = 'until [ -e /tmp/go ]; do sleep 0.01; done'; } after { depend = slow; } \
+        slow { exec.poststart = 'until [ -e /tmp/go ]; do sleep 0.01; done'; } after { depend = slow; } \
         quick { } next { depend = quick; exec.poststart = 'touch /tmp/go'; }");
     let out = run(lab, "jail -f /tmp/jail.conf -c").ok();
     assert_eq!(sorted(&out), ["after: created", "next: created", "quick: created", "slow: created"]);
@@ -72,7 +72,7 @@ lab_test!(who_needs_one_that_fails_is_skipped_and_told_which for root; needs [Cg
     write("bad { } web { depend = bad; exec.prestop = false; } other { }");
     quiet(lab, "jail -q -f /tmp/jail.conf -c");
     refused(lab, "jail -q -f /tmp/jail.conf -r '*'", "jail: web: false: failed\njail: bad: skipped\nhint: web needs it, and was not removed\n");
-    quiet(lab, "jail -R web bad");
+    quiet(lab, "jail -q -R web bad");
     all_gone(lab);
 });
 
@@ -86,7 +86,7 @@ lab_test!(what_jails_print_is_parted_by_lines for root; needs [CgroupV2]; |lab| 
 });
 
 lab_test!(who_prints_later_is_not_killed_for_it for root; needs [CgroupV2]; |lab| {
-    write("exec.start = '(sleep 0.3; yes | head -n 100000; echo still here > /tmp/there) & true'; a { } b { }");
+    write("exec.poststart = '(sleep 0.3; yes | head -n 100000; echo still here > /tmp/there) & true'; a { } b { }");
     quiet(lab, "jail -q -f /tmp/jail.conf -c");
     lab.until("it has gone on", || std::fs::read_to_string("/tmp/there").is_ok_and(|text| text == "still here\n"));
     quiet(lab, "jail -q -r '*'");
@@ -95,9 +95,10 @@ lab_test!(who_prints_later_is_not_killed_for_it for root; needs [CgroupV2]; |lab
 
 lab_test!(who_is_interrupted_undoes_what_is_half_started for root; needs [CgroupV2]; |lab| {
     let before = lab.snapshot();
-    let conf = "exec.poststart = 'echo $JNAME >> /tmp/done'; \
-        exec.start = 'trap : TERM; echo $JNAME >> /tmp/at; until [ -e /tmp/$JNAME ]; do sleep 0.01; done'; \
-        a { } b { } c { depend = a; } d { exec.start = true; }";
+    // One is at a command of the host's, and one at one inside.
+    let conf = "exec.poststart = 'echo $JNAME >> /tmp/done'; exec.created = 'echo $JNAME >> /tmp/at'; \
+        a { exec.created += \"trap '' TERM; sleep 1000; true\"; } b { exec.start = \"trap '' TERM; sleep 1000; true\"; } \
+        c { depend = a; } d { }";
     for signal in [Signal::INT, Signal::TERM] {
         write(conf);
         lab.sh(": > /tmp/at; : > /tmp/done");
@@ -107,7 +108,7 @@ lab_test!(who_is_interrupted_undoes_what_is_half_started for root; needs [Cgroup
         assert_eq!(start.finish().fails(1), "jail: a: interrupted\n");
         lab.sh(": > /tmp/at");
         let start = lab.cmd("jail").args(["-f", "/tmp/jail.conf", "-c"]).spawn();
-        has_lines(lab, "/tmp/at", 2);
+        has_lines(lab, "/tmp/at", 3);
         has_lines(lab, "/tmp/done", 1);
         send(&start, signal);
         let text = start.finish().fails(1);
@@ -121,13 +122,15 @@ lab_test!(who_is_interrupted_undoes_what_is_half_started for root; needs [Cgroup
 });
 
 lab_test!(the_death_of_one_who_starts_many_ends_the_start_of_each for root; needs [CgroupV2]; |lab| {
-    write("exec.start = 'echo $JNAME >> /tmp/at; sleep 1000'; a { } b { }");
+    let before = lab.snapshot();
+    write("exec.created = 'echo $JNAME >> /tmp/at'; exec.start = 'sleep 1000'; a { } b { }");
     let mut start = lab.cmd("jail").args(["-f", "/tmp/jail.conf", "-c"]).spawn();
     has_lines(lab, "/tmp/at", 2);
     start.kill();
     assert_eq!(start.finish().signal(), 9);
     lab.until("they are undone", || names(lab).is_empty());
     all_gone(lab);
+    lab.until("nothing has changed", || lab.snapshot().since(&before).is_empty());
 });
 
 lab_test!(a_command_in_the_background_has_a_session_of_its_own for root; needs [CgroupV2]; |lab| {

@@ -72,7 +72,7 @@ pub(super) fn run(
     manner: Manner,
     jids: &Jids,
 ) -> Result<ExitCode> {
-    let removal = matches!(operation, Operation::Remove | Operation::RemoveAnyhow);
+    let removal = operation.removes();
     // Removal without commands needs to know of none.
     let read = if operation == Operation::RemoveAnyhow { Ok(None) } else { read(call, removal) };
     let configuration = match read {
@@ -87,7 +87,7 @@ pub(super) fn run(
         let jails = open(call)?;
         jails.sweep()?;
         let done = remove::run(&jails, operation, words, &all, manner, &mut call.out);
-        close(call.tool, &jails, &done);
+        close(call.tool, &jails, matches!(done, Ok(ExitCode::SUCCESS)));
         return done;
     }
     let is_meant = |jail: &Configured| words.is_empty() || words.iter().any(|word| jail.is_meant(word));
@@ -137,7 +137,7 @@ pub(super) fn run(
         jails.sweep_dead()?;
     }
     let done = done.map(|()| if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
-    close(call.tool, &jails, &done);
+    close(call.tool, &jails, matches!(done, Ok(ExitCode::SUCCESS)));
     done
 }
 
@@ -316,8 +316,8 @@ impl Work for Run<'_, '_> {
         done
     }
 
-    fn write_down(&self) {
-        close(&super::TOOL, self.jails, &Ok(()));
+    fn write_down(&self, complains: bool) {
+        close(&super::TOOL, self.jails, complains);
     }
 
     fn ended(&mut self, n: usize, done: bool) {

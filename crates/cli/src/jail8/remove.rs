@@ -55,6 +55,7 @@ pub(super) fn run(
     let mut found: BTreeMap<String, Record> = BTreeMap::new();
     let mut failed = false;
     let mut living = None;
+    let mut gone: Vec<&Configured> = Vec::new();
     for word in words {
         let word = word.strip_prefix("name=").or_else(|| word.strip_prefix("jid=")).unwrap_or(word);
         if word.contains('*') {
@@ -63,12 +64,17 @@ pub(super) fn run(
             }
             let meant = living.iter().flatten().filter(|record| meets(word, &record.name));
             found.extend(meant.map(|record| (record.name.clone(), record.clone())));
+            let cleans = |jail: &&Configured| operation == Operation::CleanUp && meets(word, &jail.name);
+            gone.extend(all.iter().filter(cleans).filter(|jail| jails.read(jail.jail()).is_err()));
             continue;
         }
         // The name of a block is not always the jail's own.
-        let name = all.iter().find(|jail| jail.name == word).map_or(word, Configured::jail);
-        match jails.read(name) {
+        let by = all.iter().find(|jail| jail.name == word);
+        match jails.read(by.map_or(word, Configured::jail)) {
             Ok(record) => drop(found.insert(record.name.clone(), record)),
+            Err(e) if e.kind() == ErrorKind::NotFound && operation == Operation::CleanUp && by.is_some() => {
+                gone.extend(by);
+            }
             Err(e) if e.kind() == ErrorKind::NotFound => {
                 failed = true;
                 if !manner.quiet {
@@ -82,10 +88,17 @@ pub(super) fn run(
         }
     }
     let several = words.len() > 1 || words.iter().any(|w| w.contains('*')) || !all.is_empty();
-    let commands = operation == Operation::Remove;
+    let commands = operation != Operation::RemoveAnyhow;
     let how = Manner { commands, says: !manner.quiet && (manner.verbose || several), of: manner };
     let mut going = Going::new(jails, found, all, how)?;
     going.all(out)?;
+    for jail in gone {
+        out.flush();
+        if let Err(error) = jails.clean_up(jail.jail(), &jail.given) {
+            complain("jail", &error.doing(&jail.name));
+            failed = true;
+        }
+    }
     Ok(if failed || going.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -199,8 +212,8 @@ impl Work for Going<'_, '_> {
         errors.is_empty()
     }
 
-    fn write_down(&self) {
-        close(&super::TOOL, self.jails, &Ok(()));
+    fn write_down(&self, complains: bool) {
+        close(&super::TOOL, self.jails, complains);
     }
 
     fn ended(&mut self, n: usize, done: bool) {

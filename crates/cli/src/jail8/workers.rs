@@ -30,8 +30,8 @@ pub(super) trait Work {
     fn may_begin(&mut self, n: usize) -> bool;
     /// Does it, perhaps in a copy of this process. Returns whether it was done.
     fn act(&self, job: &[usize], out: &mut Output) -> bool;
-    /// Writes down what this process has done so far, lest its copies do.
-    fn write_down(&self);
+    /// Writes down what this process has done so far, lest its copies do. One complaint is enough where it cannot.
+    fn write_down(&self, complains: bool);
     /// Is told that it was its turn, and whether it was done.
     fn ended(&mut self, n: usize, done: bool);
 }
@@ -64,7 +64,7 @@ pub(super) fn run(
         first.iter().for_each(|n| work.ended(*n, done));
         return Ok(());
     }
-    work.write_down();
+    work.write_down(true);
     let signals = Signals::block(&[Signal::INT, Signal::TERM, Signal::HUP]).doing("cannot catch signals")?;
     let (mut workers, mut waiting, mut interrupted) = (Vec::new(), Some(first), false);
     loop {
@@ -176,7 +176,7 @@ impl Worker {
                 }
                 let mut out = Output::default();
                 let done = work.act(&job, &mut out);
-                work.write_down();
+                work.write_down(false);
                 u8::from(out.finish().is_err() || !done)
             });
             Ok((process.doing(doing)?, streams))
