@@ -66,7 +66,7 @@ impl<'a> Place<'a> {
         let store = &self.premises.store;
         // One that cannot be read says of no path that it is a jail's.
         let others = store.jids()?.into_iter().filter_map(|jid| store.read(jid).ok().flatten());
-        Ok(path(&self.of.settings).into_iter().chain(others.filter_map(|r| path(&r.settings))).collect())
+        Ok(path(self.of.settings).into_iter().chain(others.filter_map(|r| path(&r.settings))).collect())
     }
 
     /// The file system of the jail's terminals; `None` if it has none of its own.

@@ -176,11 +176,11 @@ lab_test!(with_a_jail_those_that_need_it_start_anew for root; needs [CgroupV2]; 
     // So it is where something has changed that only a new jail has.
     write(lab, &conf("exec.start = true;"));
     prints(lab, "jail -p 1 -f /tmp/jail.conf -mr db", "db.in: removed\nweb: removed\ndb: removed\ndb: created\ndb.in: created\nweb: created\n");
-    // What does not go is not made again, nor is what it needs.
+    // What does not go is not made again, nor is what needs it.
     quiet(lab, "jail -q -m name=web exec.prestop=false");
     write(lab, &conf("").replace("depend = db; } idle", "depend = db; exec.prestop = false; } idle"));
-    gives(lab, "jail -p 1 -f /tmp/jail.conf -rc db", 1, "db.in: removed\ndb.in: created\n", "jail: web: false: failed\n\
-        jail: db: skipped\nhint: web needs it, and was not removed\n");
+    gives(lab, "jail -p 1 -f /tmp/jail.conf -rc db", 1, "db.in: removed\n", "jail: web: false: failed\n\
+        jail: db: skipped\nhint: web needs it, and was not removed\njail: db.in: skipped\nhint: it needs db, which failed\n");
     // One that was not there is made, with a word.
     gives(lab, "jail -f /tmp/jail.conf -rc idle", 0, "idle: created\n", "jail: \"idle\" not found\n");
     quiet(lab, "jail -q -R '*'");

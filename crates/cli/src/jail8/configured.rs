@@ -207,7 +207,7 @@ impl<'a> Run<'a, '_> {
                     Some(record) => drop(found.insert(record.name.clone(), record)),
                     // It is made all the same.
                     None if !self.by_pattern && !self.manner.quiet => {
-                        complain("jail", &not_found(&jail.name))
+                        complain("jail", &not_found(&jail.name));
                     }
                     None => {}
                 },
