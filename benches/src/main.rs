@@ -21,6 +21,7 @@ mod memory;
 mod orphan;
 mod pairs;
 mod removal;
+mod start;
 mod stats;
 
 use std::{
@@ -32,7 +33,7 @@ use std::{
 use lab::{Lab, Result};
 
 const USAGE: &str =
-    "usage: figures [create|ipc|memory|orphan|census|conf|removal|churn|all] [--pairs=N] [--jails=N] [--rounds=N]
+    "usage: figures [create|ipc|memory|orphan|census|conf|start|removal|churn|all] [--pairs=N] [--jails=N] [--rounds=N]
 
 create  one jail with its own network stack, made, run and removed, against the same done bare
 ipc     what ipc of its own adds to a jail's creation, and its throughput against the host's
@@ -40,12 +41,13 @@ memory  what an idle jail takes, against the same namespaces held bare
 orphan  how long a stack with an orphaned connection lives on, against a bare one
 census  how long it takes to find who holds a jail among thousands of files, processes and sockets
 conf    how long it takes to know what a jail.conf of ten thousand jails says, against wc(1); needs no root
+start   how long two hundred configured jails take to start at once, against a command for each
 removal how long a thousand jails with connections take to be gone; takes a minute, and is not part of all
 churn   what thousands of jails leave behind that use all they have; takes minutes, and is not part of all
 
 --pairs=30   how many pairs of create, ipc and conf
---jails=N    how many jails: 100 of memory, 1000 of removal, 10000 of conf and churn
---rounds=5   how often memory, orphan, census and removal are measured
+--jails=N    how many jails: 100 of memory, 200 of start, 1000 of removal, 10000 of conf and churn
+--rounds=5   how often memory, orphan, census, start and removal are measured
 --patience=5 for how many seconds orphan waits for the bare stack";
 
 /// Says that we are in namespaces of our own.
@@ -110,6 +112,9 @@ fn run() -> Result<()> {
     if asked.what == "all" {
         conf()?;
     }
+    if wants("start") {
+        start::figures(&lab, asked.jails.unwrap_or(200), asked.rounds)?;
+    }
     if asked.what == "removal" {
         removal::figures(&lab, asked.jails.unwrap_or(1_000), asked.rounds)?;
     }
@@ -132,8 +137,10 @@ fn parse() -> Result<Option<Asked>> {
             Some(("--jails", text)) => asked.jails = Some(value(text)?),
             Some(("--rounds", text)) => asked.rounds = value(text)?,
             Some(("--patience", text)) => asked.patience = value(text)? as u64,
-            _ if ["create", "ipc", "memory", "orphan", "census", "conf", "removal", "churn", "all"]
-                .contains(&word.as_str()) =>
+            _ if [
+                "create", "ipc", "memory", "orphan", "census", "conf", "start", "removal", "churn", "all",
+            ]
+            .contains(&word.as_str()) =>
             {
                 asked.what = word;
             }

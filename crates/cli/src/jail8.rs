@@ -1,7 +1,12 @@
 //! jail(8): create, modify, remove.
 
 mod configured;
+mod progress;
 mod remove;
+mod stream;
+mod workers;
+
+use std::{fs::File, io::Write as _};
 
 use ::jail::Jails;
 use kernel::act::Act;
@@ -20,9 +25,9 @@ pub(crate) static TOOL: Tool = Tool {
     name: "jail",
     about: "create, modify and remove jails",
     synopsis: &[
-        "[-iqv] [-f FILE] -c|-m|-cm|-mr|-cmr|-rc [JAIL]",
+        "[-iqv] [-f FILE] [-J FILE] [-p LIMIT] -c|-m|-cm|-mr|-cmr|-rc [JAIL]",
         "[-iqv] [-n NAME] -c|-m|-cm PARAM[=VALUE] ... [command=COMMAND ...]",
-        "[-qv] [-f FILE] -r JAIL ...",
+        "[-qv] [-f FILE] [-p LIMIT] -r|-C JAIL ...",
         "[-qv] -R JAIL|name=NAME|jid=JID ...",
         "[-f FILE] -e SEPARATOR",
     ],
@@ -45,7 +50,8 @@ pub(crate) static TOOL: Tool = Tool {
          whose names a pattern with * meets; NAME = VALUE; or NAME; in a block, or outside of any for all jails that \
          follow; $variables, NAME += VALUE; and .include \"FILE\";. Without a name, or by *, all configured jails are \
          meant. Those that a jail needs (depend, and the jail that it is in) are created before it, and those that \
-         need it are removed before it. A jail whose parameters are wrong keeps none of the others from being made.",
+         need it are removed before it; jails that do not need each other come and go at the same time. Those that need \
+         one that failed are skipped. A jail whose parameters are wrong keeps none of the others from being made.",
         "A jail that is given on the command line is created without a word; -v says what was done. Of configured \
          jails, and of several that are removed together, each is named as it comes and goes.",
     ],
@@ -71,7 +77,8 @@ pub(crate) static TOOL: Tool = Tool {
             doc: "Removes the jails of these names or numbers, and those in them: the commands of exec.prestop and \
                   exec.stop are run, all processes are asked to end and after stop.timeout are killed, all that was \
                   made is unmade, and the commands of exec.poststop and exec.release are run. A pattern with * \
-                  stands for all jails whose names it meets. With -c, configured jails are created anew.",
+                  stands for all jails whose names it meets. With -c, configured jails are created anew, and with them all \
+                  that need them.",
             ..Flag::BASE
         },
         Flag {
@@ -135,8 +142,9 @@ pub(crate) static TOOL: Tool = Tool {
         Flag {
             short: "p",
             value: Some("LIMIT"),
-            help: "how many commands of configured jails run at once",
-            doc: "How many commands of configured jails may run at once. One does: jails are created one after another.",
+            help: "how many jails are at their commands at once",
+            doc: "How many jails may be at their commands at once when many are created, modified or removed: 32 by \
+                  default, and with 0 as many as there are. What they print is parted by lines.",
             ..Flag::BASE
         },
         Flag {
@@ -148,12 +156,13 @@ pub(crate) static TOOL: Tool = Tool {
                   between them.",
             ..Flag::BASE
         },
-        refused(
-            "C",
-            None,
-            "clean up after a configured jail that is gone",
-            "what a jail left is taken up by the next command that makes or removes one",
-        ),
+        Flag {
+            short: "C",
+            help: "clean up after configured jails that are gone",
+            doc: "As -r. Of a configured jail that is gone already, the commands of exec.poststop and exec.release are \
+                  run. What else such a jail left, every command that makes or removes jails takes up.",
+            ..Flag::BASE
+        },
     ],
     words: &[Word::Definition, Word::Jail],
     mixed: false,
@@ -176,15 +185,6 @@ const fn old(
     Flag { short, value, help, doc: "An old way to give a parameter.", stands_for: Some(param), ..Flag::BASE }
 }
 
-const fn refused(
-    short: &'static str,
-    value: Option<&'static str>,
-    help: &'static str,
-    why: &'static str,
-) -> Flag {
-    Flag { short, value, help, doc: "Refused.", refused: Some(why), ..Flag::BASE }
-}
-
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
@@ -197,16 +197,55 @@ enum Operation {
     /// A configured jail is removed if it is there, and made.
     Restart,
     Remove,
+    /// As removal; of a configured jail that is gone, what comes after.
+    CleanUp,
     /// Removal that may be said by parameters.
     RemoveAnyhow,
 }
 
-/// What is said of it.
-#[derive(Clone, Copy, Debug, Default)]
+impl Operation {
+    /// Whether jails are removed, and none is made.
+    fn removes(self) -> bool {
+        matches!(self, Self::Remove | Self::CleanUp | Self::RemoveAnyhow)
+    }
+
+    /// Whether a jail that is not there is made.
+    fn creates(self) -> bool {
+        matches!(self, Self::Create | Self::CreateOrModify | Self::CreateModifyOrRestart | Self::Restart)
+    }
+}
+
+/// What is said of it, and how much is done at once.
+#[derive(Clone, Copy, Debug)]
 struct Manner {
     only_jid: bool,
     quiet: bool,
     verbose: bool,
+    at_once: usize,
+}
+
+/// The file of `-J`, if there is to be one.
+struct Jids(Option<String>);
+
+impl Jids {
+    /// That of a call, emptied.
+    fn of(call: &Call<'_>) -> Result<Self> {
+        let file = call.value("J").map(str::to_owned);
+        if let Some(file) = &file {
+            File::create(file).doing_with(|| format!("-J {file}"))?;
+        }
+        Ok(Self(file))
+    }
+
+    /// Adds the line of a new jail, whole: others may be added at the same time.
+    fn add(&self, jid: u32, words: &[String]) -> Result<()> {
+        let Some(file) = &self.0 else { return Ok(()) };
+        let others = words.iter().filter(|word| !word.starts_with("jid="));
+        let line =
+            std::iter::once(format!("jid={jid}")).chain(others.cloned()).collect::<Vec<_>>().join("\t");
+        let opened = File::options().append(true).create(true).open(file);
+        opened.and_then(|mut f| f.write_all((line + "\n").as_bytes())).doing_with(|| format!("-J {file}"))
+    }
 }
 
 fn run(call: &mut Call<'_>) -> Result<ExitCode> {
@@ -221,7 +260,7 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     });
     let named = call.value("n").map(|name| format!("name={name}"));
     words.splice(0..0, named.into_iter().chain(old).collect::<Vec<_>>());
-    let letters: String = ["c", "m", "r", "R"].into_iter().filter(|letter| call.has(letter)).collect();
+    let letters: String = ["c", "m", "r", "R", "C"].into_iter().filter(|letter| call.has(letter)).collect();
     if call.has("e") {
         // It only prints: whoever wants something done besides may mean anything.
         return if letters.is_empty() && words.is_empty() {
@@ -236,6 +275,7 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
         "cm" => Operation::CreateOrModify,
         "r" => Operation::Remove,
         "R" => Operation::RemoveAnyhow,
+        "C" | "rC" => Operation::CleanUp,
         "" if words.len() >= 4 && words[0].starts_with('/') => {
             return Err(Error::usage("jail PATH HOSTNAME IP COMMAND is not understood").hint(format!(
                 "jail -c path={} host.hostname={} command={}",
@@ -249,20 +289,25 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
         "cr" => Operation::Restart,
         _ => return Ok(misused(call.tool)),
     };
-    if let Some(limit) = call.value("p")
-        && limit.parse::<u32>().is_err()
-    {
-        return Err(Error::usage(format!("-p {limit}: not a number")));
-    }
+    let at_once = match call.value("p").map(str::parse::<usize>) {
+        None => workers::AT_ONCE,
+        Some(Ok(0)) => usize::MAX,
+        Some(Ok(limit)) => limit,
+        Some(Err(_)) => {
+            return Err(Error::usage(format!("-p {}: not a number", call.value("p").unwrap_or_default())));
+        }
+    };
     check(operation, &words)?;
+    let jids = Jids::of(call)?;
     let manner = Manner {
         only_jid: call.has("i"),
         quiet: call.has("q") || call.has("i"),
         verbose: call.has("v") && !call.has("q"),
+        at_once,
     };
     // What earlier commands could not finish; what still will not go is shown by jls -d.
     if by_name(operation, &words) {
-        return configured::run(call, operation, &words, manner);
+        return configured::run(call, operation, &words, manner, &jids);
     }
     let given = given(call.registry, &words)?;
     sealed::seal(&given.settings)?;
@@ -271,29 +316,15 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     jails.sweep_dead()?;
     let mut made = Vec::new();
     let done = make(&jails, operation, &given, manner, &mut made, &mut call.out);
-    let lines = made.iter().map(|jid| line(*jid, &words)).collect::<Vec<_>>();
-    let done = done.and_then(|code| write_jids(call, &lines).map(|()| code));
-    close(call.tool, &jails, &done);
+    let done = done.and_then(|code| made.iter().try_for_each(|jid| jids.add(*jid, &words)).map(|()| code));
+    close(call.tool, &jails, matches!(done, Ok(ExitCode::SUCCESS)));
     done
-}
-
-/// The line of a new jail for `-J`.
-fn line(jid: u32, words: &[String]) -> String {
-    let others = words.iter().filter(|word| !word.starts_with("jid="));
-    std::iter::once(format!("jid={jid}")).chain(others.cloned()).collect::<Vec<_>>().join("\t")
-}
-
-/// Writes the lines to the file of `-J`, if there is to be one.
-fn write_jids(call: &Call<'_>, lines: &[String]) -> Result<()> {
-    let Some(file) = call.value("J") else { return Ok(()) };
-    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    std::fs::write(file, text).doing_with(|| format!("-J {file}"))
 }
 
 /// Whether jails are named, and not defined on the command line.
 fn by_name(operation: Operation, words: &[String]) -> bool {
     match operation {
-        Operation::Remove | Operation::RemoveAnyhow => true,
+        Operation::Remove | Operation::CleanUp | Operation::RemoveAnyhow => true,
         _ => matches!(words, [] | [_]) && !words.iter().any(|word| word.contains('=')),
     }
 }
@@ -302,11 +333,15 @@ fn by_name(operation: Operation, words: &[String]) -> bool {
 fn check(operation: Operation, words: &[String]) -> Result<()> {
     let definition = words.iter().find(|word| word.contains('='));
     match operation {
-        Operation::Remove | Operation::RemoveAnyhow if words.is_empty() => {
-            let letter = if operation == Operation::Remove { "r" } else { "R" };
+        _ if operation.removes() && words.is_empty() => {
+            let letter = match operation {
+                Operation::CleanUp => "C",
+                Operation::RemoveAnyhow => "R",
+                _ => "r",
+            };
             Err(Error::usage("no jail specified").hint(format!("jail -{letter} JAIL ..., or '*' for all")))
         }
-        Operation::Remove => definition.map_or(Ok(()), |word| {
+        Operation::Remove | Operation::CleanUp => definition.map_or(Ok(()), |word| {
             Err(Error::usage(format!("{word}: -r takes names and numbers")).hint("jail -r NAME"))
         }),
         Operation::ModifyOrRestart | Operation::CreateModifyOrRestart | Operation::Restart

@@ -249,7 +249,7 @@ fn audit(call: &mut Call<'_>, jail: Option<&str>) -> Result<ExitCode> {
             }));
         }
     }
-    close(call.tool, &jails, &Ok(()));
+    close(call.tool, &jails, true);
     if call.has("json") {
         call.out.line(format_args!("{:#}", serde_json::Value::from(json)));
     } else {
@@ -281,7 +281,7 @@ fn wait(call: &mut Call<'_>, jail: &str, seconds: Option<&str>) -> Result<ExitCo
     // It may be gone by now.
     let done = jails.find(jail).map_or(Ok(true), |record| jails.wait_gone(&record, deadline.flatten()));
     if privilege::check().is_ok() {
-        close(call.tool, &jails, &Ok(()));
+        close(call.tool, &jails, true);
     }
     let gone = done?;
     if call.has("json") {
@@ -333,7 +333,7 @@ fn repair(call: &mut Call<'_>) -> Result<ExitCode> {
         call.out.line(format_args!("left: {finding}"));
     }
     errors.iter().for_each(|error| complain(call.tool.name, error));
-    close(call.tool, &jails, &Ok(()));
+    close(call.tool, &jails, true);
     let clean = errors.is_empty() && after.is_empty();
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -118,7 +118,7 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
         command.session = has_terminal();
         Ok(command)
     });
-    close(call.tool, &jails, &started);
+    close(call.tool, &jails, started.is_ok());
     let running = started?;
     let status = relay::relay(&running, &signals, master, ours)?;
     Ok(ExitCode(relay::exit_code(status)))

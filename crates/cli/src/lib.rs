@@ -35,7 +35,7 @@ use output::{Output, complain, warn};
 static TOOLS: &[&Tool] = &[&jail8::TOOL, &jls::TOOL, &jexec::TOOL, &jdb::TOOL];
 
 /// What a tool ends with, exit(3).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ExitCode(u8);
 
 impl ExitCode {
@@ -141,11 +141,13 @@ fn look<'r>(root: &Path, registry: &'r Registry<Act>) -> Result<Option<Jails<'r>
 
 /// Says what came of a command that is no failure, and writes down what it did. That it could not be written down is
 /// no reason to say that it was not done, and where it was not done, that is what is to be said.
-fn close<T>(tool: &Tool, jails: &Jails<'_>, done: &Result<T>) {
+fn close(tool: &Tool, jails: &Jails<'_>, done: bool) {
     for what in jails.premises.take_told() {
         warn(format_args!("{}: {what}", tool.name));
     }
-    if let (Err(error), Ok(_)) = (jails.close(), done) {
+    if let Err(error) = jails.close()
+        && done
+    {
         complain(tool.name, &error);
     }
 }

@@ -29,6 +29,16 @@ impl Output {
     pub(crate) fn text(&mut self, text: impl fmt::Display) {
         // Writing to memory does not fail.
         let _cannot_fail = write!(self.buffer, "{text}");
+        self.flush_if_full();
+    }
+
+    /// Adds what somebody else has printed.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+        self.flush_if_full();
+    }
+
+    fn flush_if_full(&mut self) {
         if self.buffer.len() >= FULL {
             self.flush();
         }
@@ -71,7 +81,7 @@ pub(crate) fn warn(line: impl fmt::Display) {
 }
 
 /// Text without control characters but those that part lines and columns.
-fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

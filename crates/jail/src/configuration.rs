@@ -1,6 +1,7 @@
 //! Configured jails: what jail.conf(5) says of each, in the words of the subsystems' parameters.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, Read as _},
     path::Path,
@@ -8,7 +9,7 @@ use std::{
 
 use conf::{Conf, Known, Loader, Parameters, Unknown, glob, pattern};
 use kernel::act::Act;
-use vimage::{Context as _, Error, Given, Kind, Named, Registry, Result};
+use vimage::{Context as _, Error, Given, Kind, Named, Registry, Result, Value};
 
 use crate::hooks;
 
@@ -88,7 +89,9 @@ impl<'r> Configuration<'r> {
     pub fn jails(&self) -> Vec<Configured> {
         let parameters = Declared(self.registry);
         let mut resolver = self.conf.resolver(&parameters);
-        resolver.jails().map(|jail| self.define(&jail)).collect()
+        let mut jails: Vec<_> = resolver.jails().map(|jail| self.define(&jail)).collect();
+        depend_on_names(&mut jails);
+        jails
     }
 
     /// A jail, as its definitions say.
@@ -109,14 +112,17 @@ impl<'r> Configuration<'r> {
 
     /// Takes parameters over as if they had been given on a command line: the values of a list one after another.
     fn take(&self, to: &mut Configured, params: &[conf::Param<'_>]) -> Result<()> {
+        let word = |param: &conf::Param<'_>| {
+            let values: Vec<_> = param.values.iter().map(|v| conf::quoted(&v.text)).collect();
+            match values.as_slice() {
+                [] => param.word.to_owned(),
+                values => format!("{}={}", param.word, values.join(",")),
+            }
+        };
+        to.words = params.iter().map(word).collect();
         // What `command` says comes after what exec.start says, wherever it stands.
         let (commands, others): (Vec<_>, Vec<_>) = params.iter().partition(|p| p.name == "command");
         for param in others.into_iter().chain(commands) {
-            let values: Vec<_> = param.values.iter().map(|v| conf::quoted(&v.text)).collect();
-            to.words.push(match values.as_slice() {
-                [] => param.word.to_owned(),
-                values => format!("{}={}", param.word, values.join(",")),
-            });
             if param.values.is_empty() {
                 self.registry.define(&mut to.given, param.word).doing_with(|| self.conf.place(param.span))?;
             }
@@ -130,6 +136,24 @@ impl<'r> Configuration<'r> {
             }
         }
         Ok(())
+    }
+}
+
+/// Makes the names of all that is depended on: a configuration may call a jail by its block or by its number.
+fn depend_on_names(jails: &mut [Configured]) {
+    let name = |jail: &Configured| jail.jail().to_owned();
+    let number = |jail: &Configured| jail.given.settings.int("jid").map(|jid| jid.to_string());
+    // What is a name is no number of another.
+    let mut names: BTreeMap<String, String> =
+        jails.iter().filter_map(|jail| Some((number(jail)?, name(jail)))).collect();
+    names.extend(jails.iter().map(|jail| (jail.name.clone(), name(jail))));
+    names.extend(jails.iter().map(|jail| (name(jail), name(jail))));
+    for jail in jails {
+        let depend = jail.given.settings.list("depend");
+        if depend.iter().any(|word| names.get(word).is_some_and(|name| name != word)) {
+            let depend = depend.iter().map(|word| names.get(word).unwrap_or(word).clone()).collect();
+            jail.given.settings.set("depend", Value::List(depend));
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::{path::PathBuf, time::Instant};
 
+use kernel::signal::Signals;
 use vimage::{Context as _, Error, ErrorKind, Fds, Given, Owner, Result, Settings, Value};
 
 use crate::{
@@ -35,7 +36,7 @@ impl Plan {
     fn of(settings: &Settings) -> Self {
         let commands = commands(settings);
         let persist = settings.bool("persist");
-        let of = Of { name: "", jid: None, settings };
+        let of = Of { name: "", jid: None, settings, signals: None };
         let hooks = of.has(&[hooks::CREATED, hooks::POSTSTART]);
         let alone = !persist && commands.len() == 1 && !of.has(&[hooks::CREATED]) && of.is_plain();
         let joint = alone && birth::can_join(settings.is_new("proc"));
@@ -69,7 +70,9 @@ impl Jails<'_> {
                 return Err(Error::new(ErrorKind::NotFound, what));
             }
         }
-        self.before(given, &name, jid)?;
+        let signals = if begins_with_commands(&given.settings) { Some(hooks::catch()?) } else { None };
+        let signals = signals.as_ref();
+        self.before(given, &name, jid, signals)?;
         // Locked against removal for as long as the child is made.
         let above = parent_of(&name).map(|p| self.lock_alive(p, Wait::Yes)).transpose()?;
         let ancestors = above.as_ref().map(|p| self.lineage(&p.record)).transpose()?;
@@ -87,7 +90,7 @@ impl Jails<'_> {
             let created = Created { jid: locked.record.jid, name: locked.record.name.clone() };
             settings.set("name", Value::Text(created.name.clone()));
             settings.set("jid", Value::Int(i64::from(created.jid)));
-            let of = Of { name: &created.name, jid: Some(created.jid), settings: &settings };
+            let of = Of { name: &created.name, jid: Some(created.jid), settings: &settings, signals };
             plan.commands.iter_mut().for_each(|command| of.tell(command));
             let mut journal = locked.journal()?;
             locked.record.settings = settings.clone();
@@ -116,15 +119,15 @@ impl Jails<'_> {
             if !plan.joint {
                 announce(&created);
             }
-            self.run(&created, &plan, born)?;
+            self.run(&created, &plan, born, signals)?;
             Ok(created)
         })
     }
 
     /// Runs the commands that come before a jail. Nothing is locked meanwhile: they may be about other jails.
-    fn before(&self, given: &Given, name: &str, jid: Option<u32>) -> Result<()> {
+    fn before(&self, given: &Given, name: &str, jid: Option<u32>, signals: Option<&Signals>) -> Result<()> {
         const HOOKS: [&str; 2] = [hooks::PREPARE, hooks::PRESTART];
-        if !(Of { name, jid, settings: &given.settings }).has(&HOOKS) {
+        if !(Of { name, jid, settings: &given.settings, signals }).has(&HOOKS) {
             return Ok(());
         }
         let taken = |word: &str| self.read(word).is_ok();
@@ -141,7 +144,7 @@ impl Jails<'_> {
                 .complete(given, None, parent.map(|parent| parent.settings))
                 .doing_with(|| stand_in.to_owned())
         })?;
-        let of = Of { name, jid, settings: &settings };
+        let of = Of { name, jid, settings: &settings, signals };
         HOOKS.into_iter().try_for_each(|hook| of.run(hook))
     }
 
@@ -173,7 +176,13 @@ impl Jails<'_> {
     /// Runs the commands; then the jail stays if it persists or has processes.
     ///
     /// What earlier jails left to the kernel is looked at while the command runs: there is time then.
-    fn run(&self, created: &Created, plan: &Plan, running: Option<Running>) -> Result<()> {
+    fn run(
+        &self,
+        created: &Created,
+        plan: &Plan,
+        running: Option<Running>,
+        signals: Option<&Signals>,
+    ) -> Result<()> {
         if plan.commands.is_empty() && !plan.hooks {
             let _not_of_this_jail = self.sweep_dying();
             return Ok(());
@@ -182,7 +191,7 @@ impl Jails<'_> {
         if !ours {
             let _not_of_this_jail = self.sweep_dying();
         }
-        let done = self.in_turn(created, plan, running.as_ref());
+        let done = self.in_turn(created, plan, running.as_ref(), signals);
         process::collect();
         if ours {
             // Not before: a sweep collects all children that have ended, and this one's status was wanted.
@@ -215,20 +224,29 @@ impl Jails<'_> {
     }
 
     /// Runs the commands of a jail that is made, one after another; of one that was born with its command, that runs.
-    fn in_turn(&self, created: &Created, plan: &Plan, born: Option<&Running>) -> Result<()> {
+    fn in_turn(
+        &self,
+        created: &Created,
+        plan: &Plan,
+        born: Option<&Running>,
+        signals: Option<&Signals>,
+    ) -> Result<()> {
         let settings = match plan.hooks || !plan.joint {
             true => self.premises.store.read(created.jid)?.map(|record| record.settings).unwrap_or_default(),
             false => Settings::default(),
         };
-        let of = Of { name: &created.name, jid: Some(created.jid), settings: &settings };
+        let of = Of { name: &created.name, jid: Some(created.jid), settings: &settings, signals };
         of.run(hooks::CREATED)?;
         match (born, &plan.commands[..]) {
             (Some(running), [command]) => of.succeed(running, command)?,
             (_, commands) => {
                 for command in commands {
+                    of.go_on()?;
                     let running = self.next(created, plan, of, command)?;
                     of.succeed(&running, command)?;
-                    running.collect_init();
+                    if !command.background {
+                        running.collect_init();
+                    }
                 }
             }
         }
@@ -244,10 +262,7 @@ impl Jails<'_> {
             let mut owner = self.owner(&locked, parent)?;
             let command = {
                 let instance = owner.instance(&self.premises);
-                of.inside(
-                    &Place::new(&instance, &self.premises, locked.record.init.as_ref())?,
-                    &command.argv,
-                )?
+                of.inside(&Place::new(&instance, &self.premises, locked.record.init.as_ref())?, command)?
             };
             self.start(&mut locked, &mut owner, &command)
         })
@@ -300,9 +315,16 @@ impl Jails<'_> {
     }
 }
 
+/// Whether anything is run while a jail of these settings is made.
+fn begins_with_commands(settings: &Settings) -> bool {
+    const ALL: [&str; 6] =
+        [hooks::PREPARE, hooks::PRESTART, hooks::CREATED, hooks::START, "command", hooks::POSTSTART];
+    ALL.iter().any(|name| !settings.list(name).is_empty())
+}
+
 /// The commands of a new jail, in order.
 fn commands(settings: &Settings) -> Vec<Command> {
-    let lines = settings.list(hooks::START).iter().map(|line| process::words(line));
+    let lines = settings.list(hooks::START).iter().map(|line| Command::line(line));
     let command = settings.list("command").iter().map(Into::into).collect::<Vec<_>>();
-    lines.chain(Some(command).filter(|argv| !argv.is_empty())).map(Command::new).collect()
+    lines.chain(Some(command).filter(|argv| !argv.is_empty()).map(Command::new)).collect()
 }

@@ -1,9 +1,8 @@
 //! The commands around a jail's life, jail(8): which there are, and how they are run.
 
 use std::{
-    env,
-    ffi::OsString,
-    fs,
+    env, fs,
+    os::fd::OwnedFd,
     path::{Component, Path, PathBuf},
     rc::Rc,
     time::{Duration, Instant},
@@ -11,10 +10,14 @@ use std::{
 
 use kernel::{
     act::Act,
+    signal::Signals,
     spawn::{How, spawn},
     step::Program,
 };
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
+use rustix::{
+    fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2},
+    process::Signal,
+};
 use vimage::{
     Ask, Cause as _, Context as _, Error, ErrorKind, Kind, Param, Result, Settings, Subsystem, When,
 };
@@ -22,7 +25,7 @@ use vimage::{
 use crate::{
     Place,
     account::{self, Whose},
-    process::{self, Command, Reaper, Running},
+    process::{Command, Outcome, Reaper, Running},
     users::{self, User, Who},
 };
 
@@ -148,7 +151,7 @@ static PARAMS: &[Param] = &[
         kind: Kind::Text { max: 4095 },
         help: "a file for what commands in the jail print",
         doc: "A file of the host to which what exec.start, command and exec.stop print is appended. It is made if it \
-              is not there. Below the jail's path no symbolic link is followed.",
+              is not there. In the tree of a jail no symbolic link is followed.",
         ..Param::BASE
     },
     Param {
@@ -181,7 +184,7 @@ impl Subsystem<Act> for Hooks {
 
     fn check(&self, ask: &Ask<'_>) -> Result<()> {
         for name in ALL {
-            if ask.settings.list(name).iter().any(|line| process::words(line).is_empty()) {
+            if ask.settings.list(name).iter().any(|line| Command::line(line).argv.is_empty()) {
                 return Err(Error::usage(format!("{name}: an empty command")));
             }
         }
@@ -204,13 +207,16 @@ fn host_user(settings: &Settings) -> Result<Option<User>> {
     user.ok_or_else(missing).map(Some)
 }
 
-/// The part of a path that is in a jail's tree, whose root has no link in its name; `None`: no part is. Links on the
-/// way to the tree are the host's, and are followed up to where they lead into it.
-fn below(path: &Path, root: &Path) -> Option<PathBuf> {
+/// The tree of a jail, of those whose roots have no link in their names, into which a path leads, and its part below;
+/// `None`: into none of them. Links on the way are the host's, and are followed up to where they lead into a tree.
+fn below<'r>(path: &Path, roots: &'r [PathBuf]) -> Option<(&'r Path, PathBuf)> {
     /// How many links the kernel follows, path_resolution(7).
     const LINKS: usize = 40;
     let (mut at, mut rest, mut links) = (PathBuf::new(), path.to_owned(), 0);
-    while at.as_os_str().is_empty() || !at.starts_with(root) {
+    loop {
+        if let Some(root) = roots.iter().find(|root| at.starts_with(root)) {
+            return Some((root, at.strip_prefix(root).ok()?.join(rest)));
+        }
         let mut parts = rest.components();
         let part = parts.next()?;
         let left = parts.as_path().to_owned();
@@ -234,7 +240,6 @@ fn below(path: &Path, root: &Path) -> Option<PathBuf> {
             at.clear();
         }
     }
-    Some(at.strip_prefix(root).ok()?.join(rest))
 }
 
 /// Whose commands they are.
@@ -244,6 +249,20 @@ pub(crate) struct Of<'a> {
     /// It may have none yet.
     pub jid: Option<u32>,
     pub settings: &'a Settings,
+    /// What ends the run of its commands early.
+    pub signals: Option<&'a Signals>,
+}
+
+/// Catches what asks us to end, so that what was begun is undone first.
+///
+/// # Errors
+/// The kernel refused.
+pub(crate) fn catch() -> Result<Signals> {
+    Signals::block(&[Signal::INT, Signal::TERM, Signal::HUP]).doing("cannot catch signals")
+}
+
+fn interrupted() -> Error {
+    Error::new(ErrorKind::Failed, "interrupted")
 }
 
 impl Of<'_> {
@@ -265,7 +284,8 @@ impl Of<'_> {
     /// The first that fails.
     pub(crate) fn run(&self, hook: &str) -> Result<()> {
         self.settings.list(hook).iter().try_for_each(|line| {
-            let mut command = Command::new(process::words(line));
+            self.go_on()?;
+            let mut command = Command::line(line);
             self.tell(&mut command);
             command.dir = env::current_dir().ok().map(Into::into);
             if let Some(user) = host_user(self.settings)? {
@@ -282,6 +302,17 @@ impl Of<'_> {
         })
     }
 
+    /// Whether nobody has asked us to end since the last command.
+    ///
+    /// # Errors
+    /// `interrupted`.
+    pub(crate) fn go_on(&self) -> Result<()> {
+        match self.signals.map(Signals::next).transpose().doing("cannot read a signal")?.flatten() {
+            Some(_) => Err(interrupted()),
+            None => Ok(()),
+        }
+    }
+
     /// Puts the jail into a command's environment. The caller's may tell of another: it may be such a command itself.
     pub(crate) fn tell(&self, command: &mut Command) {
         command.set("JID", self.jid.map(|jid| jid.to_string().into()));
@@ -293,7 +324,7 @@ impl Of<'_> {
     ///
     /// # Errors
     /// `NAME: no such user`; the console's file cannot be opened.
-    pub(crate) fn inside(&self, place: &Place<'_>, argv: &[OsString]) -> Result<Command> {
+    pub(crate) fn inside(&self, place: &Place<'_>, wanted: &Command) -> Result<Command> {
         let clean = self.settings.bool("exec.clean");
         let named = self.settings.text("exec.jail_user").filter(|name| !name.is_empty());
         let whose = match named {
@@ -302,33 +333,46 @@ impl Of<'_> {
             None => Whose::Root,
         };
         let user = if clean || named.is_some() { account::find(place, whose)? } else { None };
-        let mut command = account::command(argv, user.as_ref(), clean, named.is_some());
+        let mut command = account::command(&wanted.argv, user.as_ref(), clean, named.is_some());
+        command.background = wanted.background;
         if !clean {
             self.tell(&mut command);
         }
-        command.output = self.console()?;
+        command.output = self.console(place)?;
         Ok(command)
     }
 
     /// The file for what commands in the jail print.
-    fn console(&self) -> Result<Option<Rc<std::os::fd::OwnedFd>>> {
+    fn console(&self, place: &Place<'_>) -> Result<Option<Rc<OwnedFd>>> {
         let Some(log) = self.settings.text("exec.consolelog").filter(|log| !log.is_empty()) else {
             return Ok(None);
         };
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY;
         let mode = Mode::RUSR | Mode::WUSR;
         let doing = || format!("exec.consolelog: {log}");
-        let root = fs::canonicalize(self.settings.text("path").unwrap_or("/")).doing_with(doing)?;
-        // What is the jail's own may be a link that leads anywhere. The host's root is no jail's.
-        let Some(below) = below(Path::new(log), &root).filter(|_| root != Path::new("/")) else {
+        let is_file = |file: &OwnedFd| {
+            fstat(file).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::RegularFile)
+        };
+        // A pipe that nobody reads would keep us waiting, and the jail locked.
+        let now = flags | OFlags::NONBLOCK;
+        // A file without a link on the way is what it looks like, whosever it is. Else all jails have to be known.
+        let plain = openat2(CWD, log, now, mode, ResolveFlags::NO_SYMLINKS);
+        if let Ok(file) = plain
+            && is_file(&file)
+        {
+            return Ok(Some(Rc::new(file)));
+        }
+        // What is a jail's own may be a link that leads anywhere. The host's root is no jail's.
+        let roots = place.roots()?.into_iter().filter_map(|path| fs::canonicalize(path).ok());
+        let roots: Vec<_> = roots.filter(|root| root != Path::new("/")).collect();
+        let Some((root, below)) = below(Path::new(log), &roots) else {
             return Ok(Some(Rc::new(open(log, flags, mode).doing_with(doing)?)));
         };
         let dir = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = openat2(CWD, &root, dir, Mode::empty(), ResolveFlags::empty()).doing_with(doing)?;
+        let root = openat2(CWD, root, dir, Mode::empty(), ResolveFlags::empty()).doing_with(doing)?;
         let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        // A pipe that nobody reads would keep us waiting, and the jail locked.
-        let file = openat2(root, below, flags | OFlags::NONBLOCK, mode, within).doing_with(doing)?;
-        if FileType::from_raw_mode(fstat(&file).doing_with(doing)?.st_mode) != FileType::RegularFile {
+        let file = openat2(root, below, now, mode, within).doing_with(doing)?;
+        if !is_file(&file) {
             return Err(Error::new(ErrorKind::Failed, "not a file").doing(doing()));
         }
         Ok(Some(Rc::new(file)))
@@ -346,17 +390,27 @@ impl Of<'_> {
         )
     }
 
-    /// Waits for a command; one that fails is an error in jail(8)'s words.
+    /// Waits for a command, unless it is in the background; one that fails is an error in jail(8)'s words.
     ///
     /// # Errors
-    /// `COMMAND: failed`, `COMMAND: exited on signal N`, `COMMAND: timed out`.
+    /// `COMMAND: failed`, `COMMAND: exited on signal N`, `COMMAND: timed out`, `interrupted`.
     pub(crate) fn succeed(&self, running: &Running, command: &Command) -> Result<()> {
         let name = command.argv.iter().map(|a| a.to_string_lossy()).collect::<Vec<_>>().join(" ");
         let failed = |how: &str| Err(Error::new(ErrorKind::Failed, format!("{name}: {how}")));
         let deadline = self.timeout().map(|timeout| Instant::now() + timeout);
-        let Some(status) = running.status_until(deadline)? else {
-            running.kill();
-            return failed("timed out");
+        if command.background {
+            return Ok(());
+        }
+        let status = loop {
+            match running.outcome(deadline, self.signals)? {
+                Outcome::Ended(status) => break status,
+                // The terminal tells the command, too: what comes of it is the command's affair, as shells have it.
+                Outcome::Signal(signal) if signal == Signal::INT.as_raw() => {}
+                outcome => {
+                    running.kill();
+                    return if outcome == Outcome::Late { failed("timed out") } else { Err(interrupted()) };
+                }
+            }
         };
         match (status & 0x7f, status >> 8) {
             (0, 0) => Ok(()),
@@ -383,7 +437,12 @@ mod tests {
         symlink("tree", dir.join("link")).unwrap();
         symlink(root.join("out"), dir.join("deep")).unwrap();
         symlink("loop", dir.join("loop")).unwrap();
-        let found = |path: &str| below(&dir.join(path), &root);
+        let roots = [dir.join("other"), root.clone()];
+        let found = |path: &str| {
+            let (of, path) = below(&dir.join(path), &roots)?;
+            assert_eq!(of, root);
+            Some(path)
+        };
         for path in ["tree/log/c", "link/log/c", "log/../link/./log/c", "./tree//log/c"] {
             assert_eq!(found(path), Some("log/c".into()), "{path}");
         }

@@ -24,7 +24,7 @@ pub mod record;
 mod removal;
 mod rename;
 pub mod schedule;
-mod stop;
+pub mod stop;
 pub mod store;
 pub mod users;
 pub mod vault;

@@ -1,7 +1,7 @@
 //! What a store notes besides its jails: numbers of series, the machine's secret, the trace.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::{self, Write as _},
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
 };
@@ -11,6 +11,22 @@ use vimage::{Context as _, Event, Result};
 use crate::store::Store;
 
 impl Store {
+    /// Notes that a jail's commands for its removal are being run, for as long as what is returned lives; `None`: they
+    /// are being run already.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub(crate) fn begin_stop(&self, jid: u32) -> Result<Option<File>> {
+        let path = self.root.join("jails").join(jid.to_string()).join("stop");
+        let doing = || format!("cannot lock {}", path.display());
+        let file = File::options().append(true).create(true).mode(0o600).open(&path).doing_with(doing)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(e)) => Err(e).doing_with(doing),
+        }
+    }
+
     /// Adds to the trace: a line an event. A long file makes room for a new one.
     ///
     /// # Errors

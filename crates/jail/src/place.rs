@@ -10,7 +10,7 @@ use kernel::{
     pidfd,
 };
 use rustix::fs::{CWD, Mode, OFlags, fstatfs, open, openat};
-use vimage::{Context as _, Instance, Result};
+use vimage::{Context as _, Instance, Result, Settings};
 
 use crate::{core, entry, house::Premises, process, record::ProcessId};
 
@@ -55,6 +55,18 @@ impl<'a> Place<'a> {
             Some(root) => Ok(root),
             None => open(path, flags, Mode::empty()).doing_with(|| format!("path {}", path.display())),
         }
+    }
+
+    /// The paths of all jails, its own first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) fn roots(&self) -> Result<Vec<String>> {
+        let path = |settings: &Settings| settings.text("path").map(str::to_owned);
+        let store = &self.premises.store;
+        // One that cannot be read says of no path that it is a jail's.
+        let others = store.jids()?.into_iter().filter_map(|jid| store.read(jid).ok().flatten());
+        Ok(path(self.of.settings).into_iter().chain(others.filter_map(|r| path(&r.settings))).collect())
     }
 
     /// The file system of the jail's terminals; `None` if it has none of its own.

@@ -15,6 +15,7 @@ use std::{
 
 use kernel::{
     pidfd,
+    signal::Signals,
     step::{End, Exec, Step},
 };
 use rustix::{
@@ -40,6 +41,8 @@ pub struct Command {
     pub home: Option<OsString>,
     /// The user, group and supplementary groups; the jail's root by default.
     pub user: Option<(u32, u32, Vec<u32>)>,
+    /// Whether nobody waits for it: it gets a session of its own, too.
+    pub background: bool,
     /// Whether it gets a session of its own, so that the caller's controlling terminal is out of its reach.
     pub session: bool,
     /// The terminal that becomes its standard input, output, error output, and its controlling terminal.
@@ -68,11 +71,31 @@ pub(crate) enum Reaper {
     Init,
 }
 
+/// What a command that was waited for came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It has ended, with this wait status.
+    Ended(i32),
+    /// It runs on, and its time is over.
+    Late,
+    /// It runs on, and this signal has come, by its number.
+    Signal(i32),
+}
+
 impl Command {
     /// A command with the caller's environment.
     #[must_use]
     pub fn new(argv: Vec<OsString>) -> Self {
         Self { argv, env: std::env::vars_os().collect(), ..Self::default() }
+    }
+
+    /// A command as a line of jail(8) says it: by the shell if it has a character special to it, else split at blanks;
+    /// with an `&` at its end in the background.
+    #[must_use]
+    pub fn line(line: &str) -> Self {
+        let line = line.trim_end();
+        let alone = line.strip_suffix('&');
+        Self { background: alone.is_some(), ..Self::new(words(alone.unwrap_or(line))) }
     }
 
     /// Sets a variable of the environment, or takes it out: a program may look at the first of several.
@@ -88,7 +111,7 @@ impl Command {
     pub(crate) fn program(&self) -> Result<(Vec<Step>, End)> {
         let text = |s: &OsStr| CString::new(s.as_bytes()).doing("a null byte in the command");
         let mut steps = vec![Step::Signals, Step::Private];
-        if self.session || self.terminal.is_some() {
+        if self.session || self.background || self.terminal.is_some() {
             steps.push(Step::Session);
         }
         if let Some(terminal) = &self.terminal {
@@ -161,16 +184,19 @@ impl Running {
     /// # Errors
     /// The kernel does not say.
     pub fn wait(&self) -> Result<i32> {
-        let status = self.status_until(None)?;
+        let outcome = self.outcome(None, None)?;
         self.collect_init();
-        status.ok_or_else(|| Error::new(ErrorKind::Failed, "the command was not waited for"))
+        match outcome {
+            Outcome::Ended(status) => Ok(status),
+            _ => Err(Error::new(ErrorKind::Failed, "the command was not waited for")),
+        }
     }
 
-    /// As [`Running::wait`], until a deadline, and without a look at the init; `None`: it runs on.
+    /// As [`Running::wait`], until a deadline or a signal, and without a look at the init.
     ///
     /// # Errors
     /// The kernel does not say.
-    pub(crate) fn status_until(&self, deadline: Option<Instant>) -> Result<Option<i32>> {
+    pub(crate) fn outcome(&self, deadline: Option<Instant>, signals: Option<&Signals>) -> Result<Outcome> {
         // The status is there when the jail's init has collected it: what is asked for then is not the end of the
         // process (POLLIN) but this (POLLHUP, Linux 6.9).
         let ours = self.reaper == Reaper::Us;
@@ -179,23 +205,30 @@ impl Running {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             // A time that the kernel cannot count is no limit.
             let within: Option<rustix::time::Timespec> = left.and_then(|left| left.try_into().ok());
-            match poll(&mut [PollFd::new(&self.pidfd, event)], within.as_ref()) {
-                Ok(0) => return Ok(None),
-                Ok(_) if ours => {
-                    return kernel::spawn::reap(self.pidfd.as_fd())
-                        .doing("cannot wait for the command")
-                        .map(Some);
-                }
+            let mut fds = vec![PollFd::new(&self.pidfd, event)];
+            fds.extend(signals.map(|signals| PollFd::new(signals, PollFlags::IN)));
+            match poll(&mut fds, within.as_ref()) {
+                Ok(0) => return Ok(Outcome::Late),
                 Err(e) if e != rustix::io::Errno::INTR => return Err(e).doing("cannot wait for the command"),
                 _ => {}
+            }
+            let ready = |n: usize| fds.get(n).is_some_and(|fd| !fd.revents().is_empty());
+            if ours && ready(0) {
+                let status = kernel::spawn::reap(self.pidfd.as_fd()).doing("cannot wait for the command")?;
+                return Ok(Outcome::Ended(status));
+            }
+            if let Some(signals) = signals.filter(|_| !ready(0))
+                && let Some(signal) = signals.next().doing("cannot read a signal")?
+            {
+                return Ok(Outcome::Signal(signal));
             }
             let status = if ours {
                 None
             } else {
                 pidfd::exit_status(&self.pidfd).doing("cannot read the command's status")?
             };
-            if status.is_some() {
-                return Ok(status);
+            if let Some(status) = status {
+                return Ok(Outcome::Ended(status));
             }
             // A kernel that wakes us too early does so again.
             std::thread::sleep(Duration::from_micros(50));
@@ -313,13 +346,30 @@ pub fn collect() {
     while let Ok(Some(_)) = waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {}
 }
 
-/// The words of a command line as jail(8) runs it: by the shell if it has a character special to it, else
-/// split at blanks.
-#[must_use]
-pub fn words(line: &str) -> Vec<OsString> {
+/// The words of a command line: for the shell if it has a character special to it, else split at blanks.
+fn words(line: &str) -> Vec<OsString> {
     const SPECIAL: &str = "\"'$&()*;<>?[]\\`{}|~!\n";
     if line.contains(|c| SPECIAL.contains(c)) {
         return vec!["/bin/sh".into(), "-c".into(), line.into()];
     }
     line.split_whitespace().map(Into::into).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_for_the_shell_or_not_and_may_be_left_alone() {
+        let read = |line: &str| {
+            let command = Command::line(line);
+            let words: Vec<_> = command.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+            (words.join("|"), command.background)
+        };
+        assert_eq!(read("sleep 10"), ("sleep|10".into(), false));
+        assert_eq!(read("sleep 10 & "), ("sleep|10".into(), true));
+        assert_eq!(read("a && b&"), ("/bin/sh|-c|a && b".into(), true));
+        assert_eq!(read("a & b"), ("/bin/sh|-c|a & b".into(), false));
+        assert_eq!(read(" & "), (String::new(), true));
+    }
 }

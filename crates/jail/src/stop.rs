@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use vimage::{Context as _, Error, ErrorKind, Result};
+use vimage::{Context as _, Error, ErrorKind, Given, Result};
 
 use crate::{
     Jails, Place, cgroup,
@@ -20,8 +20,15 @@ use crate::{
 
 impl<'a> Of<'a> {
     fn record(record: &'a Record) -> Self {
-        Self { name: &record.name, jid: Some(record.jid), settings: &record.settings }
+        Self { name: &record.name, jid: Some(record.jid), settings: &record.settings, signals: None }
     }
+}
+
+/// Whether anything is run when a jail is removed, or perhaps for one in it.
+#[must_use]
+pub fn has_commands(record: &Record) -> bool {
+    Of::record(record).has(&[hooks::PRESTOP, hooks::STOP, hooks::POSTSTOP, hooks::RELEASE])
+        || record.settings.int("children.max").unwrap_or(0) > 0
 }
 
 impl Jails<'_> {
@@ -62,6 +69,18 @@ impl Jails<'_> {
         Ok((removed, errors))
     }
 
+    /// Runs the commands that come after the removal of a jail, for one that is gone without.
+    ///
+    /// # Errors
+    /// A command fails; a value is wrong.
+    pub fn clean_up(&self, name: &str, given: &Given) -> Result<()> {
+        privilege::check()?;
+        let settings = self.registry.complete(given, None, None)?;
+        let jid = settings.int("jid").and_then(|jid| jid.try_into().ok());
+        let of = Of { name, jid, settings: &settings, signals: None };
+        of.run(hooks::POSTSTOP).and_then(|()| of.run(hooks::RELEASE))
+    }
+
     /// Adds the living jails that are in others.
     fn add_children(&self, found: &mut Vec<Record>) -> Result<()> {
         // To look for them takes longer the more jails there are.
@@ -78,6 +97,14 @@ impl Jails<'_> {
 
     fn before_removal(&self, record: &Record) -> Result<()> {
         let of = Of::record(record);
+        if !of.has(&[hooks::PRESTOP, hooks::STOP]) {
+            return Ok(());
+        }
+        // One of them may remove the jail by the same way, and so on for ever.
+        let Some(_alone) = self.premises.store.begin_stop(record.jid)? else {
+            let error = Error::new(ErrorKind::Busy, "its commands for its removal are being run already");
+            return Err(error.hint(format!("jail -R {} removes it all the same", record.name)));
+        };
         of.run(hooks::PRESTOP)?;
         let stops = record.settings.list(hooks::STOP);
         if !stops.is_empty() && cgroup_of(&record.pieces).is_some_and(|dir| cgroup::frozen(&dir)) {
@@ -85,10 +112,10 @@ impl Jails<'_> {
             return Err(error.hint(format!("jail -R {} removes it all the same", record.name)));
         }
         for line in stops {
-            let argv = crate::process::words(line);
+            let command = Command::line(line);
             let running =
-                self.enter_with(&record.jid.to_string(), |place: &Place<'_>| of.inside(place, &argv))?;
-            of.succeed(&running, &Command::new(argv))?;
+                self.enter_with(&record.jid.to_string(), |place: &Place<'_>| of.inside(place, &command))?;
+            of.succeed(&running, &command)?;
             running.collect_init();
         }
         Ok(())

@@ -11,6 +11,7 @@ pub mod bpf;
 pub mod capability;
 pub mod clock;
 mod errno;
+pub mod fork;
 pub mod init;
 mod ioctl;
 pub mod kcmp;

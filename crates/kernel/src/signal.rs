@@ -58,6 +58,12 @@ impl Signals {
         Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, old })
     }
 
+    /// Goes back to the old mask, in a copy of the process that caught them (fork(2)): the copy is to end by them.
+    pub fn let_go(&self) {
+        // SAFETY: the set was filled in by the kernel; no old one is asked for.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.old.0, std::ptr::null_mut()) };
+    }
+
     /// The number of the next signal that has come; `None` if none has.
     pub fn next(&self) -> Result<Option<i32>> {
         let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
@@ -87,8 +93,7 @@ impl AsFd for Signals {
 
 impl Drop for Signals {
     fn drop(&mut self) {
-        // SAFETY: the set was filled in by the kernel; no old one is asked for.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.old.0, std::ptr::null_mut()) };
+        self.let_go();
     }
 }
 

@@ -44,8 +44,8 @@ lab_test!(one_that_fails_keeps_the_jail for root; needs [CgroupV2]; |lab| {
     quiet(lab, "jail -c name=b persist exec.stop=false");
     quiet(lab, "jail -c name=c persist children.max=1");
     quiet(lab, "jail -c name=c.d persist exec.stop=false");
-    gives(lab, "jail -r a b c c.d", 1, "", "jail: c.d: false: failed\njail: a: false: failed\njail: b: false: failed\n\
-        jail: c: skipped\nhint: a jail in it was not removed\n");
+    gives(lab, "jail -p 1 -r a b c c.d", 1, "", "jail: a: false: failed\njail: b: false: failed\njail: c.d: false: failed\n\
+        jail: c: skipped\nhint: c.d needs it, and was not removed\n");
     assert_eq!(names(lab), ["a", "b", "c", "c.d"]);
     // Whoever means it all the same:
     prints(lab, "jail -R a b c", "c.d: removed\na: removed\nb: removed\nc: removed\n");
@@ -191,5 +191,27 @@ lab_test!(whoever_may_not_remove_a_jail_runs_none_of_its_commands for root; need
     assert_eq!(text.stdout, "");
     assert!(text.fails(1).starts_with("jail: Operation not permitted\n"));
     quiet(lab, "jail -q -R a");
+    all_gone(lab);
+});
+
+lab_test!(one_that_removes_its_own_jail_is_told_so for root; needs [CgroupV2]; |lab| {
+    quiet(lab, "jail -c name=a persist exec.prestop='jail -r a'");
+    refused(lab, "jail -r a", "jail: a: its commands for its removal are being run already\nhint: jail -R a removes it all the same\n\
+        jail: a: jail -r a: failed\n");
+    quiet(lab, "jail -R a");
+    all_gone(lab);
+});
+
+lab_test!(the_links_of_no_jail_lead_what_another_prints_elsewhere for root; needs [CgroupV2]; |lab| {
+    lab.sh("mkdir -p /tmp/tree/bin /tmp/other /tmp/aim && cp $(command -v busybox) /tmp/tree/bin/ && ln -s busybox /tmp/tree/bin/sh");
+    lab.sh("ln -s /tmp/aim /tmp/other/link && mkdir /tmp/host && ln -s host /tmp/log");
+    quiet(lab, "jail -c name=other path=/tmp/other persist");
+    let log = |file: &str| format!("jail -c name=a path=/tmp/tree persist exec.consolelog={file} exec.start='echo hi;'");
+    refused(lab, &log("/tmp/other/link/c"), "jail: exec.consolelog: /tmp/other/link/c: Too many levels of symbolic links\n");
+    prints(lab, "ls /tmp/aim", "");
+    // Those of the host are its own.
+    quiet(lab, &log("/tmp/log/c"));
+    prints(lab, "cat /tmp/host/c", "hi\n");
+    quiet(lab, "jail -q -r a other");
     all_gone(lab);
 });

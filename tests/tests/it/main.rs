@@ -51,6 +51,8 @@ mod nested;
 /// What connects jails with each other and with the world.
 mod net;
 /// What people see.
+mod parallel;
+/// What people see.
 mod people;
 /// PostgreSQL, the job that System V IPC of a jail's own is for.
 mod postgres;

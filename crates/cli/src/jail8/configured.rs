@@ -8,14 +8,19 @@ use std::{
 use ::jail::{
     Jails,
     configuration::{self, Configuration, Configured},
+    privilege,
     record::Record,
-    schedule::{self, Why},
+    schedule::{Order, Why},
 };
 use vimage::{Error, ErrorKind, Result, When};
 
 use super::{
-    Call, ExitCode, Manner, Operation, close, complain, line, open, remove, report, sealed, write_jids,
+    Call, ExitCode, Jids, Manner, Operation, close, complain, open,
+    progress::Progress,
+    remove, report, sealed,
+    workers::{self, Work},
 };
+use crate::output::Output;
 
 /// The configuration that a command is about. It need not be there for a removal.
 fn read<'r>(call: &Call<'r>, removal: bool) -> std::result::Result<Option<Configuration<'r>>, Vec<Error>> {
@@ -65,8 +70,9 @@ pub(super) fn run(
     operation: Operation,
     words: &[String],
     manner: Manner,
+    jids: &Jids,
 ) -> Result<ExitCode> {
-    let removal = matches!(operation, Operation::Remove | Operation::RemoveAnyhow);
+    let removal = operation.removes();
     // Removal without commands needs to know of none.
     let read = if operation == Operation::RemoveAnyhow { Ok(None) } else { read(call, removal) };
     let configuration = match read {
@@ -81,7 +87,7 @@ pub(super) fn run(
         let jails = open(call)?;
         jails.sweep()?;
         let done = remove::run(&jails, operation, words, &all, manner, &mut call.out);
-        close(call.tool, &jails, &done);
+        close(call.tool, &jails, matches!(done, Ok(ExitCode::SUCCESS)));
         return done;
     }
     let is_meant = |jail: &Configured| words.is_empty() || words.iter().any(|word| jail.is_meant(word));
@@ -91,10 +97,10 @@ pub(super) fn run(
     for word in words.iter().filter(|word| *word != "*") {
         if !all.iter().chain(&wrong).any(|jail| jail.is_meant(word)) {
             failed = true;
-            complain("jail", &Error::new(ErrorKind::NotFound, format!("\"{word}\" not found")));
+            complain("jail", &not_found(word));
         }
     }
-    let creates = operation != Operation::Modify && operation != Operation::ModifyOrRestart;
+    let creates = operation.creates();
     let chosen = match creates {
         true => with_needs(&all, &asked),
         false => all.iter().filter(|jail| asked.contains(jail.name.as_str())).collect(),
@@ -114,24 +120,24 @@ pub(super) fn run(
         }
         sealed::seal(&jail.given.settings)?;
     }
+    if chosen.is_empty() {
+        return Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+    }
+    privilege::check()?;
     let jails = open(call)?;
     jails.sweep_dead()?;
     let by_pattern = words.is_empty() || words.iter().any(|word| word.contains('*'));
-    let mut run = Run {
-        jails: &jails,
-        operation,
-        asked,
-        by_pattern,
-        manner,
-        call,
-        bad: BTreeSet::new(),
-        lines: Vec::new(),
-    };
-    run.all(&chosen);
+    let anew = BTreeSet::new();
+    let bad = BTreeMap::new();
+    let mut run = Run { jails: &jails, operation, chosen, asked, by_pattern, manner, jids, anew, bad };
+    let done = run.all(&all, &mut call.out);
     failed |= !run.bad.is_empty();
-    let lines = std::mem::take(&mut run.lines);
-    let done = write_jids(call, &lines).map(|()| if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
-    close(call.tool, &jails, &done);
+    if failed || done.is_err() {
+        // Of those whose process was ended.
+        jails.sweep_dead()?;
+    }
+    let done = done.map(|()| if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+    close(call.tool, &jails, matches!(done, Ok(ExitCode::SUCCESS)));
     done
 }
 
@@ -150,75 +156,116 @@ fn with_needs<'c>(all: &'c [Configured], asked: &BTreeSet<&str>) -> Vec<&'c Conf
     all.iter().filter(|jail| wanted.contains(jail.name.as_str())).collect()
 }
 
+fn not_found(word: &str) -> Error {
+    Error::new(ErrorKind::NotFound, format!("\"{word}\" not found"))
+}
+
 /// One command over many jails.
 struct Run<'a, 'r> {
     jails: &'a Jails<'r>,
     operation: Operation,
+    chosen: Vec<&'a Configured>,
     asked: BTreeSet<&'a str>,
     by_pattern: bool,
     manner: Manner,
-    call: &'a mut Call<'r>,
-    /// The jails that are not as they were to be.
-    bad: BTreeSet<String>,
-    /// Those that were made, for `-J`.
-    lines: Vec<String>,
+    jids: &'a Jids,
+    /// The jails that were removed to be made anew.
+    anew: BTreeSet<String>,
+    /// The jails that are not as they were to be, each with the one that is the cause.
+    bad: BTreeMap<String, String>,
 }
 
-impl Run<'_, '_> {
-    fn all(&mut self, chosen: &[&Configured]) {
-        let things: Vec<_> = chosen.iter().map(|jail| (jail.jail(), jail.needs().collect())).collect();
-        let (groups, left) = schedule::order(&things);
-        for (number, why) in left {
-            let text = match why {
-                Why::Loop => "dependency loop",
-                Why::Needs => "skipped",
-            };
-            self.fail(chosen[number], &Error::new(ErrorKind::Failed, text));
-        }
-        for jail in groups.into_iter().flatten().map(|number| chosen[number]) {
-            let done = match jail.needs().any(|need| self.bad.contains(need)) {
-                true => Err(Error::new(ErrorKind::Failed, "skipped")),
-                false => self.one(jail),
-            };
-            if let Err(error) = done {
-                self.fail(jail, &error);
+impl<'a> Run<'a, '_> {
+    fn all(&mut self, all: &'a [Configured], out: &mut Output) -> Result<()> {
+        self.make_room(all, out)?;
+        let things: Vec<_> = self.chosen.iter().map(|jail| (jail.jail(), jail.needs().collect())).collect();
+        let order = Order::new(&things);
+        let stuck = order.stuck();
+        for (n, why) in &stuck {
+            let jail = self.chosen[*n];
+            match why {
+                Why::Loop => self.fail(jail, &Error::new(ErrorKind::Failed, "dependency loop")),
+                Why::Needs => {
+                    let cause = jail.needs().find(|need| stuck.iter().any(|(n, _)| things[*n].0 == *need));
+                    self.skip(jail, cause.unwrap_or_default());
+                }
             }
         }
+        let doing = if self.operation.creates() { "starting" } else { "changing" };
+        let Manner { quiet, at_once, .. } = self.manner;
+        let progress = Progress::new(doing, things.len(), quiet);
+        workers::run(self, order, at_once, progress, out)
+    }
+
+    /// Removes those that are to be made anew, and the living that need them: these are made anew, too.
+    fn make_room(&mut self, all: &'a [Configured], out: &mut Output) -> Result<()> {
+        let mut found = BTreeMap::new();
+        for jail in &self.chosen {
+            let there = self.jails.read(jail.jail()).ok();
+            match (self.operation, there) {
+                (Operation::Restart, there) if self.asked.contains(jail.name.as_str()) => match there {
+                    Some(record) => drop(found.insert(record.name.clone(), record)),
+                    // It is made all the same.
+                    None if !self.by_pattern && !self.manner.quiet => {
+                        complain("jail", &not_found(&jail.name));
+                    }
+                    None => {}
+                },
+                (Operation::ModifyOrRestart | Operation::CreateModifyOrRestart, Some(record))
+                    if self.differs(jail, &record) =>
+                {
+                    found.insert(record.name.clone(), record);
+                }
+                _ => {}
+            }
+        }
+        if found.is_empty() {
+            return Ok(());
+        }
+        let removal = remove::Manner { commands: true, says: !self.manner.quiet, of: self.manner };
+        let (there, kept) = remove::all(self.jails, found, all, removal, out)?;
+        self.anew = there.difference(&kept).cloned().collect();
+        let chosen: BTreeSet<&str> = self.chosen.iter().map(|jail| jail.name.as_str()).collect();
+        self.chosen = all
+            .iter()
+            .filter(|jail| chosen.contains(jail.name.as_str()) || self.anew.contains(jail.jail()))
+            .filter(|jail| !kept.contains(jail.jail()))
+            .collect();
+        self.bad.extend(kept.into_iter().map(|name| (name.clone(), name)));
+        Ok(())
     }
 
     fn fail(&mut self, jail: &Configured, error: &Error) {
         complain("jail", &error.clone().doing(&jail.name));
-        self.bad.insert(jail.jail().to_owned());
+        self.bad.insert(jail.jail().to_owned(), jail.jail().to_owned());
+    }
+
+    fn skip(&mut self, jail: &Configured, cause: &str) {
+        let error = Error::new(ErrorKind::Failed, "skipped").hint(format!("it needs {cause}, which failed"));
+        complain("jail", &error.doing(&jail.name));
+        self.bad.insert(jail.jail().to_owned(), cause.to_owned());
     }
 
     /// What jail(8) does with one jail that is there or not.
-    fn one(&mut self, jail: &Configured) -> Result<()> {
-        let there = self.jails.read(jail.jail()).ok();
+    fn one(&self, jail: &Configured, out: &mut Output) -> Result<()> {
+        if self.anew.contains(jail.jail()) {
+            return self.create(jail, out);
+        }
+        let there = self.jails.read(jail.jail()).is_ok();
         let asked = self.asked.contains(jail.name.as_str()) && !self.by_pattern;
         match (self.operation, there) {
-            (Operation::Create, Some(_)) if asked => {
+            (Operation::Create, true) if asked => {
                 Err(Error::new(ErrorKind::Exists, format!("\"{}\" already exists", jail.jail())))
             }
             // One that is needed, or meant by a pattern, is there.
-            (Operation::Create, Some(_)) => Ok(()),
-            (Operation::Modify | Operation::ModifyOrRestart, None) => {
-                Err(Error::new(ErrorKind::NotFound, format!("\"{}\" not found", jail.jail())))
-            }
-            (Operation::ModifyOrRestart | Operation::CreateModifyOrRestart, Some(record))
-                if self.differs(jail, &record) =>
-            {
-                self.anew(jail, record)
-            }
-            (Operation::Restart, Some(record)) if self.asked.contains(jail.name.as_str()) => {
-                self.anew(jail, record)
-            }
-            (Operation::Restart, Some(_)) => Ok(()),
-            (_, Some(_)) => {
+            (Operation::Create | Operation::Restart, true) => Ok(()),
+            (Operation::Modify | Operation::ModifyOrRestart, false) => Err(not_found(jail.jail())),
+            (_, true) => {
                 let changed = self.jails.modify(jail.jail(), &jail.given)?;
-                self.report(changed.jid, jail, "updated");
+                report_made(self.manner, changed.jid, &jail.name, "updated", out);
                 Ok(())
             }
-            (_, None) => self.create(jail),
+            (_, false) => self.create(jail, out),
         }
     }
 
@@ -230,44 +277,58 @@ impl Run<'_, '_> {
         given.any(|(name, value)| fixed(name) && record.settings.get(name) != Some(value))
     }
 
-    fn anew(&mut self, jail: &Configured, record: Record) -> Result<()> {
-        let record = remove::configured(self.jails, record, Some(jail))?;
-        let (removed, errors) = self.jails.stop(vec![record])?;
-        if let Some(error) = errors.into_iter().next() {
-            return Err(error);
-        }
-        for name in &removed {
-            self.say(&format!("{name}: removed"));
-        }
-        self.create(jail)
-    }
-
-    fn create(&mut self, jail: &Configured) -> Result<()> {
+    fn create(&self, jail: &Configured, out: &mut Output) -> Result<()> {
         let mut given = jail.given.clone();
         if given.settings.text("name").is_none() && given.settings.get("jid").is_none() {
             given.settings.set("name", vimage::Value::Text(jail.name.clone()));
         }
-        let (jails, manner) = (self.jails, self.manner);
-        let out = &mut self.call.out;
-        let mut announce = |made: &::jail::Created| report_made(manner, made.jid, &jail.name, "created", out);
-        let made = jails.create(&given, &mut announce)?;
-        self.lines.push(line(made.jid, &jail.words));
-        Ok(())
+        let mut announce =
+            |made: &::jail::Created| report_made(self.manner, made.jid, &jail.name, "created", out);
+        let made = self.jails.create(&given, &mut announce)?;
+        self.jids.add(made.jid, &jail.words)
+    }
+}
+
+impl Work for Run<'_, '_> {
+    fn name(&self, n: usize) -> &str {
+        &self.chosen[n].name
     }
 
-    fn report(&mut self, jid: u32, jail: &Configured, what: &str) {
-        report_made(self.manner, jid, &jail.name, what, &mut self.call.out);
+    fn joins(&self, _: usize) -> bool {
+        false
     }
 
-    fn say(&mut self, line: &str) {
-        if !self.manner.quiet {
-            self.call.out.line(line);
-            self.call.out.flush();
+    fn may_begin(&mut self, n: usize) -> bool {
+        let jail = self.chosen[n];
+        let Some(cause) = jail.needs().find_map(|need| self.bad.get(need)).cloned() else { return true };
+        self.skip(jail, &cause);
+        false
+    }
+
+    fn act(&self, job: &[usize], out: &mut Output) -> bool {
+        let mut done = true;
+        for jail in job.iter().map(|n| self.chosen[*n]) {
+            if let Err(error) = self.one(jail, out) {
+                complain("jail", &error.doing(&jail.name));
+                done = false;
+            }
+        }
+        done
+    }
+
+    fn write_down(&self, complains: bool) {
+        close(&super::TOOL, self.jails, complains);
+    }
+
+    fn ended(&mut self, n: usize, done: bool) {
+        if !done {
+            let name = self.chosen[n].jail();
+            self.bad.insert(name.to_owned(), name.to_owned());
         }
     }
 }
 
 /// A configured jail is named as it comes, by the name of its block, unless nothing is to be said.
-fn report_made(manner: Manner, jid: u32, name: &str, what: &str, out: &mut crate::output::Output) {
+fn report_made(manner: Manner, jid: u32, name: &str, what: &str, out: &mut Output) {
     report(Manner { verbose: !manner.quiet, ..manner }, jid, name, what, out);
 }

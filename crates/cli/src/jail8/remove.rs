@@ -6,16 +6,21 @@ use ::jail::{
     Jails,
     configuration::{Configured, meets},
     record::Record,
-    schedule,
+    schedule::{Order, Why},
+    stop,
 };
 use vimage::{Error, ErrorKind, Result};
 
-use super::{ExitCode, Manner, Operation, complain};
+use super::{
+    ExitCode, Operation, close, complain,
+    progress::Progress,
+    workers::{self, Work},
+};
 use crate::output::Output;
 
 /// A jail's record with what its configuration says of its end, and not what one that it was made by has said.
-pub(super) fn configured(jails: &Jails<'_>, mut record: Record, by: Option<&Configured>) -> Result<Record> {
-    let Some(by) = by else { return Ok(record) };
+fn configured(jails: &Jails<'_>, by: &BTreeMap<&str, &Configured>, mut record: Record) -> Result<Record> {
+    let Some(by) = by.get(record.name.as_str()) else { return Ok(record) };
     let params = jails.registry.params().map(|(param, _)| param);
     for param in params.filter(|param| param.name.starts_with("exec.") || param.name == "stop.timeout") {
         let default = param.default.map(|text| param.parse(text)).transpose()?;
@@ -27,18 +32,30 @@ pub(super) fn configured(jails: &Jails<'_>, mut record: Record, by: Option<&Conf
     Ok(record)
 }
 
+/// How jails are removed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    /// Whether their commands are run, and their processes asked to end.
+    pub commands: bool,
+    /// Whether each is named as it goes.
+    pub says: bool,
+    /// What goes for the whole command.
+    pub of: super::Manner,
+}
+
 /// Removes the jails that words mean; `all` are the configured ones.
 pub(super) fn run(
     jails: &Jails<'_>,
     operation: Operation,
     words: &[String],
     all: &[Configured],
-    manner: Manner,
+    manner: super::Manner,
     out: &mut Output,
 ) -> Result<ExitCode> {
     let mut found: BTreeMap<String, Record> = BTreeMap::new();
     let mut failed = false;
     let mut living = None;
+    let mut gone: Vec<&Configured> = Vec::new();
     for word in words {
         let word = word.strip_prefix("name=").or_else(|| word.strip_prefix("jid=")).unwrap_or(word);
         if word.contains('*') {
@@ -47,12 +64,17 @@ pub(super) fn run(
             }
             let meant = living.iter().flatten().filter(|record| meets(word, &record.name));
             found.extend(meant.map(|record| (record.name.clone(), record.clone())));
+            let cleans = |jail: &&Configured| operation == Operation::CleanUp && meets(word, &jail.name);
+            gone.extend(all.iter().filter(cleans).filter(|jail| jails.read(jail.jail()).is_err()));
             continue;
         }
         // The name of a block is not always the jail's own.
-        let name = all.iter().find(|jail| jail.name == word).map_or(word, Configured::jail);
-        match jails.read(name) {
+        let by = all.iter().find(|jail| jail.name == word);
+        match jails.read(by.map_or(word, Configured::jail)) {
             Ok(record) => drop(found.insert(record.name.clone(), record)),
+            Err(e) if e.kind() == ErrorKind::NotFound && operation == Operation::CleanUp && by.is_some() => {
+                gone.extend(by);
+            }
             Err(e) if e.kind() == ErrorKind::NotFound => {
                 failed = true;
                 if !manner.quiet {
@@ -65,44 +87,142 @@ pub(super) fn run(
             }
         }
     }
-    needing(jails, all, &mut found);
-    let by_name: BTreeMap<&str, &Configured> = all.iter().map(|jail| (jail.jail(), jail)).collect();
-    let needs = |name: &str| by_name.get(name).map(|jail| jail.needs().collect()).unwrap_or_default();
-    let things: Vec<_> = found.keys().map(|name| (name.as_str(), needs(name))).collect();
-    let (groups, loops) = schedule::order(&things);
-    // In a loop nobody is first.
-    let groups = groups.into_iter().chain([loops.into_iter().map(|(number, _)| number).collect()]).rev();
     let several = words.len() > 1 || words.iter().any(|w| w.contains('*')) || !all.is_empty();
-    let mut kept: BTreeSet<String> = BTreeSet::new();
-    for group in groups {
-        let mut going = Vec::new();
-        for number in group {
-            let name = things[number].0;
-            let needed = !kept.is_empty()
-                && things.iter().any(|(other, needs)| needs.contains(&name) && kept.contains(*other));
-            let Some(record) = found.get(name).filter(|_| !needed).cloned() else {
-                complain("jail", &Error::new(ErrorKind::Busy, "skipped").doing(name));
-                failed |= kept.insert(name.to_owned());
-                continue;
-            };
-            going.push(configured(jails, record, by_name.get(name).copied())?);
+    let commands = operation != Operation::RemoveAnyhow;
+    let how = Manner { commands, says: !manner.quiet && (manner.verbose || several), of: manner };
+    let mut going = Going::new(jails, found, all, how)?;
+    going.all(out)?;
+    for jail in gone {
+        out.flush();
+        if let Err(error) = jails.clean_up(jail.jail(), &jail.given) {
+            complain("jail", &error.doing(&jail.name));
+            failed = true;
         }
-        if going.is_empty() {
-            continue;
+    }
+    Ok(if failed || going.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Removes jails, and those that need them. Returns the names of all these, and of those that are still there.
+pub(super) fn all(
+    jails: &Jails<'_>,
+    found: BTreeMap<String, Record>,
+    all: &[Configured],
+    manner: Manner,
+    out: &mut Output,
+) -> Result<(BTreeSet<String>, BTreeSet<String>)> {
+    let mut going = Going::new(jails, found, all, manner)?;
+    going.all(out)?;
+    let names = going.records.iter().map(|record| record.name.clone()).collect();
+    Ok((names, going.kept.into_keys().collect()))
+}
+
+/// Jails that are to go.
+struct Going<'a, 'r> {
+    jails: &'a Jails<'r>,
+    manner: Manner,
+    records: Vec<Record>,
+    /// What each needs.
+    needs: Vec<Vec<String>>,
+    /// Who needs a jail.
+    needed_by: BTreeMap<String, Vec<usize>>,
+    /// Those that are still there after their turn, each with the one that is the cause.
+    kept: BTreeMap<String, String>,
+    /// Whether anything was not done.
+    failed: bool,
+}
+
+impl<'a, 'r> Going<'a, 'r> {
+    fn new(
+        jails: &'a Jails<'r>,
+        mut found: BTreeMap<String, Record>,
+        all: &[Configured],
+        manner: Manner,
+    ) -> Result<Self> {
+        needing(jails, all, &mut found);
+        let by_name: BTreeMap<&str, &Configured> = all.iter().map(|jail| (jail.jail(), jail)).collect();
+        let records = found
+            .into_values()
+            .map(|record| configured(jails, &by_name, record))
+            .collect::<Result<Vec<_>>>()?;
+        let needs = |record: &Record| match by_name.get(record.name.as_str()) {
+            Some(jail) => jail.needs().map(str::to_owned).collect(),
+            None => record.parent().map(str::to_owned).into_iter().collect::<Vec<_>>(),
+        };
+        let needs: Vec<_> = records.iter().map(needs).collect();
+        let mut needed_by: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (n, needs) in needs.iter().enumerate() {
+            needs.iter().for_each(|need| needed_by.entry(need.clone()).or_default().push(n));
         }
-        let names: Vec<_> = going.iter().map(|record| record.name.clone()).collect();
+        Ok(Self { jails, manner, records, needs, needed_by, kept: BTreeMap::new(), failed: false })
+    }
+
+    fn all(&mut self, out: &mut Output) -> Result<()> {
+        let super::Manner { quiet, at_once, .. } = self.manner.of;
+        let (order, progress) =
+            (self.order().reversed(), Progress::new("stopping", self.records.len(), quiet));
+        workers::run(self, order, at_once, progress, out)
+    }
+
+    fn order(&self) -> Order {
+        let things = |needs: &dyn Fn(usize) -> bool| {
+            let of = |n: usize| self.needs[n].iter().map(String::as_str).filter(|_| needs(n)).collect();
+            let names = self.records.iter().map(|record| record.name.as_str());
+            Order::new(&names.enumerate().map(|(n, name)| (name, of(n))).collect::<Vec<_>>())
+        };
+        let stuck = things(&|_| true).stuck();
+        // In a loop nobody is first.
+        things(&|n| !stuck.contains(&(n, Why::Loop)))
+    }
+}
+
+impl Work for Going<'_, '_> {
+    fn name(&self, n: usize) -> &str {
+        &self.records[n].name
+    }
+
+    /// The kernel takes down many as fast as one; but nobody waits for the commands of another.
+    fn joins(&self, n: usize) -> bool {
+        !(self.manner.commands && stop::has_commands(&self.records[n]))
+    }
+
+    fn may_begin(&mut self, n: usize) -> bool {
+        let name = &self.records[n].name;
+        let needing = self.needed_by.get(name).into_iter().flatten();
+        let Some(cause) = needing.into_iter().find_map(|n| self.kept.get(&self.records[*n].name)).cloned()
+        else {
+            return true;
+        };
+        let error = Error::new(ErrorKind::Busy, "skipped");
+        complain("jail", &error.hint(format!("{cause} needs it, and was not removed")).doing(name));
+        self.kept.insert(name.clone(), cause);
+        self.failed = true;
+        false
+    }
+
+    fn act(&self, job: &[usize], out: &mut Output) -> bool {
         // What the commands that are run now print comes after what was printed.
         out.flush();
-        let (removed, errors) =
-            if operation == Operation::Remove { jails.stop(going)? } else { jails.remove(&going)? };
-        if !manner.quiet && (manner.verbose || several) {
+        let records: Vec<_> = job.iter().map(|n| self.records[*n].clone()).collect();
+        let done = if self.manner.commands { self.jails.stop(records) } else { self.jails.remove(&records) };
+        let (removed, errors) = done.unwrap_or_else(|error| (Vec::new(), vec![error]));
+        if self.manner.says {
             removed.iter().for_each(|name| out.line(format_args!("{name}: removed")));
         }
-        kept.extend(names.into_iter().filter(|name| !removed.contains(name)));
-        failed |= !errors.is_empty();
         errors.iter().for_each(|error| complain("jail", error));
+        errors.is_empty()
     }
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+
+    fn write_down(&self, complains: bool) {
+        close(&super::TOOL, self.jails, complains);
+    }
+
+    fn ended(&mut self, n: usize, done: bool) {
+        let Record { name, jid, .. } = &self.records[n];
+        self.failed |= !done;
+        if self.jails.read(name).is_ok_and(|record| record.jid == *jid) {
+            self.kept.insert(name.clone(), name.clone());
+        }
+    }
 }
 
 /// Adds the living jails that need one that is to be removed.
