@@ -296,7 +296,7 @@ lab_test!(a_read_only_store_is_left_alone for root; needs [CgroupV2]; |lab| {
     lab.sh("mount -o remount,rw /run");
     quiet(lab, "jail -c name=web jid=7 persist; mount -o remount,ro /run");
     unchanged(lab, "jail -c name=a persist", "jail: cannot write /run/jail/numbers/jid: Read-only file system\n");
-    unchanged(lab, "jail -r web", "jail: cannot open /run/jail/jails/7/lock: Read-only file system\n");
+    unchanged(lab, "jail -r web", "jail: web: cannot open /run/jail/jails/7/lock: Read-only file system\n");
     prints(lab, "mount -o remount,rw /run; jexec web echo in", "in\n");
     quiet(lab, "jail -r web");
 });

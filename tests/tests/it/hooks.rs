@@ -127,11 +127,13 @@ lab_test!(the_file_for_what_is_printed_is_never_what_the_jail_makes_of_it for ro
     quiet(lab, "jail -c name=a path=/tmp/also persist exec.consolelog=/tmp/tree/log/c exec.stop='echo stop;'");
     lab.sh("mkfifo /tmp/tree/log/c");
     refused(lab, "jail -r a", "jail: a: exec.consolelog: /tmp/tree/log/c: No such device or address\n");
-    let reader = lab.spawn("exec cat /tmp/tree/log/c");
+    // Who has it open for both never comes to its end.
+    let reader = lab.spawn("exec sleep 31415.9 <>/tmp/tree/log/c");
     lab.until("it is not a file", || {
         run(lab, "jail -r a").fails(1) == "jail: a: exec.consolelog: /tmp/tree/log/c: not a file\n"
     });
-    reader.finish().ok();
+    lab.sh("pkill -f '^sleep 31415.9'");
+    let _killed = reader.finish();
     lab.sh("rm /tmp/tree/log/c");
     quiet(lab, "jail -r a");
     prints(lab, "cat /tmp/tree/log/c", "stop\n");

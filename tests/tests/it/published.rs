@@ -79,9 +79,9 @@ fn live_through(lab: &Lab, file: &str) {
     let jids = run(lab, "jls jid").ok();
     // Changed as people do it: a line for all at the end.
     let text = fs::read_to_string(&conf).unwrap();
-    fs::write(&conf, format!("{text}\n* {{ rctl.maxproc = 77; }}\n")).unwrap();
+    fs::write(&conf, format!("{text}\n* {{ stop.timeout = 7; }}\n")).unwrap();
     jail("-m '*'");
-    assert_eq!(run(lab, "jls rctl.maxproc").ok(), "77\n".repeat(jails.len()), "{file}");
+    assert_eq!(run(lab, "jls stop.timeout").ok(), "7\n".repeat(jails.len()), "{file}");
     jail("-rc '*'");
     started(", restarted");
     let fixed = |jid: &str| file == "manual-numbers" && ["17", "18", "42"].contains(&jid);

@@ -97,3 +97,12 @@ lab_test!(users_change_and_ping_inside for root; needs [CgroupV2, Program("su"),
     prints(lab, "jexec host su nobody -s /bin/sh -c 'id -u'", "65534\n");
     quiet(lab, "jail -q -r a host");
 });
+
+lab_test!(who_makes_a_jail_with_a_strict_umask_keeps_no_file_from_it for root; needs [CgroupV2]; |lab| {
+    lab.sh("mkdir -p /tmp/tree/etc /tmp/tree/bin; cp $(command -v busybox) /tmp/tree/bin/sh; touch /tmp/tree/etc/machine-id");
+    for jail in ["path=/tmp/tree", "path=/ env.a=1"] {
+        let out = run(lab, &format!("umask 077; jail -c name=a {jail} command=sh -c 'read id </etc/machine-id; echo $id'"));
+        assert_eq!(out.ok().trim_end().len(), 32, "{jail}");
+    }
+    prints(lab, "umask 077; jail -c name=a path=/ env.a=1 command=cat /run/jail/env", "a=1\n");
+});
