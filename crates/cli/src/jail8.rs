@@ -128,7 +128,7 @@ pub(crate) static TOOL: Tool = Tool {
             value: Some("FILE"),
             takes: Word::File,
             help: "the configuration file",
-            doc: "Reads the configuration from this file and not from /etc/jail.conf; - is standard input.",
+            doc: "Reads the configuration from this file and not from /etc/jail.conf and /etc/jail.conf.d; - is standard input.",
             ..Flag::BASE
         },
         Flag {

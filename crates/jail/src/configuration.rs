@@ -14,7 +14,10 @@ use vimage::{Context as _, Error, Given, Kind, Named, Registry, Result, Value};
 use crate::hooks;
 
 /// The file that is read by default.
-pub const FILE: &str = "/etc/jail.conf";
+const FILE: &str = "/etc/jail.conf";
+
+/// The directory with more files, each for some jails.
+const FOLDER: &str = "/etc/jail.conf.d";
 
 /// Whether a name of jails, which may be a pattern with `*`, stands for a name.
 #[must_use]
@@ -63,15 +66,24 @@ impl Configured {
 }
 
 impl<'r> Configuration<'r> {
-    /// Reads a file and all that it includes; `-` is standard input.
+    /// Whether there is what is read where no file is named.
+    #[must_use]
+    pub fn is_there() -> bool {
+        Path::new(FILE).exists() || Path::new(FOLDER).exists()
+    }
+
+    /// Reads a file and all that it includes; `-` is standard input. Without one: /etc/jail.conf, and behind it what is in
+    /// /etc/jail.conf.d, unless the file speaks of that by itself.
     ///
     /// # Errors
     /// All that is wrong, each with its place.
-    pub fn read(file: &str, registry: &'r Registry<Act>) -> Result<Self, Vec<Error>> {
+    pub fn read(file: Option<&str>, registry: &'r Registry<Act>) -> Result<Self, Vec<Error>> {
         let (name, text) = match file {
-            "-" => ("STDIN", bounded(io::stdin().lock())),
-            file => (file, File::open(file).and_then(bounded)),
+            Some("-") => ("STDIN", bounded(io::stdin().lock())),
+            Some(file) => (file, File::open(file).and_then(bounded)),
+            None => (FILE, default()),
         };
+        let file = file.unwrap_or(FILE);
         let text = text.doing_with(|| file.to_owned()).map_err(|error| vec![error])?;
         let conf = Conf::load(name, text, &mut Files).map_err(|report| {
             let mut errors: Vec<_> = report.iter().map(Error::usage).collect();
@@ -214,6 +226,22 @@ impl Loader for Files {
         files.sort();
         Ok(files)
     }
+}
+
+/// What is read where no file is named.
+fn default() -> io::Result<Vec<u8>> {
+    let text = File::open(FILE).and_then(bounded);
+    if !Path::new(FOLDER).is_dir() {
+        return text;
+    }
+    let mut text = match text {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+        other => other?,
+    };
+    if !text.windows(FOLDER.len()).any(|words| words == FOLDER.as_bytes()) {
+        text.extend(format!("\n.include \"{FOLDER}/*.conf\";\n").into_bytes());
+    }
+    Ok(text)
 }
 
 /// What a file has, no more than a configuration may have: it may have no end.

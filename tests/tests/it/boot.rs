@@ -51,9 +51,17 @@ lab_test!(units_for_systemd_are_such_and_their_commands_do_what_they_say for roo
     quiet(lab, &stop);
     assert_eq!(names(lab), ["db"]);
     let [start, stop] = commands("/tmp/units/jail.service");
+    lab.sh("mkdir /etc/jail.conf.d; echo 'last { }' >/etc/jail.conf.d/last.conf");
     quiet(lab, &start);
-    assert_eq!(names(lab), ["db", "odd", "web"]);
+    let mut all = names(lab);
+    all.sort();
+    assert_eq!(all, ["db", "last", "odd", "web"]);
     quiet(lab, &stop);
     assert_eq!(names(lab), [""; 0]);
+    // Either may be all that there is, and who includes the directory by himself has it once.
+    lab.sh("mv /etc/jail.conf /tmp/kept");
+    prints(lab, "jail -e ' '", "name=last\n");
+    lab.sh("(cat /tmp/kept; echo '.include \"/etc/jail.conf.d/*.conf\";') >/etc/jail.conf");
+    prints(lab, "jail -e ' ' | grep -c name=last", "1\n");
     lab.sh("umount /etc");
 });

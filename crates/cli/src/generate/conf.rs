@@ -72,10 +72,7 @@ const EXAMPLE: &str = "# What all have.\n\
 /// The page, in section 5.
 pub(super) fn page() -> String {
     let mut page = Page::default();
-    let version = env!("CARGO_PKG_VERSION");
-    page.line(&format!(".TH JAIL.CONF 5 \"\" \"vimage {version}\" \"File Formats Manual\""));
-    page.line(".SH NAME");
-    page.line("jail.conf \\- configuration of jails");
+    page.begin("jail.conf", (5, "File Formats Manual"), "configuration of jails");
     page.line(".SH DESCRIPTION");
     page.text(
         "A text that says which jails there are, for jail(8). Its language is FreeBSD's. The parameters are those of jail(8).",
@@ -89,6 +86,11 @@ pub(super) fn page() -> String {
     page.paragraphs(JAILS);
     page.line(".SH FILES");
     page.item("/etc/jail.conf", "What jail(8) reads where it is given no other.");
+    page.item(
+        "/etc/jail.conf.d/*.conf",
+        "What it reads behind that, unless /etc/jail.conf has the name of the directory in it: then it is for that to include \
+         them.",
+    );
     page.line(".SH EXAMPLES");
     page.verbatim(EXAMPLE);
     page.line(".SH SEE ALSO");
@@ -108,7 +110,7 @@ mod tests {
         let file = dir.path().join("jail.conf");
         std::fs::write(&file, EXAMPLE).unwrap();
         let registry = crate::registry(&[]).unwrap();
-        let configuration = Configuration::read(file.to_str().unwrap(), &registry).unwrap();
+        let configuration = Configuration::read(file.to_str(), &registry).unwrap();
         let jails = configuration.jails();
         assert!(jails.iter().all(|jail| jail.wrong.is_empty()), "{jails:?}");
         let said: Vec<_> =

@@ -83,10 +83,7 @@ const DIFFERS: &[(&str, &str)] = &[
 /// The page, in section 7.
 pub(super) fn page(registry: &Registry<Act>) -> String {
     let mut page = Page::default();
-    let version = env!("CARGO_PKG_VERSION");
-    page.line(&format!(".TH JAIL-FREEBSD 7 \"\" \"vimage {version}\" \"Miscellaneous Information Manual\""));
-    page.line(".SH NAME");
-    page.line("jail-freebsd \\- jails for who comes from FreeBSD");
+    page.begin("jail-freebsd", (7, "Miscellaneous Information Manual"), "jails for who comes from FreeBSD");
     page.line(".SH THE SAME");
     page.paragraphs(SAME);
     page.line(".SH OTHERWISE");

@@ -14,11 +14,7 @@ use crate::{
 /// The page of a tool, in section 8.
 pub(super) fn page(tool: &Tool, registry: &Registry<Act>) -> String {
     let mut page = Page::default();
-    let version = env!("CARGO_PKG_VERSION");
-    let title = tool.name.to_uppercase();
-    page.line(&format!(".TH {title} 8 \"\" \"vimage {version}\" \"System Manager's Manual\""));
-    page.line(".SH NAME");
-    page.line(&format!("{} \\- {}", tool.name, escaped(tool.about)));
+    page.begin(tool.name, (8, "System Manager's Manual"), tool.about);
     page.line(".SH SYNOPSIS");
     for (n, synopsis) in tool.synopsis.iter().enumerate() {
         if n > 0 {
@@ -61,6 +57,14 @@ pub(super) fn page(tool: &Tool, registry: &Registry<Act>) -> String {
 pub(super) struct Page(String);
 
 impl Page {
+    /// The head of a page, of a section of a manual.
+    pub(super) fn begin(&mut self, name: &str, (section, manual): (u8, &str), about: &str) {
+        let (title, version) = (escaped(&name.to_uppercase()), env!("CARGO_PKG_VERSION"));
+        self.line(&format!(".TH {title} {section} \"\" \"vimage {version}\" \"{manual}\""));
+        self.line(".SH NAME");
+        self.line(&format!("{} \\- {}", escaped(name), escaped(about)));
+    }
+
     /// A line of roff.
     pub(super) fn line(&mut self, line: &str) {
         self.0.push_str(line);

@@ -75,10 +75,7 @@ const EXAMPLE: &str = "# Virtual machines and tunnels.\n\
 /// The page, in section 5.
 pub(super) fn page() -> String {
     let mut page = Page::default();
-    let version = env!("CARGO_PKG_VERSION");
-    page.line(&format!(".TH DEVFS.RULES 5 \"\" \"vimage {version}\" \"File Formats Manual\""));
-    page.line(".SH NAME");
-    page.line("devfs.rules \\- rule sets for the devices of jails");
+    page.begin("devfs.rules", (5, "File Formats Manual"), "rule sets for the devices of jails");
     page.line(".SH DESCRIPTION");
     page.text(
         "Rule sets that say which devices a jail has in its /dev. The parameter devfs_ruleset of jail(8) says which set is a \

@@ -7,7 +7,7 @@ use std::{
 
 use ::jail::{
     Jails,
-    configuration::{self, Configuration, Configured},
+    configuration::{Configuration, Configured},
     privilege,
     record::Record,
     schedule::{Order, Why},
@@ -24,8 +24,9 @@ use crate::output::Output;
 
 /// The configuration that a command is about. It need not be there for a removal.
 fn read<'r>(call: &Call<'r>, removal: bool) -> std::result::Result<Option<Configuration<'r>>, Vec<Error>> {
-    let file = call.value("f").unwrap_or(configuration::FILE);
-    if removal && file != "-" && !Path::new(file).exists() {
+    let file = call.value("f");
+    let is_there = file.map_or_else(Configuration::is_there, |file| file == "-" || Path::new(file).exists());
+    if removal && !is_there {
         return Ok(None);
     }
     Configuration::read(file, call.registry).map(Some).map_err(|errors| {
