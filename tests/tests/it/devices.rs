@@ -211,6 +211,6 @@ lab_test!(a_configuration_says_it_as_in_freebsd for root; needs [CgroupV2]; |lab
     gives(lab, "jail -q -f /tmp/jail.conf -c", 1, "",
         "jail: bad: devfs_ruleset: no rule set \"7\"\nhint: 1 devfsrules_hide_all, 2 devfsrules_unhide_basic, 3 devfsrules_unhide_login, \
          4 devfsrules_jail, 5 devfsrules_jail_vnet, 10 toys\n");
-    prints(lab, "jls name devfs_ruleset", "web 10\ndb 4\n");
+    prints(lab, "jls name devfs_ruleset | sort", "db 4\nweb 10\n");
     quiet(lab, "jail -q -r web db");
 });
