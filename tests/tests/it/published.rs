@@ -6,38 +6,51 @@ use vimage_tests::{Lab, lab_test};
 
 use crate::shell::{all_gone, names, prints, quiet, run};
 
+/// A file of `confs`: its name and what it says.
+macro_rules! conf {
+    ($name:literal) => {
+        ($name, include_str!(concat!("../../confs/", $name, ".conf")))
+    };
+}
+
+/// What one of the files includes.
+const INCLUDED: [(&str, &str); 2] = [conf!("conf.d/forum"), conf!("conf.d/store")];
+
 /// What each file makes.
-const FILES: [(&str, &[&str]); 13] = [
-    ("handbook-classic", &["classic"]),
-    ("handbook-thin", &["thin1", "thin2"]),
-    ("handbook-vnet", &["vnet"]),
-    ("bastille-thin", &["alcatraz"]),
-    ("bastille-vnet", &["azkaban"]),
-    ("iocage", &["ioc-builder"]),
-    ("pot", &["nginx_1a2b"]),
-    ("service-jails", &["svcj-postgresql", "svcj-sshd", "svcj-syslogd"]),
-    ("manual-dozens", &[]),
-    ("manual-hierarchy", &["office", "office.mail", "office.web", "office.web.cache"]),
-    ("manual-numbers", &["42", "mx", "ns"]),
-    ("linux-segments", &["db", "gw", "www"]),
-    ("includes", &["forum", "store"]),
+const FILES: [((&str, &str), &[&str]); 13] = [
+    (conf!("handbook-classic"), &["classic"]),
+    (conf!("handbook-thin"), &["thin1", "thin2"]),
+    (conf!("handbook-vnet"), &["vnet"]),
+    (conf!("bastille-thin"), &["alcatraz"]),
+    (conf!("bastille-vnet"), &["azkaban"]),
+    (conf!("iocage"), &["ioc-builder"]),
+    (conf!("pot"), &["nginx_1a2b"]),
+    (conf!("service-jails"), &["svcj-postgresql", "svcj-sshd", "svcj-syslogd"]),
+    (conf!("manual-dozens"), &[]),
+    (conf!("manual-hierarchy"), &["office", "office.mail", "office.web", "office.web.cache"]),
+    (conf!("manual-numbers"), &["42", "mx", "ns"]),
+    (conf!("linux-segments"), &["db", "gw", "www"]),
+    (conf!("includes"), &["forum", "store"]),
 ];
 
 /// What the jails start: a daemon, after a word that says that it was this jail.
 const RC: &str = "hostname >/dev/shm/started; sleep 31415.2 >/dev/null 2>&1 </dev/null & echo started";
 
-/// The files beside this test, read only.
-const CONFS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/confs");
+/// Where a file says it all.
+const WHERE: &str = "/tmp/confs";
 
 /// Trees for all of them at /jails. Each thick jail's is the same one, mounted once more: none writes to it.
 fn trees(lab: &Lab, base: &str) {
+    fs::create_dir_all(format!("{WHERE}/conf.d")).unwrap();
+    for (name, text) in FILES.iter().map(|(conf, _)| conf).chain(&INCLUDED) {
+        fs::write(format!("{WHERE}/{name}.conf"), text.replace("/jails/", "/tmp/jails/")).unwrap();
+    }
     fs::write(format!("{base}/etc/rc"), RC).unwrap();
     fs::write(format!("{base}/etc/rc.shutdown"), "echo stopped").unwrap();
     // Where the jail's own is shown.
     fs::write(format!("{base}/etc/machine-id"), "").unwrap();
     lab.sh(&format!(
         "mkdir -p /tmp/jails/containers /tmp/jails/thin /tmp/jails/fstab /tmp/jails/base /tmp/log
-        mkdir -p /tmp/confs; cp -r {CONFS}/. /tmp/confs; sed -i 's,/jails/,/tmp/jails/,' /tmp/confs/*.conf
         cp {base}/etc/rc {base}/etc/rc.shutdown /tmp/jails
         for n in classic vnet azkaban builder nginx_1a2b; do
             mkdir /tmp/jails/containers/$n; mount --bind {base} /tmp/jails/containers/$n
@@ -55,7 +68,7 @@ fn trees(lab: &Lab, base: &str) {
 
 /// The names that a file makes; of the one with dozens, all of them.
 fn jails(file: &str) -> Vec<String> {
-    let (_, names) = FILES.iter().find(|(name, _)| *name == file).unwrap();
+    let (_, names) = FILES.iter().find(|((name, _), _)| *name == file).unwrap();
     match names {
         [] => (1..=24).map(|n| format!("web{n:02}")).collect(),
         names => names.iter().map(|&name| name.to_owned()).collect(),
@@ -63,7 +76,7 @@ fn jails(file: &str) -> Vec<String> {
 }
 
 fn live_through(lab: &Lab, file: &str) {
-    let (conf, jails) = (format!("/tmp/confs/{file}.conf"), jails(file));
+    let (conf, jails) = (format!("{WHERE}/{file}.conf"), jails(file));
     let jail = |words: &str| quiet(lab, &format!("jail -q -f {conf} {words}"));
     let started = |again: &str| {
         let mut there = names(lab);
@@ -100,7 +113,7 @@ lab_test!(jails_of_published_configurations_live_through_it_all for root; needs 
     with timeout(180); |lab| {
     let base = lab.debian();
     trees(lab, &base.to_string());
-    for (file, _) in FILES {
+    for ((file, _), _) in FILES {
         live_through(lab, file);
     }
     for name in ["vnet", "thin1", "www", "azkaban"] {
