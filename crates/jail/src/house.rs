@@ -19,7 +19,7 @@ use vimage::{Anchor, Context as _, Error, ErrorKind, Fds, House, Instance, Piece
 
 use crate::{
     cgroup, core,
-    record::State,
+    record::{Record, State},
     store::{Store, Wait},
     vault::Vault,
 };
@@ -182,7 +182,9 @@ impl House for Premises {
     }
 
     fn gives_up(&self, jid: u32) -> Result<bool> {
-        if self.store.read(jid)?.is_some_and(|record| self.store.is_named(&record)) {
+        // One that was never finished keeps its name until whoever clears it up takes that away.
+        let lives = |record: Record| record.state == State::Alive && self.store.is_named(&record);
+        if self.store.read(jid)?.is_some_and(lives) {
             return Ok(false);
         }
         // Not for ever: it may wait for what our caller has locked.
