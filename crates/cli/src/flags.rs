@@ -52,8 +52,6 @@ pub(crate) struct Flag {
     pub help: &'static str,
     /// The manual's paragraph.
     pub doc: &'static str,
-    /// Why it is refused, if it is.
-    pub refused: Option<&'static str>,
     /// The parameter that it is an old way to give. Where no subsystem has the parameter there is no such flag.
     pub stands_for: Option<&'static str>,
 }
@@ -81,16 +79,8 @@ pub(crate) enum Word {
 
 impl Flag {
     /// A flag without value; the other fields by struct update.
-    pub(crate) const BASE: Self = Self {
-        short: "",
-        long: "",
-        value: None,
-        takes: Word::Any,
-        help: "",
-        doc: "",
-        refused: None,
-        stands_for: None,
-    };
+    pub(crate) const BASE: Self =
+        Self { short: "", long: "", value: None, takes: Word::Any, help: "", doc: "", stands_for: None };
 
     /// By what tools tell it from others: the letter, or the long name of a flag that has none.
     pub(crate) fn key(&self) -> &'static str {
@@ -199,10 +189,7 @@ pub(crate) fn help(tool: &Tool, registry: &Registry<Act>) -> String {
     let flags: Vec<_> = tool.flags.iter().chain(COMMON).filter(|f| f.exists(registry)).collect();
     let width = flags.iter().map(|f| f.written().len()).max().unwrap_or(0);
     let mut lines = vec![format!("{}: {}", tool.name, tool.about), usage(tool), String::new()];
-    lines.extend(flags.iter().map(|f| {
-        let lacking = if f.refused.is_some() { " (refused)" } else { "" };
-        format!("  {:width$}  {}{lacking}", f.written(), f.help)
-    }));
+    lines.extend(flags.iter().map(|f| format!("  {:width$}  {}", f.written(), f.help)));
     lines.join("\n")
 }
 
@@ -212,7 +199,7 @@ pub(crate) type Typed = (Vec<(&'static Flag, String)>, Vec<OsString>);
 /// Reads a tool's arguments.
 ///
 /// # Errors
-/// A flag is unknown, lacks its value, or is one of those that are refused.
+/// A flag is unknown or lacks its value.
 pub(crate) fn parse(tool: &'static Tool, registry: &Registry<Act>, args: Vec<OsString>) -> Result<Typed> {
     let mut parser = lexopt::Parser::from_args(args);
     let (mut flags, mut words) = (Vec::new(), Vec::new());
@@ -250,11 +237,6 @@ pub(crate) fn parse(tool: &'static Tool, registry: &Registry<Act>, args: Vec<OsS
                 Arg::Value(_) => wrong("unknown option".to_owned()),
             });
         };
-        if let Some(why) = flag.refused {
-            let name =
-                if flag.short.is_empty() { format!("--{}", flag.long) } else { format!("-{}", flag.short) };
-            return Err(Error::unsupported(format!("{name}: {why}")));
-        }
         let value = match flag.value {
             None => String::new(),
             Some(name) => {
@@ -289,7 +271,6 @@ mod tests {
             Flag { short: "a", help: "first", ..Flag::BASE },
             Flag { short: "b", long: "both", help: "second", ..Flag::BASE },
             Flag { short: "n", value: Some("NAME"), help: "third", ..Flag::BASE },
-            Flag { short: "x", refused: Some("not here"), ..Flag::BASE },
             Flag { short: "z", stands_for: Some("no.such.parameter"), ..Flag::BASE },
         ],
         words: &[],
@@ -342,7 +323,6 @@ mod tests {
         assert_eq!(error(&["--bot"]).to_string(), "unknown option --bot");
         assert_eq!(error(&["--bot"]).advice(), Some("did you mean --both?"));
         assert_eq!(error(&["-n"]).to_string(), "option -n NAME needs a value");
-        assert_eq!(error(&["-x"]).to_string(), "-x: not here");
         assert_eq!(error(&["-z"]).to_string(), "unknown option -z");
     }
 
@@ -351,7 +331,6 @@ mod tests {
         let text = help(&TOOL, &Registry::new(&[]).unwrap());
         assert!(text.starts_with("toy: a test\nusage: toy [-ab] [-n NAME] word ...\n\n  -a "), "{text}");
         assert!(text.contains("\n  -b, --both       second\n"), "{text}");
-        assert!(text.contains("\n  -x               (refused)\n") || text.contains("-x "), "{text}");
         assert!(!text.contains("-z"), "{text}");
     }
 }

@@ -31,9 +31,9 @@ pub(crate) fn generate(tool: &Tool, registry: &Registry<Act>, what: &str) -> Res
     }
 }
 
-/// The flags that there are, but for those that are refused: these are no help to anybody who types.
+/// The flags that there are.
 fn flags<'t>(tool: &'t Tool, registry: &'t Registry<Act>) -> impl Iterator<Item = &'t Flag> {
-    tool.flags.iter().chain(COMMON).filter(|f| f.exists(registry) && f.refused.is_none())
+    tool.flags.iter().chain(COMMON).filter(|f| f.exists(registry))
 }
 
 #[cfg(test)]

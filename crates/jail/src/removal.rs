@@ -27,7 +27,7 @@ const AGAIN: Duration = Duration::from_millis(10);
 const MOMENT: Duration = Duration::from_millis(250);
 
 /// A jail that is dead, and the cgroups of its processes, which are killed.
-type Doomed<'a> = (Locked, Owner<'a>, Vec<PathBuf>);
+type Condemned<'a> = (Locked, Owner<'a>, Vec<PathBuf>);
 
 impl Jails<'_> {
     /// Removes jails that were found, and all that are in them. Goes on past failures; what could not be undone
@@ -78,7 +78,7 @@ impl Jails<'_> {
         locked: Option<Locked>,
         name: &str,
         errors: &mut Vec<Error>,
-    ) -> Result<Option<Doomed<'static>>> {
+    ) -> Result<Option<Condemned<'static>>> {
         // Another may have had its number since.
         let Some(mut locked) = locked.filter(|locked| locked.record.name == name) else { return Ok(None) };
         let owner = self.owner(&locked, None)?;
@@ -126,7 +126,7 @@ impl Jails<'_> {
 
     /// Takes jails down, phase by phase over all of them: entrances, processes, pieces. One whose processes do not
     /// end is left as it is, and dying: they would live on in what is left of it.
-    fn take_down(&self, doomed: Vec<Doomed<'_>>, drained: Instant) -> Vec<Error> {
+    fn take_down(&self, doomed: Vec<Condemned<'_>>, drained: Instant) -> Vec<Error> {
         let mut errors = Vec::new();
         let all = doomed.iter().map(|(_, o, _)| o.name.as_str()).collect::<Vec<_>>().join(" ");
         let driver = self.driver();

@@ -9,6 +9,7 @@
 //! numbers/…         the next number of each series
 //! pending/3         the jail may have to be swept: it is being made, dies with its processes, or is being removed
 //! pending/3.dying   all of ours is undone; the kernel is not done with it
+//! boot              which boot this is of, where the store is on a disk
 //! ```
 //!
 //! A reader takes no lock, and may be anybody; who can open a file can lock it, so the lock is root's alone.

@@ -3,9 +3,7 @@
 
 use std::{
     ffi::CString,
-    fs::{self, OpenOptions, Permissions},
-    io,
-    os::unix::fs::{FileExt as _, PermissionsExt as _},
+    fs, io,
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -22,7 +20,7 @@ use rustix::{
 };
 use vimage::{
     Context as _, Cost, Doomed, Entry, House, Instance, Kind, Known, Param, Piece, Result, Settings, Site,
-    Subsystem,
+    Subsystem, file,
 };
 
 /// The subsystem.
@@ -162,18 +160,9 @@ fn make(site: &mut Site<'_>) -> Result<()> {
     site.make(Piece::new(FILE, path.to_string_lossy()), || write(&path, text))
 }
 
-/// Writes the file, without a moment in which it is empty. Everybody may read it, whatever the umask says: the jail's
-/// root is others.
+/// Writes the file.
 fn write(path: &Path, text: &str) -> Result<()> {
-    let content = format!("{text}\n");
-    let write = || {
-        path.parent().map_or(Ok(()), fs::create_dir_all)?;
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-        file.write_all_at(content.as_bytes(), 0)?;
-        file.set_len(content.len() as u64)?;
-        file.set_permissions(Permissions::from_mode(0o644))
-    };
-    write().doing_with(|| format!("env: cannot write {}", path.display()))
+    file::show(path, format!("{text}\n").as_bytes()).doing("env")
 }
 
 fn remove(path: &Path) -> Result<()> {
@@ -216,14 +205,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_is_written_in_place_and_for_everybody() {
+    fn the_file_comes_and_goes() {
         let dir = std::env::temp_dir().join(format!("env-{}", std::process::id()));
         let path = dir.join("below/1");
-        write(&path, "a=1\nlonger=text").unwrap();
-        let held = fs::File::open(&path).unwrap();
-        write(&path, "a=2").unwrap();
-        assert_eq!(io::read_to_string(&held).unwrap(), "a=2\n");
-        assert_eq!(held.metadata().unwrap().permissions().mode() & 0o777, 0o644);
+        write(&path, "a=1").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "a=1\n");
         remove(&path).unwrap();
         remove(&path).unwrap();
         assert!(!Meta.exists(&Piece::new(FILE, path.to_string_lossy()), &crate::host::tests::Toy).unwrap());

@@ -1,8 +1,9 @@
-//! Files of ours: small, and replaced whole.
+//! Files of ours: small, and replaced whole, but for those that a jail is shown.
 
 use std::{
-    fs::File,
+    fs::{self, File, Permissions},
     io::{self, Read as _},
+    os::unix::fs::{FileExt as _, PermissionsExt as _},
     path::Path,
 };
 
@@ -32,9 +33,55 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
+/// Writes a file, which says this or what it said before, whatever happens.
+///
+/// # Errors
+/// It cannot be written.
+pub fn replace(path: &Path, text: impl AsRef<[u8]>) -> Result<()> {
+    let new = path.with_extension("new");
+    let done = fs::write(&new, text).and_then(|()| fs::rename(&new, path));
+    if done.is_err() {
+        let _takes_no_room = fs::remove_file(&new);
+    }
+    done.doing_with(|| format!("cannot write {}", path.display()))
+}
+
+/// Writes a file that is mounted in a jail, or will be: in place, so that the mount follows, without a moment in which it
+/// is empty, and for everybody to read, whatever the umask says, since the jail's root is others.
+///
+/// # Errors
+/// It cannot be written.
+pub fn show(path: &Path, text: &[u8]) -> Result<()> {
+    let write = || {
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        let file = File::options().write(true).create(true).truncate(false).open(path)?;
+        file.write_all_at(text, 0)?;
+        file.set_len(text.len() as u64)?;
+        file.set_permissions(Permissions::from_mode(0o644))
+    };
+    write().doing_with(|| format!("cannot write {}", path.display()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_replaced_or_written_in_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("below/1");
+        show(&path, b"a=1\nlonger=text\n").unwrap();
+        let held = File::open(&path).unwrap();
+        show(&path, b"a=2\n").unwrap();
+        assert_eq!(io::read_to_string(&held).unwrap(), "a=2\n");
+        assert_eq!(held.metadata().unwrap().permissions().mode() & 0o777, 0o644);
+        replace(&path, "new").unwrap();
+        assert_eq!(
+            (read(&path).unwrap(), fs::read_dir(dir.path().join("below")).unwrap().count()),
+            (Some(b"new".to_vec()), 1)
+        );
+        assert_eq!(held.metadata().unwrap().len(), 4);
+    }
 
     #[test]
     fn a_file_is_read_whole_whatever_its_length() {
@@ -43,7 +90,7 @@ mod tests {
         assert_eq!(read(&path).unwrap(), None);
         for length in [0, 1, 4095, 4096, 4097, 70_000] {
             let text: Vec<u8> = (0..=u8::MAX).cycle().take(length).collect();
-            std::fs::write(&path, &text).unwrap();
+            fs::write(&path, &text).unwrap();
             assert_eq!(read(&path).unwrap(), Some(text), "{length}");
         }
         assert!(read(dir.path()).unwrap_err().to_string().starts_with("cannot read /"));

@@ -379,10 +379,7 @@ impl Shared {
 
     fn write(&self, record: &Record) -> Result<()> {
         let text = serde_json::to_vec(record).doing("cannot encode a record")?;
-        let (new, path) = (self.dir.join("record.new"), self.dir.join(RECORD));
-        fs::write(&new, text)
-            .and_then(|()| fs::rename(&new, &path))
-            .doing_with(|| format!("cannot write {}", path.display()))
+        file::replace(&self.dir.join(RECORD), text)
     }
 }
 

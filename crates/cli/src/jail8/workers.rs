@@ -1,7 +1,7 @@
 //! Jails that are made or removed at once, each by a copy of this process: the commands of one keep no other waiting, and
 //! what happens to one process happens to one jail.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use ::jail::schedule::Order;
 use kernel::{
@@ -194,7 +194,6 @@ impl Worker {
         if poll(&mut fds, Some(&now)).doing("cannot look at a process")? == 0 {
             return Ok(None);
         }
-        use std::os::fd::AsFd as _;
         reap(self.process.as_fd()).doing("cannot wait for a process").map(Some)
     }
 }

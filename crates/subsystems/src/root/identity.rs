@@ -3,7 +3,7 @@
 
 use std::{
     fs, io,
-    os::{fd::OwnedFd, unix::fs::PermissionsExt as _},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +12,7 @@ use rustix::{
     io::Errno,
 };
 use serde_json::json;
-use vimage::{Ask, Context as _, Doomed, Error, House, Piece, Result, Settings, Site};
+use vimage::{Ask, Context as _, Doomed, Error, House, Piece, Result, Settings, Site, file};
 
 use super::tree;
 use crate::host;
@@ -56,16 +56,7 @@ pub(super) fn prepare(site: &mut Site<'_>) -> Result<Vec<(String, OwnedFd)>> {
         for (name, content) in files.into_iter().filter(|(name, _)| root.join(name).is_file()) {
             let dir = site.house.shelf().with_file_name("files");
             let path = dir.join(format!("{}.{}", site.jid, name.replace('/', ".")));
-            // For everybody in the jail to read, whatever our caller's umask(2) is.
-            let readable = fs::Permissions::from_mode(0o644);
-            let write = || {
-                fs::create_dir_all(&dir)?;
-                fs::write(&path, &content)?;
-                fs::set_permissions(&path, readable.clone())
-            };
-            site.make(Piece::new(FILE, path.to_string_lossy()), || {
-                write().doing_with(|| format!("cannot write {}", path.display()))
-            })?;
+            site.make(Piece::new(FILE, path.to_string_lossy()), || file::show(&path, &content))?;
             mounts.push((format!("/{name}"), tree::clone_one(&path)?));
         }
     }
