@@ -321,6 +321,11 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     done
 }
 
+/// jail(8)'s words for a name that is no jail's.
+fn not_found(word: &str) -> Error {
+    Error::new(ErrorKind::NotFound, format!("\"{word}\" not found"))
+}
+
 /// Whether jails are named, and not defined on the command line.
 fn by_name(operation: Operation, words: &[String]) -> bool {
     match operation {
@@ -370,9 +375,7 @@ fn make(
         return Err(Error::new(ErrorKind::Exists, format!("\"{name}\" already exists")));
     }
     match (operation, named, there) {
-        (Operation::Modify, Some(name), Some(false)) => {
-            Err(Error::new(ErrorKind::NotFound, format!("\"{name}\" not found")))
-        }
+        (Operation::Modify, Some(name), Some(false)) => Err(not_found(&name)),
         (Operation::Modify, None, _) => Err(Error::usage("no jail specified").hint("name=NAME or jid=JID")),
         (Operation::Modify | Operation::CreateOrModify, Some(name), Some(true)) => {
             let changed = jails.modify(&name, given)?;

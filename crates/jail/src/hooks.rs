@@ -257,7 +257,7 @@ pub(crate) struct Of<'a> {
 ///
 /// # Errors
 /// The kernel refused.
-pub(crate) fn catch() -> Result<Signals> {
+pub fn catch() -> Result<Signals> {
     Signals::block(&[Signal::INT, Signal::TERM, Signal::HUP]).doing("cannot catch signals")
 }
 

@@ -15,7 +15,7 @@ use ::jail::{
 use vimage::{Error, ErrorKind, Result, When};
 
 use super::{
-    Call, ExitCode, Jids, Manner, Operation, close, complain, open,
+    Call, ExitCode, Jids, Manner, Operation, close, complain, not_found, open,
     progress::Progress,
     remove, report, sealed,
     workers::{self, Work},
@@ -155,10 +155,6 @@ fn with_needs<'c>(all: &'c [Configured], asked: &BTreeSet<&str>) -> Vec<&'c Conf
         }
     }
     all.iter().filter(|jail| wanted.contains(jail.name.as_str())).collect()
-}
-
-fn not_found(word: &str) -> Error {
-    Error::new(ErrorKind::NotFound, format!("\"{word}\" not found"))
 }
 
 /// One command over many jails.

@@ -12,7 +12,7 @@ use ::jail::{
 use vimage::{Error, ErrorKind, Result};
 
 use super::{
-    ExitCode, Operation, close, complain,
+    ExitCode, Operation, close, complain, not_found,
     progress::Progress,
     workers::{self, Work},
 };
@@ -78,7 +78,7 @@ pub(super) fn run(
             Err(e) if e.kind() == ErrorKind::NotFound => {
                 failed = true;
                 if !manner.quiet {
-                    complain("jail", &Error::new(ErrorKind::NotFound, format!("\"{word}\" not found")));
+                    complain("jail", &not_found(word));
                 }
             }
             Err(e) => {

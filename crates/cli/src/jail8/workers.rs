@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use ::jail::schedule::Order;
+use ::jail::{hooks, schedule::Order};
 use kernel::{
     fork::fork,
     signal::{Signals, send},
@@ -65,7 +65,7 @@ pub(super) fn run(
         return Ok(());
     }
     work.write_down(true);
-    let signals = Signals::block(&[Signal::INT, Signal::TERM, Signal::HUP]).doing("cannot catch signals")?;
+    let signals = hooks::catch()?;
     let (mut workers, mut waiting, mut interrupted) = (Vec::new(), Some(first), false);
     loop {
         while let Some(job) = waiting.take() {
