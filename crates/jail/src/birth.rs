@@ -52,7 +52,12 @@ pub(crate) fn bear(
 ) -> Result<Option<Running>> {
     process::hide()?;
     let (early, late): (Vec<_>, Vec<_>) = driver.prepare(owner)?.into_iter().partition(is_early);
-    let cgroup = entry::open_cgroup(&entry::cgroup_of(&owner.instance(driver.house))?)?;
+    let cgroup = {
+        // Where its cgroup namespace begins. A jail that makes jails itself begins with no process at all, and then that is
+        // the cgroup of them all.
+        let instance = owner.instance(driver.house);
+        entry::open_cgroup(&if run.is_some() { entry::cgroup_of(&instance) } else { entry::whole(&instance) }?)?
+    };
     let first = run.map(|_| driver.first(&owner.settings)).unwrap_or_default();
     let folded = fold(early.into_iter().chain(first).collect()).doing("cannot make a filter")?;
     let namespaces = folded.namespaces;
@@ -193,6 +198,18 @@ pub(crate) fn first_program(mut steps: Vec<Step>, run: Option<&Command>, own_pid
     steps.push(Step::Spawn(Box::new(Program::new(rest, end).immortal()), How::default()));
     steps.extend(as_init(null()?));
     Ok(Program::new(steps, End::ExecFd(Rc::new(init::memfd().doing("cannot make the init")?), init_exec())))
+}
+
+/// The last steps and the end of the process that stays in a jail: as an init that never stops waiting for its maker.
+pub(crate) fn keeper() -> Result<(Vec<Step>, End)> {
+    let (reads, _writes) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).doing("cannot make a pipe")?;
+    // Open for both, it never ends; and nobody else can write.
+    let path = format!("/proc/self/fd/{}", reads.as_raw_fd());
+    let input = File::options().read(true).write(true).open(path).doing("cannot open a pipe")?;
+    let exec = Exec::new(vec![c"keeper".into()], Vec::new());
+    let image = Rc::new(init::memfd().doing("cannot make the init")?);
+    Ok((as_init(Rc::new(input.into())), End::ExecFd(image, exec)))
 }
 
 /// The last steps of an init: nothing of ours stays open in it but standard input, which it waits on.

@@ -11,7 +11,7 @@ use vimage::{
 };
 
 use crate::{
-    Created, Jails, entry, privilege,
+    Created, Jails, entry, privilege, process,
     record::parent_of,
     rename::set_name,
     store::{Locked, Wait},
@@ -48,7 +48,18 @@ impl Jails<'_> {
             new.set("name", Value::Text(name.clone()));
             // What was changed inside is changed back by the value that is recorded.
             owner.settings.merge(&live);
-            self.alter(&mut locked, &mut owner, &name, &new)?;
+            if new.bool("persist") && locked.record.keeper.is_none() {
+                let instance = owner.instance(&self.premises);
+                locked.record.keeper = entry::keep(&self.driver(), &instance, locked.record.init.as_ref())?;
+            }
+            let altered = self.alter(&mut locked, &mut owner, &name, &new);
+            if !locked.record.settings.bool("persist")
+                && let Some(keeper) = locked.record.keeper.take()
+            {
+                process::kill(&keeper);
+                locked.save(&mut owner.journal)?;
+            }
+            altered?;
             self.narrow_all(&mut locked, parent)
         })?;
         Ok(Created { jid: locked.record.jid, name: locked.record.name.clone() })

@@ -6,8 +6,8 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use kernel::signal::Signals;
-use vimage::{Context as _, Error, ErrorKind, Fds, Given, Owner, Result, Settings, Value};
+use kernel::{act::Act, signal::Signals};
+use vimage::{Context as _, Driver, Error, ErrorKind, Fds, Given, Owner, Result, Settings, Value};
 
 use crate::{
     Created, Jails, Place, birth, cgroup, core, entry,
@@ -33,13 +33,15 @@ struct Plan {
 }
 
 impl Plan {
-    fn of(settings: &Settings) -> Self {
+    fn of(settings: &Settings, driver: &Driver<'_, Act>) -> Self {
         let commands = commands(settings);
         let persist = settings.bool("persist");
         let of = Of { name: "", jid: None, settings, signals: None };
         let hooks = of.has(&[hooks::CREATED, hooks::POSTSTART]);
         let alone = !persist && commands.len() == 1 && !of.has(&[hooks::CREATED]) && of.is_plain();
-        let joint = alone && birth::can_join(settings.is_new("proc"));
+        // One that makes jails itself has mounts that cannot be made by a process that was born with its namespaces.
+        let is_kept = driver.first(settings).iter().any(|act| matches!(act, Act::Keep));
+        let joint = alone && !is_kept && birth::can_join(settings.is_new("proc"));
         let maker = if commands.is_empty() && !hooks { None } else { process::myself() };
         Self { commands, hooks, persist, joint, maker }
     }
@@ -84,7 +86,7 @@ impl Jails<'_> {
             let stand_in = if name.is_empty() { "new" } else { &name };
             let ask = self.driver().ask(stand_in, jid.unwrap_or(0), given, parent, None)?;
             let mut settings = ask.settings;
-            let mut plan = Plan::of(&settings);
+            let mut plan = Plan::of(&settings, &self.driver());
             let mut free = |jid| self.give_up(jid);
             let mut locked = self.premises.store.allocate(wanted.as_deref(), jid, &mut free)?;
             let created = Created { jid: locked.record.jid, name: locked.record.name.clone() };
@@ -305,13 +307,12 @@ impl Jails<'_> {
     ) -> Result<Running> {
         let instance = owner.instance(&self.premises);
         let init = locked.record.init;
-        let (running, init) =
-            entry::enter(&self.driver(), &self.premises, &instance, init.as_ref(), command)?;
-        if init.is_some() {
-            locked.record.init = init;
+        let entered = entry::enter(&self.driver(), &self.premises, &instance, init.as_ref(), command)?;
+        if entered.init.is_some() {
+            (locked.record.init, locked.record.keeper) = (entered.init, entered.keeper);
             locked.save(&mut owner.journal)?;
         }
-        Ok(running)
+        Ok(entered.running)
     }
 }
 

@@ -37,7 +37,17 @@ const EXPECTED: usize = 1;
 /// How long the end of an init may take whose namespaces cannot be joined any more.
 const LEAVING: Duration = Duration::from_secs(1);
 
-/// Starts a command in a jail. Returns it, and the identity of a new init if one was made.
+/// A command that was started in a jail.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    pub running: Running,
+    /// The jail's new init, if it had no process.
+    pub init: Option<ProcessId>,
+    /// What stays when there is no other process, if it was started.
+    pub keeper: Option<ProcessId>,
+}
+
+/// Starts a command in a jail.
 ///
 /// # Errors
 /// A step failed.
@@ -47,19 +57,19 @@ pub(crate) fn enter(
     of: &Instance<'_>,
     init: Option<&ProcessId>,
     command: &Command,
-) -> Result<(Running, Option<ProcessId>)> {
+) -> Result<Entered> {
     process::hide()?;
     let dir = cgroup_of(of)?;
     let cgroup = open_cgroup(&dir)?;
     if let Some(inside) = occupant(of, &dir, init) {
         let mut arrived = false;
-        match join(driver, of, &cgroup, &inside, command, &mut arrived) {
+        match join(driver, of, &cgroup, &inside, command.program()?, &mut arrived) {
             // Its init has gone since we looked, or is about to: then it has no namespaces any more. Who had
             // come in failed for a reason of its own.
             Err(e) if process::ends(inside.as_fd(), if arrived { Duration::ZERO } else { LEAVING }) => {
                 drop(e);
             }
-            joined => return Ok((joined?, None)),
+            joined => return Ok(Entered { running: joined?, init: None, keeper: None }),
         }
     }
     core::reopen_held(of, premises)?;
@@ -76,13 +86,30 @@ pub(crate) fn occupant(of: &Instance<'_>, dir: &Path, init: Option<&ProcessId>) 
     }
 }
 
+/// Starts the process that stays in a jail which has processes and is to persist. `None`: it has none, or needs none.
+///
+/// # Errors
+/// A step failed.
+pub(crate) fn keep(
+    driver: &Driver<'_, Act>,
+    of: &Instance<'_>,
+    init: Option<&ProcessId>,
+) -> Result<Option<ProcessId>> {
+    let dir = cgroup_of(of)?;
+    let is_kept = driver.first(of.settings).iter().any(|act| matches!(act, Act::Keep));
+    let Some(inside) = init.filter(|_| is_kept).and_then(process::open) else { return Ok(None) };
+    process::hide()?;
+    let keeper = join(driver, of, &open_cgroup(&dir)?, &inside, birth::keeper()?, &mut false)?;
+    process::identify(keeper.pidfd()).map(Some)
+}
+
 /// A process in the namespaces of one that is inside; `arrived`, whether it came in at all.
 fn join(
     driver: &Driver<'_, Act>,
     of: &Instance<'_>,
     cgroup: &OwnedFd,
     inside: &OwnedFd,
-    command: &Command,
+    (command, end): (Vec<Step>, End),
     arrived: &mut bool,
 ) -> Result<Running> {
     let own_pids = of.settings.is_new("proc");
@@ -101,7 +128,6 @@ fn join(
         steps.push(Step::Ids { uid: 0, gid: 0, groups: Vec::new() });
     }
     steps.extend(after);
-    let (command, end) = command.program()?;
     let reaper = if own_pids && has(Feature::PidfdExitInfo) { Reaper::Init } else { Reaper::Us };
     let sibling = reaper == Reaper::Us;
     let gates = [Step::Reached(ARRIVED), Step::Wait(EXPECTED)];
@@ -158,7 +184,7 @@ fn first(
     of: &Instance<'_>,
     cgroup: &OwnedFd,
     command: &Command,
-) -> Result<(Running, Option<ProcessId>)> {
+) -> Result<Entered> {
     let mut acts = driver.first(of.settings);
     acts.extend(driver.enter(of, Entry::First)?);
     let folded = fold(acts).doing("cannot make a filter")?;
@@ -167,7 +193,12 @@ fn first(
         folded.steps.into_iter().partition(|(stage, _)| *stage < Stage::Ids);
     let mut outer: Vec<_> = before.into_iter().map(|(_, step)| step).collect();
     outer.extend(birth::join(of)?);
-    let inner: Vec<_> = after.into_iter().map(|(_, step)| step).collect();
+    let mut inner: Vec<_> = after.into_iter().map(|(_, step)| step).collect();
+    let keeps = folded.keeps && own_pids && of.settings.bool("persist");
+    if keeps {
+        let (steps, end) = birth::keeper()?;
+        inner.push(Step::Spawn(Box::new(Program::new(steps, end).immortal()), How::default()));
+    }
     let together = birth::can_join(own_pids);
     let (program, hold) = if together {
         (birth::first_program(inner, Some(command), own_pids)?, None)
@@ -185,19 +216,20 @@ fn first(
     let doing = "cannot start the first process";
     let done = spawn(Program::new(outer, End::Exit), into).doing(doing)?.finish();
     let mut pidfds = done.map_err(|e| failed(e, doing))?.pidfds;
-    arrived_whole(&pidfds, if together && own_pids { 2 } else { 1 }, doing)?;
+    arrived_whole(&pidfds, 1 + usize::from(together && own_pids) + usize::from(keeps), doing)?;
     pidfds.remove(0);
     let init = process::identify(pidfds[0].as_fd()).ok();
+    let keeper = if keeps { process::identify(pidfds.remove(1).as_fd()).ok() } else { None };
     let running = if together {
         let reaper = if own_pids { Reaper::Init } else { Reaper::Us };
         let command = pidfds.pop();
         command.map(|pidfd| Running::new(pidfd, reaper).with_init(pidfds.pop()))
     } else {
-        Some(join(driver, of, cgroup, &pidfds[0], command, &mut false)?)
+        Some(join(driver, of, cgroup, &pidfds[0], command.program()?, &mut false)?)
     };
     drop(hold);
     let running = running.ok_or_else(|| Error::new(ErrorKind::Failed, "no process was made"))?;
-    Ok((running, init))
+    Ok(Entered { running, init, keeper })
 }
 
 /// Collects the maker, the first of these processes, of so many that entered. One that was killed on its way, as by a
@@ -244,13 +276,21 @@ pub(crate) fn inside(of: &Instance<'_>, acts: Vec<Act>) -> Result<()> {
     Ok(())
 }
 
+/// The directory of all that a jail has, its children's processes, too.
+///
+/// # Errors
+/// The jail has none.
+pub(crate) fn whole(of: &Instance<'_>) -> Result<PathBuf> {
+    let dir = of.anchor("cgroup").map(|a| PathBuf::from(a.object()));
+    dir.ok_or_else(|| Error::new(ErrorKind::NotFound, "the jail has no cgroup"))
+}
+
 /// The directory that a jail's processes are in.
 ///
 /// # Errors
 /// The jail has none.
 pub(crate) fn cgroup_of(of: &Instance<'_>) -> Result<PathBuf> {
-    let dir = of.anchor("cgroup").map(|a| core::leaf(Path::new(a.object()), of.settings));
-    dir.ok_or_else(|| Error::new(ErrorKind::NotFound, "the jail has no cgroup"))
+    whole(of).map(|dir| core::leaf(&dir, of.settings))
 }
 
 /// Opens a cgroup's directory.

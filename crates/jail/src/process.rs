@@ -308,6 +308,13 @@ pub fn open(id: &ProcessId) -> Option<OwnedFd> {
     (pidfd::inode(&process).unwrap_or(0) == id.inode && is_alive(process.as_fd())).then_some(process)
 }
 
+/// Kills a process, unless it has ended.
+pub(crate) fn kill(id: &ProcessId) {
+    if let Some(process) = open(id) {
+        let _gone = pidfd_send_signal(&process, Signal::KILL);
+    }
+}
+
 /// Keeps this process's memory from being looked at by a jail, in which new processes use it until they call
 /// exec; one that has is its own again. PR_SET_DUMPABLE(2const).
 ///

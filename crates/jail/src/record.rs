@@ -28,6 +28,9 @@ pub struct Record {
     /// The init of its pid namespace, or its first process: the last that was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<ProcessId>,
+    /// The process that stays in it when it has no other, because it persists and makes jails itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keeper: Option<ProcessId>,
     /// The command that is making it and runs its first commands: it is alive as long as that is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maker: Option<ProcessId>,

@@ -462,6 +462,7 @@ fn blank(jid: u32, state: State) -> Record {
         change: None,
         narrows: false,
         init: None,
+        keeper: None,
         created: now.map_or(0, |n| n.as_secs()),
         reasons: Vec::new(),
         pieces: Vec::new(),

@@ -127,7 +127,14 @@ impl Vault {
             // The host has unmounted it.
             return Ok(None);
         }
-        open_tree(&there, "", flags | OpenTreeFlags::AT_EMPTY_PATH).map(Some).doing_with(doing)
+        let flags = flags | OpenTreeFlags::AT_EMPTY_PATH;
+        match open_tree(&there, "", flags) {
+            // What is locked below it was copied with it, and goes with it.
+            Err(Errno::INVAL) => open_tree(&there, "", flags | OpenTreeFlags::AT_RECURSIVE),
+            one => one,
+        }
+        .map(Some)
+        .doing_with(doing)
     }
 
     /// The names of what an owner holds, in an order in which mounts can be attached.
@@ -258,7 +265,8 @@ impl Vault {
         let doing = || format!("cannot make the vault {}", self.dir.display());
         uncover(&self.dir)?;
         mount_bind(&self.dir, &self.dir).doing_with(doing)?;
-        mount_change(&self.dir, MountPropagationFlags::PRIVATE).doing_with(doing)?;
+        // Private, and left out where a tree is copied with all that is mounted in it: a copy of the pin would be refused.
+        mount_change(&self.dir, MountPropagationFlags::UNBINDABLE).doing_with(doing)?;
         File::create(self.pin()).doing_with(doing)?;
         // The kernel refuses to pin a mount namespace in one that it counts as younger (EINVAL, ELOOP); since Linux
         // 6.18 it tells the age by ids that are handed out in batches, one for each cpu. So each cpu is tried, those

@@ -24,6 +24,8 @@ pub enum Act {
     Deny(Rule<'static>),
     /// Capabilities to lose.
     Drop(CapSet),
+    /// A process that stays when a persistent jail has no other, so that the namespaces stay that go with its last.
+    Keep,
 }
 
 /// All contributions, folded.
@@ -33,6 +35,8 @@ pub struct Folded {
     pub namespaces: u64,
     /// CLONE_NEW* of those that are joined when the process is the jail's root.
     pub below: u64,
+    /// Whether a process is to stay.
+    pub keeps: bool,
     /// The steps in order, the joint filter and the joint capabilities among them.
     pub steps: Vec<(Stage, Step)>,
 }
@@ -43,7 +47,7 @@ pub struct Folded {
 /// # Errors
 /// A rule names a system call that is not known.
 pub fn fold(acts: Vec<Act>) -> Result<Folded, BadRule> {
-    let (mut namespaces, mut below) = (0, 0);
+    let (mut namespaces, mut below, mut keeps) = (0, 0, false);
     let mut staged: Vec<(Stage, Step)> = Vec::new();
     let mut rules = Vec::new();
     let mut dropped = CapSet::EMPTY;
@@ -62,6 +66,7 @@ pub fn fold(acts: Vec<Act>) -> Result<Folded, BadRule> {
             Act::Step(stage, step) => staged.push((stage, step)),
             Act::Deny(rule) => rules.push(rule),
             Act::Drop(caps) => dropped.0 |= caps.0,
+            Act::Keep => keeps = true,
         }
     }
     if !rules.is_empty() {
@@ -72,5 +77,5 @@ pub fn fold(acts: Vec<Act>) -> Result<Folded, BadRule> {
         staged.push((Stage::Capabilities, Step::Bound(dropped.0)));
     }
     staged.sort_by_key(|(stage, _)| *stage);
-    Ok(Folded { namespaces, below, steps: staged })
+    Ok(Folded { namespaces, below, keeps, steps: staged })
 }

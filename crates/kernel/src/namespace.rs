@@ -17,7 +17,7 @@ use crate::pidfd;
 use crate::probe::{Feature, has};
 
 pub use handle::{Handle, NotAHandle};
-pub use visit::{Visit, VisitMount, socket_in};
+pub use visit::{Visit, VisitMount, can_visit, socket_in};
 
 /// A kind of namespace, namespaces(7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

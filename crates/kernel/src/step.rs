@@ -30,6 +30,8 @@ pub enum Stage {
     User,
     /// Joining other namespaces.
     Others,
+    /// Mounts that the jail's root cannot take away: made by who makes its first process, before that is born.
+    Outside,
     /// Becoming the jail's root.
     Ids,
     /// The jail's root, and what is mounted in it.
@@ -67,6 +69,14 @@ pub enum Step {
         gid: u32,
         /// The supplementary groups.
         groups: Vec<u32>,
+    },
+    /// From here on new files belong to this user and group, and no right is lost by that: setfsuid(2), and
+    /// SECBIT_NO_SETUID_FIXUP of capabilities(7). Until a user namespace is joined, or for good.
+    Files {
+        /// The user.
+        uid: u32,
+        /// The group.
+        gid: u32,
     },
     /// mkdir(2), mode 0755; one that exists is as good.
     Mkdir(CString),
@@ -146,6 +156,9 @@ pub enum Step {
     Spawn(Box<Program>, spawn::How),
 }
 
+/// SECBIT_NO_SETUID_FIXUP of linux/securebits.h.
+const NO_SETUID_FIXUP: usize = 1 << 2;
+
 impl Step {
     /// Takes one step: 0 or more, or the negative error number.
     ///
@@ -181,6 +194,14 @@ impl Step {
                     (sys::__NR_setresuid, [uid, uid, uid, 0, 0, 0]),
                 ];
                 calls.into_iter().map(|(number, args)| call(number, args)).find(|r| *r < 0).unwrap_or(0)
+            }
+            Self::Files { uid, gid } => {
+                let bits = [libc::PR_SET_SECUREBITS as usize, NO_SETUID_FIXUP, 0, 0, 0, 0];
+                let kept = call(sys::__NR_prctl, bits);
+                // They return what was before, whether they change it or not.
+                call(sys::__NR_setfsgid, [*gid as usize, 0, 0, 0, 0, 0]);
+                call(sys::__NR_setfsuid, [*uid as usize, 0, 0, 0, 0, 0]);
+                kept
             }
             Self::Mkdir(path) => {
                 unless(sys_errno::EEXIST, call(sys::__NR_mkdirat, [cwd, at(path), 0o755, 0, 0, 0]))
@@ -309,6 +330,7 @@ impl fmt::Display for Step {
             Self::Unshare(_) | Self::Below(_) => f.write_str("cannot make a namespace"),
             Self::Open(path, _) => write!(f, "cannot open {}", quoted(path)),
             Self::Ids { uid, gid, .. } => write!(f, "cannot become user {uid} group {gid}"),
+            Self::Files { uid, gid } => write!(f, "cannot make files of user {uid} group {gid}"),
             Self::Mkdir(path) | Self::Touch(path) => {
                 write!(f, "cannot make the mount point {}", quoted(path))
             }

@@ -15,7 +15,7 @@ use kernel::{
 use rustix::io::Errno;
 use vimage::{Ask, Entry, Error, Instance, Param, Result, Settings, Site, Subsystem, Support, Value};
 
-use crate::{needs, user};
+use crate::{children, needs, user};
 use table::{Can, ROWS, Row};
 
 /// The subsystem.
@@ -64,13 +64,16 @@ const NEW_USER: Option<ArgEq> = Some(ArgEq { index: 0, value: 0x1000_0000, mask:
 /// the same reason the answer is ENOSYS, which the filter has at hand for unknown instruction sets: one
 /// answer less.
 const ALWAYS: [Rule<'static>; 2] = [
-    // A process keeps the session keyring of whoever started the jail. And one that owns a user namespace could
-    // enter it, and would have all capabilities there: the jail's root owns that of its host name, and where it is
-    // the host's root in the host's user namespace, those of all other jails.
-    Rule { syscalls: &["add_key", "request_key", "keyctl", "setns"], condition: None, errno: Errno::NOSYS },
+    // A process keeps the session keyring of whoever started the jail.
+    Rule { syscalls: &["add_key", "request_key", "keyctl"], condition: None, errno: Errno::NOSYS },
     // TIOCSTI: typing into the terminal of whoever entered the jail.
     command(0x5412),
 ];
+
+/// Denied where nobody in the jail makes jails. Who owns a user namespace could enter it, and would have all
+/// capabilities there: the jail's root owns that of its host name, and where it is the host's root in the host's user
+/// namespace, those of all other jails.
+const ENTERING: Rule<'static> = Rule { syscalls: &["setns"], condition: None, errno: Errno::NOSYS };
 
 /// Denied where the jail has the host's user namespace, besides.
 const SHARED: [Rule<'static>; 5] = [
@@ -91,9 +94,20 @@ const fn command(number: u64) -> Rule<'static> {
 }
 
 /// The limits of the jail's user namespace that deny nested ones, user_namespaces(7). Without a nested user
-/// namespace all others need CAP_SYS_ADMIN over the jail's, which its processes lack: they need no limit,
-/// and one on mount or pid namespaces would be in our own way when the jail gets processes again.
+/// namespace all others need CAP_SYS_ADMIN over the jail's, which its processes lack unless they make jails.
 const LIMITS: [&std::ffi::CStr; 1] = [c"/proc/sys/user/max_user_namespaces"];
+/// The limits of those others.
+const OTHER_LIMITS: [&std::ffi::CStr; 6] = [
+    c"/proc/sys/user/max_cgroup_namespaces",
+    c"/proc/sys/user/max_ipc_namespaces",
+    c"/proc/sys/user/max_mnt_namespaces",
+    c"/proc/sys/user/max_net_namespaces",
+    c"/proc/sys/user/max_pid_namespaces",
+    c"/proc/sys/user/max_uts_namespaces",
+];
+/// How many namespaces of a kind there may be for each jail that a jail may make. It has two at most; those of jails
+/// that were removed count until the kernel has freed them.
+const NAMESPACES: i64 = 32;
 
 impl Subsystem<Act> for Allow {
     fn name(&self) -> &'static str {
@@ -136,15 +150,20 @@ impl Subsystem<Act> for Allow {
 
     fn prepare(&self, site: &mut Site<'_>) -> Result<Vec<Act>> {
         let own = user::has_namespace(site.settings);
-        // Each child jail has two at most. Those of jails that were removed count until the kernel has freed them.
+        if !own {
+            return Ok(Vec::new());
+        }
+        let children = NAMESPACES * children::most(site.settings);
         // That of the jail's host name lives as long as the jail.
-        let children = 32 * site.settings.int("children.max").unwrap_or(0);
-        let most = (children + i64::from(sets_hostname(site.settings))).to_string();
+        let users = children + i64::from(sets_hostname(site.settings));
+        // The jail has its own besides, some of them made anew whenever it gets processes again.
+        let others = if children::hosts(site.settings) { &OTHER_LIMITS[..] } else { &[] };
+        let others = others.iter().map(|file| (*file, children + NAMESPACES));
         // As the jail's root, and while the host's /proc is still in sight: the jail may have none.
-        let limit = |file: &std::ffi::CStr| {
-            Act::Step(Stage::Ids, Step::Write(file.to_owned(), most.clone().into_bytes()))
+        let limit = |(file, most): (&std::ffi::CStr, i64)| {
+            Act::Step(Stage::Ids, Step::Write(file.to_owned(), most.to_string().into_bytes()))
         };
-        Ok(if own { LIMITS.into_iter().map(limit).collect() } else { Vec::new() })
+        Ok(LIMITS.iter().map(|file| (*file, users)).chain(others).map(limit).collect())
     }
 
     fn enter(&self, of: &Instance<'_>, _how: Entry) -> Result<Vec<Act>> {
@@ -203,6 +222,9 @@ pub fn dropped(settings: &Settings) -> CapSet {
     if !user::has_namespace(settings) {
         lost.0 |= SHARED_USER.0;
     }
+    if children::hosts(settings) {
+        lost = lost.without(&[cap::SYS_ADMIN]);
+    }
     // A stack of its own belongs to its own user namespace: a capability over it is none over the host's, nor
     // over that of a link's other end, which a request can name (IFLA_TARGET_NETNSID, Linux 4.20).
     if settings.is_new("vnet") {
@@ -216,6 +238,9 @@ pub fn dropped(settings: &Settings) -> CapSet {
 #[must_use]
 pub fn rules(settings: &Settings) -> Vec<Rule<'static>> {
     let mut rules = ALWAYS.to_vec();
+    if !children::hosts(settings) {
+        rules.push(ENTERING);
+    }
     for row in ROWS.iter().filter(|row| !settings.bool(row.name)) {
         rules.extend(row.calls);
     }

@@ -1,6 +1,7 @@
 //! The virtualised subsystems: one file or folder each, and one line in the table.
 
 pub mod allow;
+pub mod children;
 pub mod host;
 pub mod meta;
 pub mod mqueue;
@@ -28,6 +29,7 @@ pub static TABLE: &[&dyn Subsystem<Act>] = &[
     &mqueue::MQUEUE,
     &shm::SHM,
     &root::Root,
+    &children::Children,
     &allow::ALLOW,
     &rctl::RCTL,
     &meta::Meta,

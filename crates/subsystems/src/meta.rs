@@ -142,7 +142,8 @@ fn env(settings: &Settings) -> &str {
 }
 
 fn folder(house: &dyn House) -> PathBuf {
-    house.shelf().with_file_name("env")
+    // Not "env": in a jail, that is what its own is called.
+    house.shelf().with_file_name("envs")
 }
 
 fn path(house: &dyn House, jid: u32) -> PathBuf {

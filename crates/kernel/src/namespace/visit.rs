@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::abort;
 use std::rc::Rc;
 use std::thread;
 
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{Mode, OFlags, fstat, open};
 use rustix::io::{Errno, Result};
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with};
 use rustix::process::{chroot, fchdir};
@@ -128,6 +128,18 @@ impl Drop for VisitMount {
     }
 }
 
+/// Whether this thread is in a network namespace.
+fn is_here(netns: BorrowedFd<'_>) -> bool {
+    let (here, there) = (current(Kind::Net).and_then(fstat), fstat(netns));
+    matches!((here, there), (Ok(here), Ok(there)) if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino))
+}
+
+/// Whether this thread can go into other namespaces of this kind: not if it could not come back.
+#[must_use]
+pub fn can_visit(kind: Kind) -> bool {
+    here(kind).is_ok()
+}
+
 /// Returns a socket of the network namespace `netns`, to which it belongs for life: socket(2).
 ///
 /// Where the calling thread could not come back from there, another makes it. Errors are those of
@@ -143,7 +155,11 @@ pub fn socket_in(
     match Visit::enter(netns, Kind::Net) {
         Ok(_inside) => socket(),
         Err(Errno::PERM) => thread::scope(|scope| {
-            let inside = || setns(netns, Kind::Net).and_then(|()| socket());
+            let inside = || match setns(netns, Kind::Net) {
+                // It is there already: who is in a new user namespace cannot enter the network of the old one.
+                Err(Errno::PERM) if is_here(netns) => socket(),
+                entered => entered.and_then(|()| socket()),
+            };
             let thread = thread::Builder::new().spawn_scoped(scope, inside).map_err(|_| Errno::AGAIN)?;
             thread.join().unwrap_or(Err(Errno::IO))
         }),

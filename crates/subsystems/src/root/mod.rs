@@ -10,6 +10,7 @@ pub mod devfs;
 mod fstab;
 mod identity;
 mod tree;
+pub(crate) use tree::tmpfs;
 
 use std::{
     ffi::CString,
@@ -20,7 +21,7 @@ use std::{
 
 use kernel::{
     act::Act,
-    mount::{Attr, mount_setattr},
+    mount::{AT_RECURSIVE, Attr, mount_setattr},
     namespace::Kind as Namespace,
     probe::{Feature, has},
     step::{Stage, Step},
@@ -35,7 +36,7 @@ use vimage::{
     Node, Param, Piece, Result, Settings, Site, Subsystem, Value, When,
 };
 
-use crate::user;
+use crate::{children, user};
 
 /// The subsystem.
 #[derive(Debug)]
@@ -194,14 +195,14 @@ impl Subsystem<Act> for Root {
         let mut prepared = tree::clone(Path::new(path))?;
         if path == "/" {
             for (at, mode) in [("/run", "755"), ("/tmp", "1777"), ("/var/tmp", "1777")] {
-                prepared.push((at.to_owned(), tree::tmpfs(mode, None)?));
+                prepared.push((at.to_owned(), tmpfs(mode, None)?));
             }
         }
         let devices = dev::make(user::nearest_ids(&instance), &devfs::nodes(site.settings)?)?;
         let own = devices.iter().find(|(at, _)| at == "/dev").map(|(_, dev)| dev::system(dev)).transpose()?;
         prepared.extend(devices);
         let inherits = |name| !site.settings.is_new(name);
-        if user::has_namespace(site.settings) {
+        if user::has_namespace(site.settings) || user::is_inside()? {
             // Neither can be mounted by the root of a user namespace that does not own what they show.
             for (at, shared) in [("/proc", inherits("proc")), ("/sys", inherits("vnet"))] {
                 if shared {
@@ -239,7 +240,10 @@ impl Subsystem<Act> for Root {
                 set |= MountAttrFlags::MOUNT_ATTR_NODEV;
             }
             let attr = Attr { set, propagation, userns: mapped, ..Attr::default() };
-            match mount_setattr(&tree, c"", AtFlags::EMPTY_PATH, &attr) {
+            // One that was copied with what is below. A mapping is of one file system alone.
+            let below = if mapped.is_none() { AT_RECURSIVE } else { AtFlags::empty() };
+            let all = AtFlags::EMPTY_PATH | below;
+            match mount_setattr(&tree, c"", all, &attr) {
                 Ok(()) => {}
                 // Linux before 6.3 maps no tmpfs; one of ours is empty, and can be the jail's from the start.
                 Err(Errno::INVAL) if mapped.is_some() && is_ours(&at, host) && !given.contains(&at) => {
@@ -320,7 +324,18 @@ impl Subsystem<Act> for Root {
             return Ok(Vec::new());
         }
         let own_user = user::has_namespace(of.settings);
-        let mut steps = vec![Step::Propagate(MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM)];
+        // Whose root has CAP_SYS_ADMIN could take these away, and change what they forbid, unless they were there when
+        // the mount namespace was copied into another user namespace: they are locked then.
+        let locked = if children::hosts(of.settings) { user::ids(of) } else { None };
+        let mut steps = match locked {
+            Some(ids) => vec![
+                Step::Unshare(Namespace::Mnt.flag()),
+                // The mount points that are missing are the jail's root's, too.
+                Step::Files { uid: ids.base, gid: ids.base },
+            ],
+            None => Vec::new(),
+        };
+        steps.push(Step::Propagate(MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM));
         let trees = trees(of);
         let has = |at: &str| trees.iter().any(|(t, _)| t == at);
         let shows = |at: &str| !has(at);
@@ -330,6 +345,7 @@ impl Subsystem<Act> for Root {
         for (at, tree) in first {
             steps.extend(attach(at, tree)?);
         }
+        let outside = if locked.is_some() { std::mem::take(&mut steps) } else { Vec::new() };
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         let mount = |kind: &str, at: &str, flags| {
             Ok::<_, Error>(Step::Mount { kind: text(kind)?, at: text(at)?, flags, data: c"".into() })
@@ -354,7 +370,8 @@ impl Subsystem<Act> for Root {
                 steps.push(Step::Writable(c"/proc/sys/net".into()));
             }
         }
-        Ok(steps.into_iter().map(|step| Act::Step(Stage::Mounts, step)).collect())
+        let outside = outside.into_iter().map(|step| Act::Step(Stage::Outside, step));
+        Ok(outside.chain(steps.into_iter().map(|step| Act::Step(Stage::Mounts, step))).collect())
     }
 }
 
@@ -411,7 +428,7 @@ fn is_mapped(at: &str, host: bool, given: &[String]) -> bool {
 
 /// Whether a mount is an empty one that we made.
 fn is_ours(at: &str, host: bool) -> bool {
-    host && ["/run", "/tmp", "/var/tmp"].contains(&at)
+    at == children::STORE || (host && ["/run", "/tmp", "/var/tmp"].contains(&at))
 }
 
 /// The directories above a path, from the top.

@@ -5,6 +5,7 @@ use std::{fs::File, io::Read as _, os::fd::OwnedFd, path::Path};
 use kernel::mount::unescape;
 use rustix::{
     fs::CWD,
+    io::Errno,
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
         fsmount, fsopen, open_tree,
@@ -39,16 +40,24 @@ const KERNELS: &[&str] = &[
     "tracefs",
 ];
 
+const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC);
+
 /// Places of the host's own tree that a jail has of its own.
 pub(super) const OWN: &[&str] = &["/dev", "/proc", "/run", "/sys", "/tmp", "/var/tmp"];
 
 /// A copy of the mount that a directory is on, from that directory, and of each real file system below it,
-/// each by itself under its place.
+/// each by itself under its place. Where mounts below are locked (mount_namespaces(7)), as in a jail, a copy of all
+/// together.
 ///
 /// # Errors
 /// open_tree(2): the path is gone, or not to be reached.
 pub(super) fn clone(path: &Path) -> Result<Vec<(String, OwnedFd)>> {
-    let mut trees = vec![("/".to_owned(), clone_one(path)?)];
+    let one = open_tree(CWD, path, CLONE);
+    if matches!(one, Err(Errno::INVAL)) {
+        let all = open_tree(CWD, path, CLONE | OpenTreeFlags::AT_RECURSIVE);
+        return Ok(vec![("/".to_owned(), all.doing_with(|| cannot_open(path))?)]);
+    }
+    let mut trees = vec![("/".to_owned(), one.doing_with(|| cannot_open(path))?)];
     // Made anew at each read of it, so in few and large ones.
     let mut text = String::with_capacity(16 << 10);
     let read = File::open("/proc/self/mountinfo").and_then(|mut file| file.read_to_string(&mut text));
@@ -66,15 +75,18 @@ pub(super) fn clone(path: &Path) -> Result<Vec<(String, OwnedFd)>> {
 /// # Errors
 /// open_tree(2).
 pub(super) fn clone_one(path: &Path) -> Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    open_tree(CWD, path, flags).doing_with(|| format!("cannot open the tree {}", path.display()))
+    open_tree(CWD, path, CLONE).doing_with(|| cannot_open(path))
+}
+
+fn cannot_open(path: &Path) -> String {
+    format!("cannot open the tree {}", path.display())
 }
 
 /// A new tmpfs(5).
 ///
 /// # Errors
 /// The kernel refused.
-pub(super) fn tmpfs(mode: &str, size: Option<&str>) -> Result<OwnedFd> {
+pub(crate) fn tmpfs(mode: &str, size: Option<&str>) -> Result<OwnedFd> {
     let make = || {
         let fs = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
         fsconfig_set_string(&fs, "mode", mode)?;

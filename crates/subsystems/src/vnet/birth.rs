@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ffi::CString, os::fd::OwnedFd, rc::Rc};
 
 use kernel::{
     act::Act,
-    namespace::Kind,
+    namespace::{Kind, can_visit},
     step::{Stage, Step},
 };
 use netlink::{Route, Socket, encode, link};
@@ -107,6 +107,10 @@ pub fn check(ask: &Ask<'_>) -> Result<()> {
     let wanted = Wanted::of(&ask.settings)?;
     if ask.settings.mode("vnet") != Mode::New {
         return Ok(());
+    }
+    if !can_visit(Kind::Net) {
+        let error = Error::new(ErrorKind::Denied, "vnet: Operation not permitted");
+        return Err(error.hint("a jail in which jails have network stacks has one itself: vnet=new"));
     }
     cable::check(ask, &wanted)?;
     if !wanted.connects() {

@@ -1,0 +1,118 @@
+//! Jails that a jail's root makes by itself: with `children.max`, `jail`, `jls` and `jexec` work inside.
+//!
+//! What that takes is CAP_SYS_ADMIN over the jail's own user namespace, and so all that could be undone with it is
+//! locked: its mounts (mount_namespaces(7)), its part of the cgroup tree, and how many namespaces there may be. Its
+//! records lie in a file system of its own, and nothing on the host depends on what they say.
+
+use std::{
+    fs,
+    io::{self, ErrorKind::NotFound},
+    os::unix::fs::chown,
+    path::Path,
+};
+
+use kernel::{
+    act::Act,
+    step::{Stage, Step},
+};
+use rustix::mount::MountFlags;
+use vimage::{Context as _, Entry, Instance, Param, Result, Settings, Site, Subsystem};
+
+use crate::{root::tmpfs, user};
+
+/// The subsystem.
+#[derive(Clone, Copy, Debug)]
+pub struct Children;
+
+/// Where a jail has the records of its own jails.
+pub(crate) const STORE: &str = "/run/jail";
+
+/// The cgroups that each child may have: its own, those in which it has its processes and its children, and what its
+/// programs make.
+const CGROUPS: i64 = 64;
+
+/// What whoever has a part of the cgroup tree to himself must be able to write, cgroups(7) and the kernel's
+/// cgroup-v2.rst, "Model of Delegation".
+const DELEGATED: [&str; 4] = ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"];
+
+impl Subsystem<Act> for Children {
+    fn name(&self) -> &'static str {
+        "children"
+    }
+
+    fn about(&self) -> &'static str {
+        "jails that the jail makes itself"
+    }
+
+    fn params(&self) -> &'static [Param] {
+        &[]
+    }
+
+    fn after(&self) -> &'static [&'static str] {
+        &["root"]
+    }
+
+    fn first(&self, settings: &Settings) -> Vec<Act> {
+        // What its jails are held by lies in its mount namespace.
+        if hosts(settings) { vec![Act::Keep] } else { Vec::new() }
+    }
+
+    fn provide(&self, site: &mut Site<'_>) -> Result<()> {
+        if hosts(site.settings) {
+            let size = format!("{}m", 16 + most(site.settings) / 8);
+            site.fds.put(format!("mount:{STORE}"), tmpfs("755", Some(&size))?);
+        }
+        Ok(())
+    }
+
+    fn create(&self, site: &mut Site<'_>) -> Result<()> {
+        let instance = site.instance();
+        let (true, Some(ids), Some(cgroup)) =
+            (hosts(site.settings), user::ids(&instance), instance.anchor("cgroup"))
+        else {
+            return Ok(());
+        };
+        let dir = Path::new(cgroup.object());
+        let doing = || format!("children.max: cannot hand over the cgroup {}", dir.display());
+        let limit = (most(site.settings) + 1) * CGROUPS;
+        match fs::write(dir.join("cgroup.max.descendants"), limit.to_string()) {
+            // Before Linux 4.14.
+            Err(e) if e.kind() == NotFound => {}
+            written => written.doing_with(doing)?,
+        }
+        delegate(dir, ids.base).doing_with(doing)
+    }
+
+    fn enter(&self, of: &Instance<'_>, how: Entry) -> Result<Vec<Act>> {
+        if how == Entry::Joining || !hosts(of.settings) {
+            return Ok(Vec::new());
+        }
+        let mount = Step::Mount {
+            kind: c"cgroup2".into(),
+            at: c"/sys/fs/cgroup".into(),
+            flags: MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC,
+            data: c"".into(),
+        };
+        Ok(vec![Act::Step(Stage::Mounts, mount)])
+    }
+}
+
+/// Whether the root of a jail with these settings makes jails by itself. For that it needs user and pid namespaces of
+/// its own, and to be root at all.
+#[must_use]
+pub fn hosts(settings: &Settings) -> bool {
+    let own = settings.is_new("user") && settings.is_new("proc");
+    own && most(settings) > 0 && settings.bool("allow.suser")
+}
+
+/// How many jails there may be in one.
+pub(crate) fn most(settings: &Settings) -> i64 {
+    settings.int("children.max").unwrap_or(0)
+}
+
+/// Makes a user the owner of a cgroup, and of those in it.
+fn delegate(dir: &Path, owner: u32) -> io::Result<()> {
+    let below = fs::read_dir(dir)?.flatten().filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir()));
+    below.map(|entry| entry.path()).try_for_each(|below| delegate(&below, owner))?;
+    DELEGATED.iter().try_for_each(|file| chown(dir.join(file), Some(owner), Some(owner)))
+}
