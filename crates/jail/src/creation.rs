@@ -7,10 +7,10 @@
 use std::{path::PathBuf, time::Instant};
 
 use kernel::{act::Act, signal::Signals};
-use vimage::{Context as _, Driver, Error, ErrorKind, Fds, Given, Owner, Result, Settings, Value};
+use vimage::{Context as _, Driver, Error, ErrorKind, Fds, Given, House as _, Owner, Result, Settings, Value};
 
 use crate::{
-    Created, Jails, Place, birth, cgroup, core, entry,
+    Created, Jails, Place, above, birth, cgroup, core, entry,
     hooks::{self, Of},
     jails::DRAINED,
     privilege,
@@ -79,8 +79,10 @@ impl Jails<'_> {
         let above = parent_of(&name).map(|p| self.lock_alive(p, Wait::Yes)).transpose()?;
         let ancestors = above.as_ref().map(|p| self.lineage(&p.record)).transpose()?;
         self.with_lineage(ancestors.as_deref().unwrap_or_default(), |parent| {
-            if let Some(parent) = parent {
-                self.room_below(parent)?;
+            self.room_below(parent)?;
+            if let Some(other) = above::others(&self.premises.store).iter().find(|told| told.name == name) {
+                let what = format!("jail \"{}\" already exists", other.name);
+                return Err(Error::new(ErrorKind::Exists, what).hint("it was made from outside this jail"));
             }
             // Checked before anything is made, under the name it will have or a stand-in for its number.
             let stand_in = if name.is_empty() { "new" } else { &name };
@@ -142,8 +144,9 @@ impl Jails<'_> {
             let stand_in = if name.is_empty() { "new" } else { name };
             // What they make may be what is missing: the directory of the jail. So only what is wrong whatever they do
             // is said before they run.
+            let above = parent.map(|parent| parent.settings).or(self.premises.above());
             self.registry
-                .complete(given, None, parent.map(|parent| parent.settings))
+                .complete(given, None, above)
                 .doing_with(|| stand_in.to_owned())
         })?;
         let of = Of { name, jid, settings: &settings, signals };

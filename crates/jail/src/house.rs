@@ -15,7 +15,7 @@ use kernel::{
 };
 use rustix::io::Errno;
 use siphasher::sip::SipHasher24;
-use vimage::{Anchor, Context as _, Error, ErrorKind, Fds, House, Instance, Piece, Result};
+use vimage::{Anchor, Context as _, Error, ErrorKind, Fds, House, Instance, Piece, Result, Settings, Told};
 
 use crate::{
     cgroup, core,
@@ -39,6 +39,8 @@ pub struct Premises {
     told: RefCell<Vec<String>>,
     /// Whether the records are of another boot: the kernel has nothing of what they name.
     forsaken: Cell<bool>,
+    /// What the jail that we are in is told of itself, once it was read.
+    above: OnceCell<Option<Told>>,
     /// The machine's, once it was read.
     secret: OnceCell<[u8; 16]>,
 }
@@ -67,6 +69,7 @@ impl Premises {
             mark,
             told: RefCell::default(),
             forsaken: Cell::default(),
+            above: OnceCell::new(),
             secret: OnceCell::new(),
         })
     }
@@ -109,6 +112,11 @@ impl Premises {
 }
 
 impl House for Premises {
+    fn above(&self) -> Option<&Settings> {
+        let read = || crate::above::itself(&self.store);
+        self.above.get_or_init(read).as_ref().map(|told| &told.settings)
+    }
+
     fn open(&self, anchor: &Anchor) -> Result<Option<OwnedFd>> {
         if self.forsaken.get() {
             return Ok(None);

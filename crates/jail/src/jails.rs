@@ -7,10 +7,10 @@ use std::{
 };
 
 use kernel::act::Act;
-use vimage::{Driver, Error, ErrorKind, Fds, Instance, Owner, Piece, Recorder, Registry, Result};
+use vimage::{Driver, Error, ErrorKind, Fds, House as _, Instance, Owner, Piece, Recorder, Registry, Result};
 
 use crate::{
-    cgroup,
+    above, cgroup,
     house::Premises,
     place::Place,
     privilege,
@@ -238,10 +238,21 @@ impl<'r> Jails<'r> {
         if self.is_alive(&locked.record) { Ok(locked) } else { Err(not_found(word)) }
     }
 
-    /// Whether one more jail may exist below each ancestor.
-    pub(crate) fn room_below(&self, parent: &Instance<'_>) -> Result<()> {
+    /// Whether one more jail may exist below each ancestor, and in the jail that we are in ourselves.
+    pub(crate) fn room_below(&self, parent: Option<&Instance<'_>>) -> Result<()> {
+        let around = self.premises.above();
+        if parent.is_none() && around.is_none() {
+            return Ok(());
+        }
         let names = self.premises.store.names()?;
-        let mut above = Some(parent);
+        if let Some(most) = around.map(|settings| settings.int("children.max").unwrap_or(0)) {
+            let count = names.len() + above::others(&self.premises.store).len();
+            if i64::try_from(count).unwrap_or(i64::MAX) >= most {
+                return Err(Error::new(ErrorKind::Denied, "prison limit exceeded")
+                    .hint(format!("this jail has {count} of at most {most} in it, its children.max")));
+            }
+        }
+        let mut above = parent;
         while let Some(jail) = above {
             let count = names.iter().filter(|(name, _)| is_below(name, jail.name)).count();
             if i64::try_from(count).unwrap_or(i64::MAX) >= jail.settings.int("children.max").unwrap_or(0) {

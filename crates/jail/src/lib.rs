@@ -2,6 +2,7 @@
 //!
 //! It is handed a registry of subsystems and names none of them but [`core::Core`], its own.
 
+pub mod above;
 pub mod account;
 mod audit;
 mod birth;

@@ -137,7 +137,7 @@ impl Subsystem<Act> for Allow {
         for (row, param) in ROWS.iter().zip(&table::PARAMS) {
             if ask.settings.get(row.name).is_none() {
                 let own = Value::Bool(row.default && grantable(row, &ask.settings).is_ok());
-                let parents = ask.parent.and_then(|p| p.settings.get(row.name));
+                let parents = ask.above.and_then(|above| above.get(row.name));
                 ask.settings.set(row.name, param.narrowed(&own, parents).unwrap_or(own));
             }
         }

@@ -4,11 +4,13 @@
 //! locked: its mounts (mount_namespaces(7)), its part of the cgroup tree, and how many namespaces there may be. Its
 //! records lie in a file system of its own, and nothing on the host depends on what they say.
 
+mod told;
+
 use std::{
-    fs,
+    fs::{self, read_dir},
     io::{self, ErrorKind::NotFound},
     os::unix::fs::chown,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use kernel::{
@@ -16,16 +18,22 @@ use kernel::{
     step::{Stage, Step},
 };
 use rustix::mount::MountFlags;
-use vimage::{Context as _, Entry, Instance, Param, Result, Settings, Site, Subsystem};
+use vimage::{
+    Context as _, Cost, Doomed, Entry, House, Instance, Known, Param, Piece, Result, Settings, Site, Subsystem,
+    Told,
+};
 
-use crate::{root::tmpfs, user};
+use crate::{
+    root::tmpfs,
+    shown::{self, PLACE, attach, folder},
+    user,
+};
 
 /// The subsystem.
 #[derive(Clone, Copy, Debug)]
 pub struct Children;
 
-/// Where a jail has the records of its own jails.
-pub(crate) const STORE: &str = "/run/jail";
+const NAME: &str = "children";
 
 /// The cgroups that each child may have: its own, those in which it has its processes and its children, and what its
 /// programs make.
@@ -37,7 +45,7 @@ const DELEGATED: [&str; 4] = ["", "cgroup.procs", "cgroup.threads", "cgroup.subt
 
 impl Subsystem<Act> for Children {
     fn name(&self) -> &'static str {
-        "children"
+        NAME
     }
 
     fn about(&self) -> &'static str {
@@ -60,9 +68,10 @@ impl Subsystem<Act> for Children {
     fn provide(&self, site: &mut Site<'_>) -> Result<()> {
         if hosts(site.settings) {
             let size = format!("{}m", 16 + most(site.settings) / 8);
-            site.fds.put(format!("mount:{STORE}"), tmpfs("755", Some(&size))?);
+            site.fds.put(format!("mount:{PLACE}"), tmpfs("755", Some(&size))?);
+            told::begin(site)?;
         }
-        Ok(())
+        told::tell(site)
     }
 
     fn create(&self, site: &mut Site<'_>) -> Result<()> {
@@ -93,7 +102,45 @@ impl Subsystem<Act> for Children {
             flags: MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC,
             data: c"".into(),
         };
-        Ok(vec![Act::Step(Stage::Mounts, mount)])
+        let told = attach(&told::path(of.house, of.jid), Told::FOLDER)?;
+        let told = told.into_iter().map(|step| Act::Step(Stage::Outside, step));
+        Ok(told.chain([Act::Step(Stage::Mounts, mount)]).collect())
+    }
+
+    fn update(&self, site: &mut Site<'_>, _old: &Settings) -> Result<Vec<Act>> {
+        told::again(site).map(|()| Vec::new())
+    }
+
+    fn undo(&self, doomed: &[Doomed<'_>]) -> Vec<Result<()>> {
+        doomed.iter().map(|d| shown::remove(Path::new(&d.piece.key))).collect()
+    }
+
+    fn exists(&self, piece: &Piece, _house: &dyn House) -> Result<bool> {
+        Path::new(&piece.key).try_exists().doing_with(|| format!("cannot look for {}", piece.key))
+    }
+
+    fn strays(&self, known: &Known, house: &dyn House) -> Result<Vec<Piece>> {
+        let mut strays = Vec::new();
+        for path in inside(&folder(house, told::ALL)) {
+            let key = path.to_string_lossy();
+            if !known.has(NAME, told::FOLDER, &key) {
+                strays.push(Piece::new(told::FOLDER, key));
+                continue;
+            }
+            let files = inside(&path).filter(|file| !file.ends_with(Told::SELF));
+            let files = files.map(|file| file.to_string_lossy().into_owned());
+            strays.extend(files.filter(|key| !known.has(NAME, told::FILE, key)).map(|key| Piece::new(told::FILE, key)));
+        }
+        Ok(strays)
+    }
+
+    fn cost(&self, piece: &Piece, _house: &dyn House) -> Cost {
+        let bytes = fs::metadata(&piece.key).map_or(0, |file| file.len());
+        Cost::default().bytes(bytes, "files")
+    }
+
+    fn objects(&self) -> &'static [(&'static str, &'static str)] {
+        &[(told::FOLDER, "folder (ours)"), (told::FILE, "file")]
     }
 }
 
@@ -110,9 +157,13 @@ pub(crate) fn most(settings: &Settings) -> i64 {
     settings.int("children.max").unwrap_or(0)
 }
 
+fn inside(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
 /// Makes a user the owner of a cgroup, and of those in it.
 fn delegate(dir: &Path, owner: u32) -> io::Result<()> {
-    let below = fs::read_dir(dir)?.flatten().filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir()));
+    let below = read_dir(dir)?.flatten().filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir()));
     below.map(|entry| entry.path()).try_for_each(|below| delegate(&below, owner))?;
     DELEGATED.iter().try_for_each(|file| chown(dir.join(file), Some(owner), Some(owner)))
 }

@@ -11,6 +11,7 @@ pub mod rctl;
 pub mod refused;
 pub mod root;
 pub mod shm;
+mod shown;
 pub mod sysvipc;
 pub mod user;
 pub mod vnet;

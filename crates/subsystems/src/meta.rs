@@ -2,26 +2,21 @@
 //! read of them is a file of the store, which is mounted in it while there is something in it.
 
 use std::{
-    ffi::CString,
-    fs, io,
+    fs,
     path::{Path, PathBuf},
-    rc::Rc,
 };
 
 use kernel::{
     act::Act,
-    mount::{Attr, mount_setattr},
     namespace::Kind as Ns,
     step::{Stage, Step},
-};
-use rustix::{
-    fs::{AtFlags, CWD},
-    mount::{MountAttrFlags, MountPropagationFlags, OpenTreeFlags, open_tree},
 };
 use vimage::{
     Context as _, Cost, Doomed, Entry, House, Instance, Kind, Known, Param, Piece, Result, Settings, Site,
     Subsystem, file,
 };
+
+use crate::shown::{attach, folder, remove};
 
 /// The subsystem.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +25,8 @@ pub struct Meta;
 const NAME: &str = "meta";
 /// The piece of the file that the store keeps for the jail.
 const FILE: &str = "file";
-/// The directories from a jail's root to the place of the file in it.
-const ABOVE: [&str; 2] = ["run", "jail"];
+/// The name of the file in the jail.
+const SHOWN: &str = "env";
 /// The greatest length: security.jail.meta_maxbufsize of FreeBSD, without the null byte.
 const LONGEST: usize = 4095;
 
@@ -88,7 +83,7 @@ impl Subsystem<Act> for Meta {
             write(&path, text)?;
         }
         // After all mounts: what the links of a tree lead to does not matter, since none is followed.
-        Ok(attach(&path)?.into_iter().map(|step| Act::Step(Stage::Root, step)).collect())
+        Ok(attach(&path, SHOWN)?.into_iter().map(|step| Act::Step(Stage::Root, step)).collect())
     }
 
     /// The file is written in place: it is what is mounted. The mount comes with the first text and goes with the last,
@@ -109,9 +104,9 @@ impl Subsystem<Act> for Meta {
         }
         let Some(mounts) = site.instance().fd(Ns::Mnt.name())? else { return Ok(Vec::new()) };
         // An earlier one, should it be there still.
-        let mut steps = vec![Step::Unmount(place())];
+        let mut steps = vec![Step::Unmount(c"/run/jail/env".into())];
         if !text.is_empty() {
-            steps.extend(attach(&path)?);
+            steps.extend(attach(&path, SHOWN)?);
         }
         let steps = steps.into_iter().map(|step| Act::Step(Stage::Mounts, step));
         Ok(std::iter::once(Act::Namespace(Ns::Mnt, Some(mounts))).chain(steps).collect())
@@ -126,7 +121,7 @@ impl Subsystem<Act> for Meta {
     }
 
     fn strays(&self, known: &Known, house: &dyn House) -> Result<Vec<Piece>> {
-        let paths = fs::read_dir(folder(house)).into_iter().flatten().flatten().map(|e| e.path());
+        let paths = fs::read_dir(folder(house, FOLDER)).into_iter().flatten().flatten().map(|e| e.path());
         let keys = paths.map(|p| p.to_string_lossy().into_owned());
         Ok(keys.filter(|key| !known.has(NAME, FILE, key)).map(|key| Piece::new(FILE, key)).collect())
     }
@@ -141,18 +136,11 @@ fn env(settings: &Settings) -> &str {
     settings.text("env").unwrap_or_default()
 }
 
-fn folder(house: &dyn House) -> PathBuf {
-    // Not "env": in a jail, that is what its own is called.
-    house.shelf().with_file_name("envs")
-}
+/// The folder of the store with the files of all jails. In a jail, what its own is called is another name.
+const FOLDER: &str = "envs";
 
 fn path(house: &dyn House, jid: u32) -> PathBuf {
-    folder(house).join(jid.to_string())
-}
-
-/// The place of the file in the jail.
-fn place() -> CString {
-    c"/run/jail/env".into()
+    folder(house, FOLDER).join(jid.to_string())
 }
 
 /// Makes the file.
@@ -164,41 +152,6 @@ fn make(site: &mut Site<'_>) -> Result<()> {
 /// Writes the file.
 fn write(path: &Path, text: &str) -> Result<()> {
     file::show(path, format!("{text}\n").as_bytes()).doing("env")
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            Err(e).doing_with(|| format!("cannot remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The steps that mount the file in the jail.
-fn attach(path: &Path) -> Result<Vec<Step>> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let mount = || {
-        let tree = open_tree(CWD, path, flags)?;
-        // What the jail mounts over it is not mounted on the host.
-        let attr = Attr {
-            set: MountAttrFlags::MOUNT_ATTR_RDONLY
-                | MountAttrFlags::MOUNT_ATTR_NOSUID
-                | MountAttrFlags::MOUNT_ATTR_NODEV
-                | MountAttrFlags::MOUNT_ATTR_NOEXEC,
-            propagation: MountPropagationFlags::PRIVATE,
-            ..Attr::default()
-        };
-        mount_setattr(&tree, c"", AtFlags::EMPTY_PATH, &attr)?;
-        Ok::<_, rustix::io::Errno>(tree)
-    };
-    let tree = Rc::new(mount().doing_with(|| format!("env: cannot mount {}", path.display()))?);
-    let mut steps = vec![Step::Chdir(c"/".into())];
-    for dir in ABOVE {
-        steps.push(Step::Descend(CString::new(dir).doing("env")?));
-    }
-    steps.extend([Step::Touch(c"env".into()), Step::Attach(tree, c"env".into()), Step::Chdir(c"/".into())]);
-    Ok(steps)
 }
 
 #[cfg(test)]
@@ -215,10 +168,5 @@ mod tests {
         remove(&path).unwrap();
         assert!(!Meta.exists(&Piece::new(FILE, path.to_string_lossy()), &crate::host::tests::Toy).unwrap());
         fs::remove_dir_all(dir).unwrap();
-    }
-
-    #[test]
-    fn the_place_is_below_the_directories() {
-        assert_eq!(place().to_str().unwrap(), format!("/{}/env", ABOVE.join("/")));
     }
 }

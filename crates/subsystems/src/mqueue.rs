@@ -88,7 +88,7 @@ impl Subsystem<Act> for Mqueue {
             let inherits = |f: &&str| ask.settings.text(f) == Some(Mode::Inherit.word());
             let mode = if FACILITIES.iter().any(inherits) { Mode::Inherit } else { Mode::New };
             let own = Value::Text(mode.word().to_owned());
-            let parents = ask.parent.and_then(|p| p.settings.get("mqueue"));
+            let parents = ask.above.and_then(|above| above.get("mqueue"));
             ask.settings.set("mqueue", PARAMS[0].narrowed(&own, parents).unwrap_or(own));
         }
         namespace::inherit_limits(ask, "mqueue", &KNOBS);

@@ -65,7 +65,7 @@ impl Subsystem<Act> for Shm {
     }
 
     fn resolve(&self, ask: &mut Ask<'_>) {
-        let parents = ask.parent.and_then(|p| p.settings.get("shm.size")).cloned();
+        let parents = ask.above.and_then(|above| above.get("shm.size")).cloned();
         let unsaid = ask.living.is_none() && ask.settings.get("shm.size").is_none();
         if let Some(size) = parents.filter(|_| unsaid && ask.settings.is_new("shm")) {
             ask.settings.set("shm.size", size);

@@ -78,9 +78,10 @@ impl<'a, S> Driver<'a, S> {
     where
         'a: 'q,
     {
-        let settings =
-            self.registry.complete(given, living.map(|l| l.settings), parent.map(|p| p.settings))?;
-        let mut ask = Ask { name, jid, given: &given.settings, settings, parent, living, house: self.house };
+        let above = parent.map(|p| p.settings).or(self.house.above());
+        let settings = self.registry.complete(given, living.map(|l| l.settings), above)?;
+        let mut ask =
+            Ask { name, jid, given: &given.settings, settings, parent, above, living, house: self.house };
         for subsystem in self.registry.iter() {
             subsystem.resolve(&mut ask);
         }

@@ -46,6 +46,24 @@ pub fn replace(path: &Path, text: impl AsRef<[u8]>) -> Result<()> {
     done.doing_with(|| format!("cannot write {}", path.display()))
 }
 
+/// As [`replace`], for everybody to read, whatever the umask says.
+///
+/// # Errors
+/// It cannot be written.
+pub fn publish(path: &Path, text: impl AsRef<[u8]>) -> Result<()> {
+    let new = path.with_extension("new");
+    let write = || {
+        fs::write(&new, text)?;
+        fs::set_permissions(&new, Permissions::from_mode(0o644))?;
+        fs::rename(&new, path)
+    };
+    let done = write();
+    if done.is_err() {
+        let _takes_no_room = fs::remove_file(&new);
+    }
+    done.doing_with(|| format!("cannot write {}", path.display()))
+}
+
 /// Writes a file that is mounted in a jail, or will be: in place, so that the mount follows, without a moment in which it
 /// is empty, and for everybody to read, whatever the umask says, since the jail's root is others.
 ///

@@ -28,6 +28,7 @@ mod shared;
 mod site;
 mod snapshot;
 mod subsystem;
+mod told;
 
 pub use audit::Finding;
 pub use cost::Cost;
@@ -46,3 +47,4 @@ pub use shared::Shared;
 pub use site::{Fds, House, Instance, Site};
 pub use snapshot::Node;
 pub use subsystem::{Ask, Doomed, Entry, Known, Lack, Subsystem, Support};
+pub use told::Told;

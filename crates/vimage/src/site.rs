@@ -22,6 +22,11 @@ pub trait House: fmt::Debug {
     /// It cannot be told whether it is gone.
     fn open(&self, anchor: &Anchor) -> Result<Option<OwnedFd>>;
 
+    /// What the jail that we are in ourselves has, and jails in it have at most; `None`: we are in none.
+    fn above(&self) -> Option<&Settings> {
+        None
+    }
+
     /// Opens what is neither anchored nor an instance by the name it was prepared under, as a living jail has it; or the
     /// namespace of its processes of a kind that goes with them (`mnt`). `None` if it has no such thing.
     ///

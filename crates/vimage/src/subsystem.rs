@@ -212,6 +212,8 @@ pub struct Ask<'a> {
     pub settings: Settings,
     /// The parent jail; `None` for the host.
     pub parent: Option<&'a Instance<'a>>,
+    /// What it has at most: the values of the parent jail, or, at the top, of the jail that we are in ourselves.
+    pub above: Option<&'a Settings>,
     /// The living jail that is to be changed; `None` at creation.
     pub living: Option<&'a Instance<'a>>,
     /// What the owner of the records offers.

@@ -36,7 +36,7 @@ use vimage::{
     Node, Param, Piece, Result, Settings, Site, Subsystem, Value, When,
 };
 
-use crate::{children, user};
+use crate::{children, shown, user};
 
 /// The subsystem.
 #[derive(Debug)]
@@ -428,7 +428,7 @@ fn is_mapped(at: &str, host: bool, given: &[String]) -> bool {
 
 /// Whether a mount is an empty one that we made.
 fn is_ours(at: &str, host: bool) -> bool {
-    at == children::STORE || (host && ["/run", "/tmp", "/var/tmp"].contains(&at))
+    at == shown::PLACE || (host && ["/run", "/tmp", "/var/tmp"].contains(&at))
 }
 
 /// The directories above a path, from the top.

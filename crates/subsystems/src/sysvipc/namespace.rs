@@ -85,11 +85,11 @@ fn owner(settings: &Settings) -> Option<&'static str> {
 /// Gives a jail the limits of its parent that it does not say itself: a namespace starts with the kernel's
 /// defaults, and a child has at most what its parent has.
 pub fn inherit_limits(ask: &mut Ask<'_>, facility: &str, knobs: &[Knob]) {
-    let Some(parent) = ask.parent.filter(|_| ask.living.is_none() && ask.settings.is_new(facility)) else {
+    let Some(above) = ask.above.filter(|_| ask.living.is_none() && ask.settings.is_new(facility)) else {
         return;
     };
     for knob in knobs.iter().filter(|k| ask.given.get(k.param).is_none()) {
-        if let Some(limit) = parent.settings.get(knob.param) {
+        if let Some(limit) = above.get(knob.param) {
             ask.settings.set(knob.param, limit.clone());
         }
     }

@@ -1,0 +1,87 @@
+//! What a jail that makes jails knows from above: what it has itself, which no jail of its own has more of, and the
+//! jails in it that were made from further up. A folder of the store, which it can read.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use vimage::{Context as _, House, Piece, Result, Site, Told, file};
+
+use super::{NAME, hosts};
+use crate::shown::folder;
+
+/// The piece of a jail's folder.
+pub(super) const FOLDER: &str = "folder";
+/// The piece of the file about a jail in the folder of one that it is in.
+pub(super) const FILE: &str = "file";
+
+/// Parameters that are about the host, or whoever looks after the jail: by their names, or how these begin.
+const OTHERS: [&str; 10] =
+    ["children.cur", "command", "depend", "devfs_ruleset", "exec.", "meta", "mount", "path", "stop.", "vnet."];
+
+/// The folder of the store with those of all jails. Where a jail sees its own it is called otherwise.
+pub(super) const ALL: &str = "told";
+
+/// The folder for a jail.
+pub(super) fn path(house: &dyn House, jid: u32) -> PathBuf {
+    folder(house, ALL).join(jid.to_string())
+}
+
+/// Makes the folder of a jail.
+pub(super) fn begin(site: &mut Site<'_>) -> Result<()> {
+    let path = path(site.house, site.jid);
+    let text = about_itself(site)?;
+    site.make(Piece::new(FOLDER, path.to_string_lossy()), || {
+        fs::create_dir_all(&path)
+            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)))
+            .doing_with(|| format!("cannot make {}", path.display()))?;
+        file::publish(&path.join(Told::SELF), &text)
+    })
+}
+
+/// Tells those that a jail is in.
+pub(super) fn tell(site: &mut Site<'_>) -> Result<()> {
+    let mut above = site.parent;
+    while let Some(of) = above {
+        above = of.parent;
+        if hosts(of.settings) {
+            let path = path(of.house, of.jid).join(site.jid.to_string());
+            let depth = of.name.split('.').count();
+            let text = seen_from(depth, site)?;
+            let piece = Piece::new(FILE, path.to_string_lossy()).with(depth);
+            site.make(piece, || file::publish(&path, &text))?;
+        }
+    }
+    Ok(())
+}
+
+/// Tells what has changed.
+pub(super) fn again(site: &mut Site<'_>) -> Result<()> {
+    let instance = site.instance();
+    if instance.pieces_of(NAME, FOLDER).next().is_some() {
+        file::publish(&path(site.house, site.jid).join(Told::SELF), about_itself(site)?)?;
+    }
+    for piece in instance.pieces_of(NAME, FILE) {
+        let depth = piece.data.as_u64().and_then(|depth| usize::try_from(depth).ok()).unwrap_or_default();
+        file::publish(Path::new(&piece.key), seen_from(depth, site)?)?;
+    }
+    Ok(())
+}
+
+/// What a jail is told about itself. What the jails above it are called is not its business.
+fn about_itself(site: &Site<'_>) -> Result<Vec<u8>> {
+    seen_from(site.name.split('.').count() - 1, site)
+}
+
+/// What a jail is told about another in it; `depth` is how many names its own has.
+fn seen_from(depth: usize, site: &Site<'_>) -> Result<Vec<u8>> {
+    let mut settings = site.settings.clone();
+    let names: Vec<_> = settings.iter().map(|(name, _)| name.to_owned()).collect();
+    for name in names.iter().filter(|name| OTHERS.iter().any(|other| name.starts_with(other))) {
+        settings.remove(name);
+    }
+    let name = site.name.split('.').skip(depth).collect::<Vec<_>>().join(".");
+    serde_json::to_vec(&Told { jid: site.jid, name, settings }).doing("children.max")
+}
