@@ -236,11 +236,7 @@ impl<S> Registry<S> {
         for (param, value) in self.values(given, &all)? {
             let name = param.name;
             if living.is_some_and(|l| param.when == When::Create && l.get(name) != Some(&value)) {
-                let error = Error::usage(format!("{name} cannot be changed after creation"));
-                return Err(match param.fixed {
-                    Some(why) => error.hint(why),
-                    None => error,
-                });
+                return Err(param.cannot_change());
             }
             param.permit(&value, parent.and_then(|p| p.get(name)))?;
             all.set(name, value);
