@@ -31,10 +31,21 @@ pub(crate) struct Tool {
     pub mixed: bool,
     /// The manual's section on exit status.
     pub exit: &'static str,
+    /// What it prints that has a meaning of its own.
+    pub diagnostics: &'static [Diagnostic],
     /// Commands with what they do.
     pub examples: &'static [(&'static str, &'static str)],
     /// What it does.
     pub run: fn(&mut Call<'_>) -> Result<ExitCode>,
+}
+
+/// A message of a tool.
+#[derive(Debug)]
+pub(crate) struct Diagnostic {
+    /// Its text, with words in capitals for what it is about.
+    pub text: fn() -> String,
+    /// The manual's paragraph.
+    pub means: &'static str,
 }
 
 /// One flag. It has a letter, a long name, or both.
@@ -276,6 +287,7 @@ mod tests {
         words: &[],
         mixed: false,
         exit: "",
+        diagnostics: &[],
         examples: &[],
         run: |_| Ok(ExitCode::SUCCESS),
     };

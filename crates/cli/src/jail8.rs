@@ -1,6 +1,7 @@
 //! jail(8): create, modify, remove.
 
 mod configured;
+mod diagnostics;
 mod progress;
 mod remove;
 mod stream;
@@ -167,6 +168,7 @@ pub(crate) static TOOL: Tool = Tool {
     words: &[Word::Definition, Word::Jail],
     mixed: false,
     exit: "0 if all was done, 1 if anything failed. Several jails are gone on with past a failure.",
+    diagnostics: diagnostics::ALL,
     examples: &[
         ("jail -c name=web path=/srv/web host.hostname=web persist", "A jail without processes."),
         ("jail -c path=/srv/web command=/bin/sh -c id", "A jail for one command, gone with it."),
@@ -251,7 +253,7 @@ impl Jids {
 fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     let mut words = call.texts()?;
     if call.has("d") {
-        warn(format_args!("{}: -d is deprecated and does nothing", call.tool.name));
+        warn(format_args!("{}: {DEPRECATED}", call.tool.name));
     }
     let old = call.flags.iter().filter_map(|(flag, value)| match (flag.stands_for, flag.value) {
         (Some(param), Some(_)) => Some(format!("{param}={value}")),
@@ -321,6 +323,24 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     done
 }
 
+/// What is said of a jail, in jail(8)'s words.
+const CREATED: &str = "created";
+const UPDATED: &str = "updated";
+const REMOVED: &str = "removed";
+
+/// What is said of a flag that means nothing any more.
+const DEPRECATED: &str = "-d is deprecated and does nothing";
+
+/// jail(8)'s words for a command that is about no jail.
+fn no_jail() -> Error {
+    Error::usage("no jail specified")
+}
+
+/// jail(8)'s words for a name that a jail has already.
+fn exists(name: &str) -> Error {
+    Error::new(ErrorKind::Exists, format!("\"{name}\" already exists"))
+}
+
 /// jail(8)'s words for a name that is no jail's.
 fn not_found(word: &str) -> Error {
     Error::new(ErrorKind::NotFound, format!("\"{word}\" not found"))
@@ -344,7 +364,7 @@ fn check(operation: Operation, words: &[String]) -> Result<()> {
                 Operation::RemoveAnyhow => "R",
                 _ => "r",
             };
-            Err(Error::usage("no jail specified").hint(format!("jail -{letter} JAIL ..., or '*' for all")))
+            Err(no_jail().hint(format!("jail -{letter} JAIL ..., or '*' for all")))
         }
         Operation::Remove | Operation::CleanUp => definition.map_or(Ok(()), |word| {
             Err(Error::usage(format!("{word}: -r takes names and numbers")).hint("jail -r NAME"))
@@ -372,19 +392,18 @@ fn make(
     // A number that is given as a name is no name of the jail that has it.
     let taken = |name: &str| jails.read(name).is_ok_and(|record| record.name == name);
     if let Some(name) = given.settings.text("name").filter(|n| operation == Operation::Create && taken(n)) {
-        return Err(Error::new(ErrorKind::Exists, format!("\"{name}\" already exists")));
+        return Err(exists(name));
     }
     match (operation, named, there) {
         (Operation::Modify, Some(name), Some(false)) => Err(not_found(&name)),
-        (Operation::Modify, None, _) => Err(Error::usage("no jail specified").hint("name=NAME or jid=JID")),
+        (Operation::Modify, None, _) => Err(no_jail().hint("name=NAME or jid=JID")),
         (Operation::Modify | Operation::CreateOrModify, Some(name), Some(true)) => {
             let changed = jails.modify(&name, given)?;
-            report(manner, changed.jid, &changed.name, "updated", out);
+            report(manner, changed.jid, &changed.name, UPDATED, out);
             Ok(ExitCode::SUCCESS)
         }
         _ => {
-            let new =
-                jails.create(given, &mut |made| report(manner, made.jid, &made.name, "created", out))?;
+            let new = jails.create(given, &mut |made| report(manner, made.jid, &made.name, CREATED, out))?;
             made.push(new.jid);
             Ok(ExitCode::SUCCESS)
         }

@@ -97,6 +97,7 @@ pub(crate) static TOOL: Tool = Tool {
     words: &[Word::OneOf(COMMANDS), Word::Jail, Word::File],
     mixed: true,
     exit: "0; 1 if anything failed, if a jail that was waited for is not gone, if audit found a difference, or if repair left one. A jail that others hold is none: repair prints it and succeeds.",
+    diagnostics: &[],
     examples: &[
         ("jdb show web", "All there is of the jail web."),
         ("jdb holders 3", "Why the jail 3 is not gone."),

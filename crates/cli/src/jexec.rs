@@ -71,6 +71,7 @@ pub(crate) static TOOL: Tool = Tool {
     mixed: false,
     exit: "That of the command; 128 and the number of the signal, if one ended it; 1 if the command could not \
            be run.",
+    diagnostics: &[],
     examples: &[
         ("jexec web", "A shell in the jail web."),
         ("jexec -l -U www web", "A login shell of the jail's user www."),

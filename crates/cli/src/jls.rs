@@ -103,6 +103,7 @@ pub(crate) static TOOL: Tool = Tool {
     words: &[Word::Param],
     mixed: false,
     exit: "0, or 1 if the jail of -j does not exist or a value could not be read.",
+    diagnostics: &[],
     examples: &[
         ("jls -j web jid host.hostname", "Two parameters of one jail."),
         ("jls -s -j web", "What it takes to create the jail anew."),

@@ -151,31 +151,3 @@ fn close(tool: &Tool, jails: &Jails<'_>, done: bool) {
         complain(tool.name, &error);
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use vimage::Given;
-
-    use super::*;
-
-    #[test]
-    fn every_parameter_of_freebsd_is_honoured_or_has_a_reason() {
-        let registry = registry(&[]).unwrap();
-        let names = "securelevel osreldate osrelease cpuset.id devfs_ruleset=4 enforce_statfs=1 meta env meta.k=v env.k= \
-                     desc host host.hostname=x host.domainname=x host.hostuuid=x host.hostid=1 vnet ip4 ip6=inherit ip4.addr=1.2.3.4 \
-                     ip6.addr=::1 ip4.saddrsel ip4.nosaddrsel ip6.saddrsel sysvmsg sysvsem sysvshm linux linux.osname=x \
-                     linux.osrelease=x linux.oss_version=1 mac.label=x zfs.mount_snapshot=1 zfs.dataset=x exec.prepare=x \
-                     exec.prestart=x exec.created=x exec.poststart=x exec.prestop=x exec.stop=x exec.poststop=x \
-                     exec.release=x exec.clean exec.noclean exec.jail_user=x exec.system_user=x exec.system_jail_user \
-                     exec.timeout=1 exec.consolelog=x exec.fib=1 stop.timeout=1 interface=x ip_hostname vnet.interface=x \
-                     mount=x mount.fstab=x mount.devfs mount.nodevfs mount.fdescfs mount.procfs depend=x";
-        for definition in names.split_whitespace() {
-            let done = registry.define(&mut Given::default(), definition);
-            let text = done.err().map(|e| (e.to_string(), e.advice().is_some()));
-            assert!(
-                text.as_ref().is_none_or(|(t, hint)| !t.contains("unknown") && *hint),
-                "{definition}: {text:?}"
-            );
-        }
-    }
-}

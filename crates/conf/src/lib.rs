@@ -54,7 +54,9 @@ pub use crate::{
     parameters::{Known, Parameters, Unknown},
     print::quoted,
     problem::{Problem, Report, Shown},
-    resolve::{Jail, Param, Resolver, Value},
+    resolve::{
+        ARRAY_INLINE, Jail, Param, Resolver, VARIABLE_LOOP, Value, like_a_parameter, no_variable, redefined,
+    },
     source::{FileId, Place, Span},
     tree::Tree,
 };

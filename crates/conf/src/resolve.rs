@@ -13,6 +13,9 @@ use crate::{
     tree::Definition,
 };
 
+pub use expand::{ARRAY_INLINE, VARIABLE_LOOP, no_variable};
+pub use slots::{like_a_parameter, redefined};
+
 use expand::Budget;
 use slots::Slots;
 

@@ -21,6 +21,12 @@ pub enum Whose<'a> {
     Root,
 }
 
+/// No file of users has one of this name: jail(8)'s words.
+#[must_use]
+pub fn no_such_user(name: &str) -> Error {
+    Error::new(ErrorKind::NotFound, format!("{name}: no such user"))
+}
+
 /// The account that a command runs with; `None`: the jail's root, of whom no file tells.
 ///
 /// # Errors
@@ -33,7 +39,7 @@ pub fn find(place: &Place<'_>, whose: Whose<'_>) -> Result<Option<User>> {
     };
     match (users::look_up(&root, who), who) {
         (Ok(None), Who::Named(name)) => {
-            let error = Error::new(ErrorKind::NotFound, format!("{name}: no such user"));
+            let error = no_such_user(name);
             Err(match whose {
                 Whose::Host(_) => error.hint("it was looked for in the host's /etc/passwd"),
                 _ => error.hint("it was looked for in the jail's own /etc/passwd"),

@@ -284,6 +284,12 @@ fn is_numbered(dir: &Path) -> bool {
     name.split('~').all(|part| part.parse::<u32>().is_ok())
 }
 
+/// A jail that another depends on is not there: jail(8)'s words.
+#[must_use]
+pub fn nonexistent(needed: &str) -> Error {
+    Error::new(ErrorKind::NotFound, format!("depends on nonexistent jail \"{needed}\""))
+}
+
 /// Whether a jail can have a name; `jid` is its number, if it is known.
 ///
 /// # Errors

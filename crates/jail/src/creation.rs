@@ -68,8 +68,7 @@ impl Jails<'_> {
         let name = wanted.clone().or_else(|| jid.map(|j| j.to_string())).unwrap_or_default();
         for needed in given.settings.list("depend") {
             if self.read(needed).is_err() {
-                let what = format!("depends on nonexistent jail \"{needed}\"");
-                return Err(Error::new(ErrorKind::NotFound, what));
+                return Err(core::nonexistent(needed));
             }
         }
         let signals = if begins_with_commands(&given.settings) { Some(hooks::catch()?) } else { None };

@@ -1,7 +1,9 @@
 //! The commands around a jail's life, jail(8): which there are, and how they are run.
 
 use std::{
-    env, fs,
+    env,
+    fmt::Display,
+    fs,
     os::fd::OwnedFd,
     path::{Component, Path, PathBuf},
     rc::Rc,
@@ -202,8 +204,7 @@ fn host_user(settings: &Settings) -> Result<Option<User>> {
         return Ok(None);
     };
     let user = users::look_up(&users::host()?, Who::Named(name)).doing("exec.system_user")?;
-    let missing =
-        || Error::new(ErrorKind::NotFound, format!("{name}: no such user")).doing("exec.system_user");
+    let missing = || account::no_such_user(name).doing("exec.system_user");
     user.ok_or_else(missing).map(Some)
 }
 
@@ -251,6 +252,17 @@ pub(crate) struct Of<'a> {
     pub settings: &'a Settings,
     /// What ends the run of its commands early.
     pub signals: Option<&'a Signals>,
+}
+
+/// What is said of a command that failed: jail(8)'s words.
+pub const FAILED: &str = "failed";
+/// Of one that took too long.
+pub const TIMED_OUT: &str = "timed out";
+
+/// Of one that a signal ended.
+#[must_use]
+pub fn exited_on(signal: impl Display) -> String {
+    format!("exited on signal {signal}")
 }
 
 /// Catches what asks us to end, so that what was begun is undone first.
@@ -408,14 +420,14 @@ impl Of<'_> {
                 Outcome::Signal(signal) if signal == Signal::INT.as_raw() => {}
                 outcome => {
                     running.kill();
-                    return if outcome == Outcome::Late { failed("timed out") } else { Err(interrupted()) };
+                    return if outcome == Outcome::Late { failed(TIMED_OUT) } else { Err(interrupted()) };
                 }
             }
         };
         match (status & 0x7f, status >> 8) {
             (0, 0) => Ok(()),
-            (0, _) => failed("failed"),
-            (signal, _) => failed(&format!("exited on signal {signal}")),
+            (0, _) => failed(FAILED),
+            (signal, _) => failed(&exited_on(signal)),
         }
     }
 }

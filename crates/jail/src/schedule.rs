@@ -23,6 +23,11 @@ pub struct Order {
     ready: BTreeSet<usize>,
 }
 
+/// A jail that needs one which is not as it was to be: jail(8)'s word.
+pub const SKIPPED: &str = "skipped";
+/// A jail that needs itself: jail(8)'s words.
+pub const LOOP: &str = "dependency loop";
+
 impl Order {
     /// Of things with the names of those that each needs.
     #[must_use]

@@ -16,6 +16,7 @@ use crate::{
     privilege,
     process::Command,
     record::{Record, parent_of},
+    schedule::SKIPPED,
 };
 
 impl<'a> Of<'a> {
@@ -46,7 +47,7 @@ impl Jails<'_> {
         found.sort_by_key(|record| std::cmp::Reverse(record.name.matches('.').count()));
         let mut kept = BTreeSet::new();
         for record in &found {
-            let skipped = || Error::new(ErrorKind::Busy, "skipped").hint("a jail in it was not removed");
+            let skipped = || Error::new(ErrorKind::Busy, SKIPPED).hint("a jail in it was not removed");
             let inner = kept.iter().any(|kept: &String| is_below(kept, &record.name));
             let done = if inner { Err(skipped()) } else { self.before_removal(record) };
             if let Err(error) = done {

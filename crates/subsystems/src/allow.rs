@@ -177,24 +177,19 @@ fn grantable(row: &Row, settings: &Settings) -> Result<()> {
     let own_user = user::has_namespace(settings);
     let own_stack = settings.is_new("vnet");
     let refused = |reason: &str| Error::unsupported(format!("{}: {reason}", row.name));
+    let with = |needs: &str| format!("with {needs} it can be granted");
+    let lacks = |reason: &str| Err(refused(reason).hint(with(row.can.needs().unwrap_or_default())));
     match row.can {
-        Can::Always | Can::Ignored => Ok(()),
-        Can::SharedUser(reason) if own_user => {
-            // One that rules a stack of its own does so in a user namespace of its own.
-            Err(refused(reason).hint("with user=inherit and vnet=inherit it can be granted"))
-        }
-        Can::SharedIds(reason) if settings.is_new("user") => {
-            Err(refused(reason).hint("with user=inherit it can be granted"))
-        }
-        Can::OwnStack(reason) if !own_stack => Err(refused(reason).hint("with vnet=new it can be granted")),
+        // One that rules a stack of its own does so in a user namespace of its own.
+        Can::SharedUser(reason) if own_user => lacks(reason),
+        Can::SharedIds(reason) if settings.is_new("user") => lacks(reason),
+        Can::OwnStack(reason) if !own_stack => lacks(reason),
+        Can::OwnStackOrSharedUser(reason) if own_user && !own_stack => lacks(reason),
         Can::OwnHost if !settings.is_new("host") => {
-            Err(refused("the host name is the parent's").hint("with host=new it can be granted"))
+            Err(refused("the host name is the parent's").hint(with("host=new")))
         }
         Can::OwnHost if !own_user => Err(refused("a jail in the host's user namespace makes none for it")
-            .hint("with user=new or vnet=new it can be granted")),
-        Can::OwnStackOrSharedUser(reason) if own_user && !own_stack => {
-            Err(refused(reason).hint("with vnet=new or user=inherit it can be granted"))
-        }
+            .hint(with("user=new or vnet=new"))),
         Can::Never(reason, hint) => Err(refused(reason).hint(hint)),
         Can::With(other, reason) if !settings.bool(other) => {
             Err(refused(reason).hint(format!("{other} includes it")))

@@ -209,6 +209,16 @@ impl Param {
         }
     }
 
+    /// That a living jail's is to be another, and the parameter is of creation alone: jail(8)'s words.
+    #[must_use]
+    pub fn cannot_change(&self) -> Error {
+        let error = Error::usage(format!("{} cannot be changed after creation", self.name));
+        match self.fixed {
+            Some(why) => error.hint(why),
+            None => error,
+        }
+    }
+
     /// What changes make of a text of pairs.
     ///
     /// # Errors

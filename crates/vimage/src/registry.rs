@@ -94,6 +94,12 @@ impl<S> Registry<S> {
         self.refused.iter().filter(|row| self.param(row.name).is_none())
     }
 
+    /// Why a word is refused that names no parameter of a subsystem's, if it is known.
+    #[must_use]
+    pub fn refusal(&self, word: &str) -> Option<&'static Refused> {
+        Refused::find(self.refused, word).filter(|row| self.param(row.name).is_none())
+    }
+
     /// The subsystems in the order of creation.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &'static dyn Subsystem<S>> + '_ {
         self.ordered.iter().copied()
@@ -148,7 +154,7 @@ impl<S> Registry<S> {
         if let Some(named) = pairs {
             return Ok(named);
         }
-        if let Some(refused) = Refused::find(self.refused, word) {
+        if let Some(refused) = self.refusal(word) {
             return Err(refused.error(word));
         }
         let error = Error::usage(format!("unknown parameter: {word}"));
@@ -230,11 +236,7 @@ impl<S> Registry<S> {
         for (param, value) in self.values(given, &all)? {
             let name = param.name;
             if living.is_some_and(|l| param.when == When::Create && l.get(name) != Some(&value)) {
-                let error = Error::usage(format!("{name} cannot be changed after creation"));
-                return Err(match param.fixed {
-                    Some(why) => error.hint(why),
-                    None => error,
-                });
+                return Err(param.cannot_change());
             }
             param.permit(&value, parent.and_then(|p| p.get(name)))?;
             all.set(name, value);

@@ -1,9 +1,13 @@
 //! The manual page for who comes from FreeBSD: jail-freebsd(7).
 
+mod names;
+mod verdict;
+
 use kernel::act::Act;
 use vimage::Registry;
 
-use super::man::{Page, escaped, sentence};
+use super::man::{Page, escaped};
+use verdict::Verdict;
 
 const SAME: &[&str] = &[
     "Names of tools, flags and parameters; types and values; the language of jail.conf(5); modes -c, -m, -cm, -r, -R, -rc, -mr \
@@ -23,11 +27,6 @@ const DIFFERS: &[(&str, &str)] = &[
          needs no set-up. vnet.host gives the host an interface on it, and a bridge of the host's serves as a segment, too.",
     ),
     (
-        "vnet.interface",
-        "Interfaces are moved in and come home, also when the jail ends by itself, with the name, MAC, MTU and state that they \
-         had. An epair(4) is a veth(4) pair here: ip link add NAME type veth peer NAME. With vnet.link there is none to make.",
-    ),
-    (
         "ids",
         "The jail's root is nobody on the host: user=new. The files of its path keep their owners, by id-mapped mounts. What \
          takes a capability of the host's, such as raw sockets of the host's stack, is granted with user=inherit, where ids are \
@@ -38,20 +37,16 @@ const DIFFERS: &[(&str, &str)] = &[
         "The jail sees its own processes alone, with pids of their own: proc=new. With proc=inherit pids are the host's, as on \
          FreeBSD.",
     ),
+    ("mounts", "None of a jail's mounts is ever seen on the host."),
     (
-        "path",
-        "The default is /, the host's own tree, which the jail sees with the rights of others, and with a /run, /tmp and \
-         /var/tmp of its own. The tree of another path is one of a Linux system, as debootstrap(8) makes them.",
+        "POSIX IPC",
+        "Message queues and shared memory are the jail's own, and not those of whoever has the same root: mqueue and shm are \
+         parameters.",
     ),
     (
-        "mounts",
-        "Every jail has its /dev, /dev/fd and /proc, and none of a jail's mounts is ever seen on the host. The types nullfs, \
-         none and bind of mount and mount.fstab mount a directory or file. enforce_statfs is 2.",
-    ),
-    (
-        "System V IPC",
-        "sysvmsg, sysvsem and sysvshm are new by default, and go with POSIX message queues, mqueue: either all of them are the \
-         jail's own or none is. Each can be disabled by itself. allow.sysvipc is refused.",
+        "commands",
+        "What exec.prestop and the like say is kept with the jail, and is run when it is removed, also where no configuration \
+         has the jail. One that has it goes before.",
     ),
     (
         "limits",
@@ -59,15 +54,10 @@ const DIFFERS: &[(&str, &str)] = &[
          is another: cpuset.cpus.",
     ),
     (
-        "env",
-        "What security.jail.env is to a jail is the file /run/jail/env, which is there while env is not empty.",
-    ),
-    (
         "removal",
         "Name and number of a removed jail are free at once, also while something holds what was its own: jdb holders JAIL says \
          what. jail -r takes any number of jails down together.",
     ),
-    ("environment", "exec.clean gives the PATH of a login: that of root has the directories named sbin."),
     (
         "at boot",
         "There is no rc.conf(5). systemd(1) units are printed by jail --generate systemd and systemd@, for all configured jails \
@@ -80,6 +70,11 @@ const DIFFERS: &[(&str, &str)] = &[
     ),
 ];
 
+const INTRODUCTION: &str = "All parameters of FreeBSD's jail(8), and what each is here. What is the same is so in name, type, \
+    values and meaning. What differs does so in what is said of it; to change what is given at creation alone is an error. \
+    What is refused is known, and refused with its reason, so that no jail is less than its configuration says. Parameters that \
+    FreeBSD does not have are in jail(8).";
+
 /// The page, in section 7.
 pub(super) fn page(registry: &Registry<Act>) -> String {
     let mut page = Page::default();
@@ -90,13 +85,30 @@ pub(super) fn page(registry: &Registry<Act>) -> String {
     for (what, how) in DIFFERS {
         page.item(&escaped(what), &escaped(how));
     }
-    page.line(".SH REFUSED");
-    page.text(
-        "These parameters are known, and each is refused with its reason, so that no jail is less than its configuration says. Of \
-         allow.* jail(8) says which can be granted, and to which jails.",
-    );
-    for row in registry.refused() {
-        page.item(&escaped(row.name), &escaped(&format!("{} Instead: {}.", sentence(row.reason), row.hint)));
+    page.line(".SH PARAMETERS");
+    page.text(INTRODUCTION);
+    for group in names::ALL {
+        page.line(&format!(".SS {}", escaped(group.title)));
+        if let Some(reason) = group.fixed {
+            page.text(&format!("Most are given at creation alone: {reason}."));
+        }
+        let verdicts = group.rows.iter().map(|row| (row.name, Verdict::of(row, registry)));
+        let verdicts: Vec<_> = verdicts.collect();
+        // Neighbours of which the same is to be said share it, where that is more than a word.
+        for alike in verdicts.chunk_by(|(_, one), (_, next)| one == next && *one != Some(Verdict::Same)) {
+            // Most names have room beside what is said of them.
+            let requests = std::iter::once(".TP 20").chain(std::iter::repeat(".TQ"));
+            for (request, (name, _)) in requests.zip(alike) {
+                page.line(request);
+                page.line(&format!("\\fB{}\\fR", escaped(name)));
+            }
+            page.text(
+                &alike
+                    .iter()
+                    .find_map(|(_, verdict)| verdict.as_ref().map(Verdict::text))
+                    .unwrap_or_default(),
+            );
+        }
     }
     page.line(".SH SEE ALSO");
     page.line("\\fBjail.conf\\fR(5),\n\\fBjail\\fR(8),\n\\fBjdb\\fR(8),\n\\fBjexec\\fR(8),\n\\fBjls\\fR(8)");
@@ -115,8 +127,7 @@ mod tests {
         let dotted = words.map(|word| word.trim_matches('.')).filter(|word| word.contains('.'));
         let of_ours = ["vnet.", "rctl.", "exec.", "mount.", "allow.", "children."];
         for word in dotted.filter(|word| of_ours.iter().any(|group| word.starts_with(group))) {
-            assert!(registry.param(word).is_some(), "{word}");
+            assert!(registry.param(word).is_some() || registry.refusal(word).is_some(), "{word}");
         }
-        assert!(registry.refused().all(|row| text.contains(&format!("\\fB{}\\fR", escaped(row.name)))));
     }
 }

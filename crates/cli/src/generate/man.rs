@@ -41,6 +41,18 @@ pub(super) fn page(tool: &Tool, registry: &Registry<Act>) -> String {
     for (command, what) in tool.examples {
         page.item(&escaped(command), &escaped(what));
     }
+    if !tool.diagnostics.is_empty() {
+        page.line(".SH DIAGNOSTICS");
+        page.text(&format!(
+            "What was done goes to standard output. What went wrong goes to error output, behind {}:, the name of a \
+             configured jail, and the parameter that it is about; advice may follow in a line of its own. ERROR stands for what \
+             was found wrong, mostly by the kernel.",
+            tool.name
+        ));
+        for diagnostic in tool.diagnostics {
+            page.item(&escaped(&(diagnostic.text)()), &escaped(diagnostic.means));
+        }
+    }
     page.line(".SH SEE ALSO");
     let others: Vec<_> = TOOLS.iter().filter(|t| t.name != tool.name).map(|t| t.name).collect();
     let mut others: Vec<_> = others.into_iter().map(|name| format!("\\fB{name}\\fR(8)")).collect();

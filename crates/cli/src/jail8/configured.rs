@@ -10,12 +10,12 @@ use ::jail::{
     configuration::{Configuration, Configured},
     privilege,
     record::Record,
-    schedule::{Order, Why},
+    schedule::{LOOP, Order, SKIPPED, Why},
 };
 use vimage::{Error, ErrorKind, Result, When};
 
 use super::{
-    Call, ExitCode, Jids, Manner, Operation, close, complain, not_found, open,
+    CREATED, Call, ExitCode, Jids, Manner, Operation, UPDATED, close, complain, exists, not_found, open,
     progress::Progress,
     remove, report, sealed,
     workers::{self, Work},
@@ -181,7 +181,7 @@ impl<'a> Run<'a, '_> {
         for (n, why) in &stuck {
             let jail = self.chosen[*n];
             match why {
-                Why::Loop => self.fail(jail, &Error::new(ErrorKind::Failed, "dependency loop")),
+                Why::Loop => self.fail(jail, &Error::new(ErrorKind::Failed, LOOP)),
                 Why::Needs => {
                     let cause = jail.needs().find(|need| stuck.iter().any(|(n, _)| things[*n].0 == *need));
                     self.skip(jail, cause.unwrap_or_default());
@@ -238,7 +238,7 @@ impl<'a> Run<'a, '_> {
     }
 
     fn skip(&mut self, jail: &Configured, cause: &str) {
-        let error = Error::new(ErrorKind::Failed, "skipped").hint(format!("it needs {cause}, which failed"));
+        let error = Error::new(ErrorKind::Failed, SKIPPED).hint(format!("it needs {cause}, which failed"));
         complain("jail", &error.doing(&jail.name));
         self.bad.insert(jail.jail().to_owned(), cause.to_owned());
     }
@@ -251,15 +251,13 @@ impl<'a> Run<'a, '_> {
         let there = self.jails.read(jail.jail()).is_ok();
         let asked = self.asked.contains(jail.name.as_str()) && !self.by_pattern;
         match (self.operation, there) {
-            (Operation::Create, true) if asked => {
-                Err(Error::new(ErrorKind::Exists, format!("\"{}\" already exists", jail.jail())))
-            }
+            (Operation::Create, true) if asked => Err(exists(jail.jail())),
             // One that is needed, or meant by a pattern, is there.
             (Operation::Create | Operation::Restart, true) => Ok(()),
             (Operation::Modify | Operation::ModifyOrRestart, false) => Err(not_found(jail.jail())),
             (_, true) => {
                 let changed = self.jails.modify(jail.jail(), &jail.given)?;
-                report_made(self.manner, changed.jid, &jail.name, "updated", out);
+                report_made(self.manner, changed.jid, &jail.name, UPDATED, out);
                 Ok(())
             }
             (_, false) => self.create(jail, out),
@@ -280,7 +278,7 @@ impl<'a> Run<'a, '_> {
             given.settings.set("name", vimage::Value::Text(jail.name.clone()));
         }
         let mut announce =
-            |made: &::jail::Created| report_made(self.manner, made.jid, &jail.name, "created", out);
+            |made: &::jail::Created| report_made(self.manner, made.jid, &jail.name, CREATED, out);
         let made = self.jails.create(&given, &mut announce)?;
         self.jids.add(made.jid, &jail.words)
     }

@@ -6,13 +6,13 @@ use ::jail::{
     Jails,
     configuration::{Configured, meets},
     record::Record,
-    schedule::{Order, Why},
+    schedule::{Order, SKIPPED, Why},
     stop,
 };
 use vimage::{Error, ErrorKind, Result};
 
 use super::{
-    ExitCode, Operation, close, complain, not_found,
+    ExitCode, Operation, REMOVED, close, complain, not_found,
     progress::Progress,
     workers::{self, Work},
 };
@@ -192,7 +192,7 @@ impl Work for Going<'_, '_> {
         else {
             return true;
         };
-        let error = Error::new(ErrorKind::Busy, "skipped");
+        let error = Error::new(ErrorKind::Busy, SKIPPED);
         complain("jail", &error.hint(format!("{cause} needs it, and was not removed")).doing(name));
         self.kept.insert(name.clone(), cause);
         self.failed = true;
@@ -206,7 +206,7 @@ impl Work for Going<'_, '_> {
         let done = if self.manner.commands { self.jails.stop(records) } else { self.jails.remove(&records) };
         let (removed, errors) = done.unwrap_or_else(|error| (Vec::new(), vec![error]));
         if self.manner.says {
-            removed.iter().for_each(|name| out.line(format_args!("{name}: removed")));
+            removed.iter().for_each(|name| out.line(format_args!("{name}: {REMOVED}")));
         }
         errors.iter().for_each(|error| complain("jail", error));
         errors.is_empty()

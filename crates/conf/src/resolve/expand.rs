@@ -12,6 +12,17 @@ use crate::{
     tree::{Part, Word},
 };
 
+/// A variable needs itself, over however many others.
+pub const VARIABLE_LOOP: &str = "variable loop";
+/// A variable of several values stands in a longer text.
+pub const ARRAY_INLINE: &str = "array cannot be substituted inline";
+
+/// Nothing has set a variable.
+#[must_use]
+pub fn no_variable(name: &str) -> String {
+    format!("variable \"{name}\" not found")
+}
+
 /// How many bytes variables make of one jail's values. The command of a program has less than a hundredth of it.
 const MOST_OF_JAIL: usize = 16 << 20;
 /// How many bytes are made of all jails, with a price for each definition that is applied.
@@ -116,7 +127,7 @@ impl Names<'_, '_> {
                     if round.len() > 8 {
                         round.splice(4..round.len() - 3, ["…"]);
                     }
-                    let problem = Problem::plain(span, format!("{name}: variable loop"));
+                    let problem = Problem::plain(span, format!("{name}: {VARIABLE_LOOP}"));
                     problems.push(problem.hint(round.join(" needs ")));
                     for visit in path.drain(..) {
                         slots.list[visit.slot].state = State::Bad;
@@ -191,7 +202,7 @@ impl Names<'_, '_> {
                 Part::Text(text) => text,
                 Part::Variable { name, span } => match self.values(slots, name, *span)? {
                     [one] => &*one.text,
-                    _ => return Err(Some((*span, "array cannot be substituted inline".to_owned()))),
+                    _ => return Err(Some((*span, ARRAY_INLINE.to_owned()))),
                 },
             };
             make(more.len())?;
@@ -213,7 +224,7 @@ impl Names<'_, '_> {
         match slot {
             Some(State::Done(values)) if !values.is_empty() => Ok(values),
             Some(State::Bad) => Err(None),
-            _ => Err(Some((span, format!("variable \"{name}\" not found")))),
+            _ => Err(Some((span, no_variable(name)))),
         }
     }
 }

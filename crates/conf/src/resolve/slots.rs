@@ -9,6 +9,18 @@ use crate::{
     tree::{Definition, Word},
 };
 
+/// A variable has the name of a parameter.
+#[must_use]
+pub fn like_a_parameter(word: &str) -> String {
+    format!("variable \"${word}\" cannot have the same name as a parameter.")
+}
+
+/// A parameter is set again that says which jail it is.
+#[must_use]
+pub fn redefined(name: &str) -> String {
+    format!("cannot redefine parameter \"{name}\".")
+}
+
 /// One for each parameter and variable that is set, in the order of their first definitions.
 #[derive(Debug, Default)]
 pub(super) struct Slots<'c> {
@@ -84,10 +96,6 @@ impl<'c> Slots<'c> {
         let Definition { variable, span, append, .. } = *definition;
         let (word, set) = (definition.name.as_str(), definition.values.as_slice());
         let refuse = |message: String| Err(Problem::plain(span, message));
-        let like_a_parameter = || {
-            let message = format!("variable \"${word}\" cannot have the same name as a parameter.");
-            Err(Problem::plain(span, message))
-        };
         let list = match meaning {
             Meaning::Unknown(unknown) => {
                 let problem = Problem::plain(span, unknown.message.clone());
@@ -96,7 +104,7 @@ impl<'c> Slots<'c> {
                     None => problem,
                 });
             }
-            Meaning::Variable { reserved: true } => return like_a_parameter(),
+            Meaning::Variable { reserved: true } => return refuse(like_a_parameter(word)),
             Meaning::Variable { .. } => true,
             Meaning::Parameter { list: false } if append => {
                 return refuse(format!("{name}: += needs a list"));
@@ -110,10 +118,10 @@ impl<'c> Slots<'c> {
         };
         let slot = &mut self.list[place];
         if slot.variable != variable {
-            return like_a_parameter();
+            return refuse(like_a_parameter(word));
         }
         if matches!(symbol, JID | NAME) && !variable {
-            return refuse(format!("cannot redefine parameter \"{name}\"."));
+            return refuse(redefined(name));
         }
         (slot.word, slot.span) = (word, span);
         if append {

@@ -60,6 +60,12 @@ impl Exec {
     pub fn new(argv: Vec<CString>, envp: Vec<CString>) -> Self {
         Self { argv, envp, pointers: Default::default() }
     }
+
+    /// What is being done with a program that is to be executed, as jexec(8) of FreeBSD says it.
+    #[must_use]
+    pub fn of(program: &str) -> String {
+        format!("execvp(): {program}")
+    }
 }
 
 /// Steps, an end, and what becomes of the process that takes them.
@@ -153,10 +159,7 @@ impl Program {
             (None, End::Exit | End::Later) => "cannot end".to_owned(),
             (None, End::ExecFd(..)) => "cannot execute the init".to_owned(),
             (None, End::Exec(_, exec)) => {
-                format!(
-                    "execvp(): {}",
-                    exec.argv.first().map_or_else(String::new, |a| a.to_string_lossy().into_owned())
-                )
+                Exec::of(&exec.argv.first().map_or_else(String::new, |a| a.to_string_lossy().into_owned()))
             }
         }
     }

@@ -49,6 +49,37 @@ pub enum Can {
     Never(&'static str, &'static str),
 }
 
+impl Can {
+    /// What a jail is given with it, so that it can be granted; `None`: no jail needs anything, or all would need more
+    /// than there is.
+    #[must_use]
+    pub const fn needs(self) -> Option<&'static str> {
+        match self {
+            Self::Always | Self::Ignored | Self::Never(..) => None,
+            Self::SharedUser(_) => Some("user=inherit and vnet=inherit"),
+            Self::SharedIds(_) => Some("user=inherit"),
+            Self::OwnStack(_) => Some("vnet=new"),
+            Self::OwnHost => Some("host=new, and user=new or vnet=new"),
+            Self::OwnStackOrSharedUser(_) => Some("vnet=new or user=inherit"),
+            Self::With(other, _) => Some(other),
+        }
+    }
+
+    /// Why not every jail can be granted it, where the kernel is the reason.
+    #[must_use]
+    pub const fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Always | Self::Ignored | Self::OwnHost => None,
+            Self::SharedUser(reason)
+            | Self::SharedIds(reason)
+            | Self::OwnStack(reason)
+            | Self::OwnStackOrSharedUser(reason)
+            | Self::With(_, reason)
+            | Self::Never(reason, _) => Some(reason),
+        }
+    }
+}
+
 impl Row {
     /// A privilege that changes nothing; the other fields by struct update.
     const BASE: Self =

@@ -29,6 +29,12 @@ pub(super) struct Line {
     options: Vec<String>,
 }
 
+/// What is being done with a file of lines, as jail(8) says it.
+#[must_use]
+pub fn file(path: &str) -> String {
+    format!("mount.fstab: {path}")
+}
+
 /// All lines of a jail's settings, those of `mount.fstab` first.
 ///
 /// # Errors
@@ -37,9 +43,9 @@ pub(super) fn lines(settings: &Settings) -> Result<Vec<Line>> {
     let root = settings.text("path").unwrap_or("/");
     let mut lines = Vec::new();
     if let Some(path) = settings.text("mount.fstab").filter(|p| !p.is_empty()) {
-        let text = std::fs::read_to_string(path).doing_with(|| format!("mount.fstab: {path}"))?;
+        let text = std::fs::read_to_string(path).doing_with(|| file(path))?;
         for line in text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
-            lines.push(parse(line, root).doing_with(|| format!("mount.fstab: {path}"))?);
+            lines.push(parse(line, root).doing_with(|| file(path))?);
         }
     }
     for line in settings.list("mount") {

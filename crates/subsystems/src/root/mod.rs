@@ -7,7 +7,7 @@ mod dev;
 pub use dev::open_terminal;
 
 pub mod devfs;
-mod fstab;
+pub mod fstab;
 mod identity;
 mod tree;
 pub(crate) use tree::tmpfs;
@@ -114,6 +114,12 @@ static PARAMS: &[Param] = &[
     everywhere("mount.procfs", "the jail has a /proc", "Every jail has a /proc, of its own processes."),
 ];
 
+/// A `path` that does not begin at the root: jail(8)'s words.
+#[must_use]
+pub fn relative(path: &str) -> Error {
+    Error::usage(format!("path {path}: not an absolute pathname"))
+}
+
 /// What FreeBSD's jails have if they ask for it.
 const fn everywhere(name: &'static str, help: &'static str, doc: &'static str) -> Param {
     Param { name, kind: Kind::Bool, when: When::Create, default: Some("true"), help, doc, ..Param::BASE }
@@ -173,7 +179,7 @@ impl Subsystem<Act> for Root {
         }
         let path = ask.settings.text("path").unwrap_or("/");
         if !path.starts_with('/') {
-            return Err(Error::usage(format!("path {path}: not an absolute pathname")));
+            return Err(relative(path));
         }
         let found = std::fs::metadata(path).doing_with(|| format!("path {path}"))?;
         if !found.is_dir() {
