@@ -53,8 +53,19 @@ fn is_bookkeeping(line: &str) -> bool {
     let Some(path) = line.strip_prefix("file ").and_then(|path| path.strip_prefix(STORE)) else {
         return false;
     };
-    let folders =
-        ["jails", "names", "shared", "numbers", "pending", "ranges", "addresses", "files", "env", "vault"];
+    let folders = [
+        "jails",
+        "names",
+        "shared",
+        "numbers",
+        "pending",
+        "ranges",
+        "addresses",
+        "files",
+        "envs",
+        "told",
+        "vault",
+    ];
     let files = ["ledger", "trace", "trace.old", "secret", "vault/ns"];
     let path = path.trim_start_matches('/');
     folders.contains(&path) || files.contains(&path) || path.starts_with("numbers/")

@@ -56,7 +56,11 @@ pub(crate) fn bear(
         // Where its cgroup namespace begins. A jail that makes jails itself begins with no process at all, and then that is
         // the cgroup of them all.
         let instance = owner.instance(driver.house);
-        entry::open_cgroup(&if run.is_some() { entry::cgroup_of(&instance) } else { entry::whole(&instance) }?)?
+        entry::open_cgroup(&if run.is_some() {
+            entry::cgroup_of(&instance)
+        } else {
+            entry::whole(&instance)
+        }?)?
     };
     let first = run.map(|_| driver.first(&owner.settings)).unwrap_or_default();
     let folded = fold(early.into_iter().chain(first).collect()).doing("cannot make a filter")?;
@@ -209,7 +213,11 @@ pub(crate) fn keeper() -> Result<(Vec<Step>, End)> {
     let input = File::options().read(true).write(true).open(path).doing("cannot open a pipe")?;
     let exec = Exec::new(vec![c"keeper".into()], Vec::new());
     let image = Rc::new(init::memfd().doing("cannot make the init")?);
-    Ok((as_init(Rc::new(input.into())), End::ExecFd(image, exec)))
+    let input = Rc::new(OwnedFd::from(input));
+    let mut steps = as_init(input.clone());
+    // Whoever reads what a command prints is not to wait for this one.
+    steps.extend([1, 2].map(|number| Step::Dup(input.clone(), number)));
+    Ok((steps, End::ExecFd(image, exec)))
 }
 
 /// The last steps of an init: nothing of ours stays open in it but standard input, which it waits on.

@@ -26,7 +26,7 @@ impl Jails<'_> {
     /// # Errors
     /// See jail(8). The jail is as before.
     pub fn modify(&self, word: &str, given: &Given) -> Result<Created> {
-        privilege::check()?;
+        privilege::check_set()?;
         let mut given = given.clone();
         let wanted = given.settings.remove("name").map(|name| name.text()).filter(|name| name != word);
         given.settings.remove("jid");
@@ -48,10 +48,6 @@ impl Jails<'_> {
             new.set("name", Value::Text(name.clone()));
             // What was changed inside is changed back by the value that is recorded.
             owner.settings.merge(&live);
-            if new.bool("persist") && locked.record.keeper.is_none() {
-                let instance = owner.instance(&self.premises);
-                locked.record.keeper = entry::keep(&self.driver(), &instance, locked.record.init.as_ref())?;
-            }
             let altered = self.alter(&mut locked, &mut owner, &name, &new);
             if !locked.record.settings.bool("persist")
                 && let Some(keeper) = locked.record.keeper.take()

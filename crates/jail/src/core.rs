@@ -193,9 +193,9 @@ impl Subsystem<Act> for Core {
             (true, false) => {
                 if let Some(piece) = held {
                     let instance = site.instance();
-                    // Without processes all of it is gone then: so that it can be held again if what else is to
-                    // be changed fails.
-                    if differ_but_in_persist(old, site.settings) && !has_process(&instance) {
+                    // Without processes all of it is gone then, and locked mounts cannot be copied from those of a
+                    // process: so that it can be held again if what else is to be changed fails.
+                    if differ_but_in_persist(old, site.settings) {
                         reopen(&instance)?;
                     }
                     let house = site.house;
@@ -398,10 +398,6 @@ fn differ_but_in_persist(old: &Settings, new: &Settings) -> bool {
     others(old) != others(new)
 }
 
-fn has_process(of: &Instance<'_>) -> bool {
-    of.anchor(CGROUP).is_some_and(|a| cgroup::populated(Path::new(a.object())))
-}
-
 /// The mount namespace of one of a jail's processes, if it has any.
 fn mounts(of: &Instance<'_>) -> Result<Option<OwnedFd>> {
     let dir = of.anchor(CGROUP).map(|a| leaf(Path::new(a.object()), of.settings)).unwrap_or_default();
@@ -425,7 +421,14 @@ fn visit(of: &Instance<'_>) -> Result<Option<VisitMount>> {
 fn clone_of(path: &str) -> Result<OwnedFd> {
     let target = CString::new(path).doing("mount")?;
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    open_tree(CWD, &target, flags).doing_with(|| format!("cannot open its mount {path}"))
+    match open_tree(CWD, &target, flags) {
+        // What is locked below it cannot be left out of a copy.
+        Err(Errno::INVAL) => {
+            let what = "persist: a jail that makes jails itself persists from its creation on, or never";
+            Err(Error::unsupported(what).hint("its mounts are locked; give it when the jail is created"))
+        }
+        tree => tree.doing_with(|| format!("cannot open its mount {path}")),
+    }
 }
 
 /// The cgroup that a jail's processes are in: one below its own where there may be child jails, since a v2

@@ -7,7 +7,9 @@
 use std::{path::PathBuf, time::Instant};
 
 use kernel::{act::Act, signal::Signals};
-use vimage::{Context as _, Driver, Error, ErrorKind, Fds, Given, House as _, Owner, Result, Settings, Value};
+use vimage::{
+    Context as _, Driver, Error, ErrorKind, Fds, Given, House as _, Owner, Result, Settings, Value,
+};
 
 use crate::{
     Created, Jails, Place, above, birth, cgroup, core, entry,
@@ -59,7 +61,7 @@ impl Jails<'_> {
     /// # Errors
     /// See jail(8). Nothing is left of the jail.
     pub fn create(&self, given: &Given, announce: &mut dyn FnMut(&Created)) -> Result<Created> {
-        privilege::check()?;
+        privilege::check_set()?;
         let wanted = given.settings.text("name").filter(|name| !name.is_empty()).map(str::to_owned);
         let jid = given.settings.int("jid").map(u32::try_from).transpose().doing("jid")?;
         if let Some(name) = &wanted {
@@ -144,9 +146,7 @@ impl Jails<'_> {
             // What they make may be what is missing: the directory of the jail. So only what is wrong whatever they do
             // is said before they run.
             let above = parent.map(|parent| parent.settings).or(self.premises.above());
-            self.registry
-                .complete(given, None, above)
-                .doing_with(|| stand_in.to_owned())
+            self.registry.complete(given, None, above).doing_with(|| stand_in.to_owned())
         })?;
         let of = Of { name, jid, settings: &settings, signals };
         HOOKS.into_iter().try_for_each(|hook| of.run(hook))

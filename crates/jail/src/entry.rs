@@ -63,7 +63,7 @@ pub(crate) fn enter(
     let cgroup = open_cgroup(&dir)?;
     if let Some(inside) = occupant(of, &dir, init) {
         let mut arrived = false;
-        match join(driver, of, &cgroup, &inside, command.program()?, &mut arrived) {
+        match join(driver, of, &cgroup, &inside, command, &mut arrived) {
             // Its init has gone since we looked, or is about to: then it has no namespaces any more. Who had
             // come in failed for a reason of its own.
             Err(e) if process::ends(inside.as_fd(), if arrived { Duration::ZERO } else { LEAVING }) => {
@@ -86,30 +86,13 @@ pub(crate) fn occupant(of: &Instance<'_>, dir: &Path, init: Option<&ProcessId>) 
     }
 }
 
-/// Starts the process that stays in a jail which has processes and is to persist. `None`: it has none, or needs none.
-///
-/// # Errors
-/// A step failed.
-pub(crate) fn keep(
-    driver: &Driver<'_, Act>,
-    of: &Instance<'_>,
-    init: Option<&ProcessId>,
-) -> Result<Option<ProcessId>> {
-    let dir = cgroup_of(of)?;
-    let is_kept = driver.first(of.settings).iter().any(|act| matches!(act, Act::Keep));
-    let Some(inside) = init.filter(|_| is_kept).and_then(process::open) else { return Ok(None) };
-    process::hide()?;
-    let keeper = join(driver, of, &open_cgroup(&dir)?, &inside, birth::keeper()?, &mut false)?;
-    process::identify(keeper.pidfd()).map(Some)
-}
-
 /// A process in the namespaces of one that is inside; `arrived`, whether it came in at all.
 fn join(
     driver: &Driver<'_, Act>,
     of: &Instance<'_>,
     cgroup: &OwnedFd,
     inside: &OwnedFd,
-    (command, end): (Vec<Step>, End),
+    command: &Command,
     arrived: &mut bool,
 ) -> Result<Running> {
     let own_pids = of.settings.is_new("proc");
@@ -128,6 +111,7 @@ fn join(
         steps.push(Step::Ids { uid: 0, gid: 0, groups: Vec::new() });
     }
     steps.extend(after);
+    let (command, end) = command.program()?;
     let reaper = if own_pids && has(Feature::PidfdExitInfo) { Reaper::Init } else { Reaper::Us };
     let sibling = reaper == Reaper::Us;
     let gates = [Step::Reached(ARRIVED), Step::Wait(EXPECTED)];
@@ -225,7 +209,7 @@ fn first(
         let command = pidfds.pop();
         command.map(|pidfd| Running::new(pidfd, reaper).with_init(pidfds.pop()))
     } else {
-        Some(join(driver, of, cgroup, &pidfds[0], command.program()?, &mut false)?)
+        Some(join(driver, of, cgroup, &pidfds[0], command, &mut false)?)
     };
     drop(hold);
     let running = running.ok_or_else(|| Error::new(ErrorKind::Failed, "no process was made"))?;

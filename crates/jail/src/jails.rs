@@ -248,7 +248,7 @@ impl<'r> Jails<'r> {
         if let Some(most) = around.map(|settings| settings.int("children.max").unwrap_or(0)) {
             let count = names.len() + above::others(&self.premises.store).len();
             if i64::try_from(count).unwrap_or(i64::MAX) >= most {
-                return Err(Error::new(ErrorKind::Denied, "prison limit exceeded")
+                return Err(Error::new(ErrorKind::Denied, LIMIT_EXCEEDED)
                     .hint(format!("this jail has {count} of at most {most} in it, its children.max")));
             }
         }
@@ -256,7 +256,7 @@ impl<'r> Jails<'r> {
         while let Some(jail) = above {
             let count = names.iter().filter(|(name, _)| is_below(name, jail.name)).count();
             if i64::try_from(count).unwrap_or(i64::MAX) >= jail.settings.int("children.max").unwrap_or(0) {
-                return Err(Error::new(ErrorKind::Denied, "prison limit exceeded").hint(format!(
+                return Err(Error::new(ErrorKind::Denied, LIMIT_EXCEEDED).hint(format!(
                     "jail {} has {count} of at most {} below it, its children.max",
                     jail.name,
                     jail.settings.int("children.max").unwrap_or(0)
@@ -275,6 +275,9 @@ impl<'r> Jails<'r> {
         Ok(self.premises.store.names()?.iter().filter(|(other, _)| is_below(other, name)).count())
     }
 }
+
+/// That there is no room for one more jail, as FreeBSD says it.
+pub const LIMIT_EXCEEDED: &str = "prison limit exceeded";
 
 pub(crate) fn not_found(word: &str) -> Error {
     Error::new(ErrorKind::NotFound, format!("jail \"{word}\" not found"))

@@ -31,5 +31,5 @@ pub mod users;
 pub mod vault;
 mod wait;
 
-pub use jails::{Created, Jails};
+pub use jails::{Created, Jails, LIMIT_EXCEEDED};
 pub use place::Place;

@@ -3,7 +3,7 @@
 //! Capabilities count, not the user id: root may have few, and the root of a user namespace has all there.
 
 use kernel::capability::{self as cap, CapSet};
-use vimage::{Error, ErrorKind, Result};
+use vimage::{Context as _, Error, ErrorKind, Result};
 
 /// Without these nothing of a jail can be made, entered or taken down: mounts and namespaces, maps of ids, and
 /// processes that do not let themselves be looked at.
@@ -16,8 +16,22 @@ const NEEDED: CapSet = CapSet::of(&[cap::SYS_ADMIN, cap::SETUID, cap::SETGID, ca
 pub fn check() -> Result<()> {
     match missing() {
         CapSet::EMPTY => Ok(()),
-        missing => Err(Error::new(ErrorKind::Denied, "Operation not permitted").hint(advice(missing))),
+        missing => Err(Error::new(ErrorKind::Denied, NOT_PERMITTED).hint(advice(missing))),
     }
+}
+
+/// That a privilege is missing, as strerror(3) says it.
+pub const NOT_PERMITTED: &str = "Operation not permitted";
+
+/// What upstream's tools call making or changing a jail, by its system call.
+pub const SET: &str = "jail_set";
+
+/// As [`check`], before a jail is made or changed.
+///
+/// # Errors
+/// As [`check`], in upstream's words.
+pub fn check_set() -> Result<()> {
+    check().doing(SET)
 }
 
 /// An error with the advice that explains it, if capabilities may be why.
@@ -38,7 +52,7 @@ pub fn sees_all() -> Result<()> {
     let needed = CapSet::of(&[cap::SYS_PTRACE]);
     match CapSet(needed.0 & lacking().0) {
         CapSet::EMPTY => Ok(()),
-        missing => Err(Error::new(ErrorKind::Denied, "Operation not permitted").hint(advice(missing))),
+        missing => Err(Error::new(ErrorKind::Denied, NOT_PERMITTED).hint(advice(missing))),
     }
 }
 
@@ -64,7 +78,13 @@ fn lacking() -> CapSet {
 
 fn advice(missing: CapSet) -> String {
     let names: Vec<_> = missing.iter().filter_map(cap::name).map(|name| format!("CAP_{name}")).collect();
-    format!("this needs {}, which root has", names.join(", "))
+    let names = names.join(", ");
+    if missing.contains(cap::SYS_ADMIN) && rustix::process::geteuid().is_root() {
+        return format!(
+            "this needs {names}, which root has outside a jail, and in one with children.max above 0"
+        );
+    }
+    format!("this needs {names}, which root has")
 }
 
 #[cfg(test)]
@@ -74,6 +94,6 @@ mod tests {
     #[test]
     fn the_advice_names_what_is_missing() {
         let missing = CapSet::of(&[cap::SYS_ADMIN, cap::SETUID]);
-        assert_eq!(advice(missing), "this needs CAP_SETUID, CAP_SYS_ADMIN, which root has");
+        assert!(advice(missing).starts_with("this needs CAP_SETUID, CAP_SYS_ADMIN, which root has"));
     }
 }

@@ -19,8 +19,8 @@ use kernel::{
 };
 use rustix::mount::MountFlags;
 use vimage::{
-    Context as _, Cost, Doomed, Entry, House, Instance, Known, Param, Piece, Result, Settings, Site, Subsystem,
-    Told,
+    Context as _, Cost, Doomed, Entry, House, Instance, Known, Param, Piece, Result, Settings, Site,
+    Subsystem, Told,
 };
 
 use crate::{
@@ -107,6 +107,10 @@ impl Subsystem<Act> for Children {
         Ok(told.chain([Act::Step(Stage::Mounts, mount)]).collect())
     }
 
+    fn follows_all(&self) -> bool {
+        true
+    }
+
     fn update(&self, site: &mut Site<'_>, _old: &Settings) -> Result<Vec<Act>> {
         told::again(site).map(|()| Vec::new())
     }
@@ -129,7 +133,9 @@ impl Subsystem<Act> for Children {
             }
             let files = inside(&path).filter(|file| !file.ends_with(Told::SELF));
             let files = files.map(|file| file.to_string_lossy().into_owned());
-            strays.extend(files.filter(|key| !known.has(NAME, told::FILE, key)).map(|key| Piece::new(told::FILE, key)));
+            strays.extend(
+                files.filter(|key| !known.has(NAME, told::FILE, key)).map(|key| Piece::new(told::FILE, key)),
+            );
         }
         Ok(strays)
     }

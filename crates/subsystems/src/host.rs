@@ -318,7 +318,16 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn ask<'a>(name: &'a str, given: &'a Settings) -> Ask<'a> {
-        Ask { name, jid: 1, given, settings: given.clone(), parent: None, above: None, living: None, house: &Toy }
+        Ask {
+            name,
+            jid: 1,
+            given,
+            settings: given.clone(),
+            parent: None,
+            above: None,
+            living: None,
+            house: &Toy,
+        }
     }
 
     #[test]

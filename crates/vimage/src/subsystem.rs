@@ -104,6 +104,11 @@ pub trait Subsystem<S>: Sync {
         Ok(Vec::new())
     }
 
+    /// Whether a change of any parameter, and not only of its own, is its business.
+    fn follows_all(&self) -> bool {
+        false
+    }
+
     /// Changes a living instance from `old` to the site's settings. Returns steps that a process must take
     /// inside. Called the other way round to undo a failed update.
     ///

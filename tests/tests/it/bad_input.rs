@@ -177,13 +177,15 @@ lab_test!(a_missing_privilege_is_named for root; needs [CgroupV2, Program("setpr
     // Whether it still lives is looked at by every command.
     quiet(lab, "jail -c name=busy command=sh -c 'sleep 1000 >/dev/null &'");
     let denied = format!("Operation not permitted\n{hint}");
-    for line in ["-c name=a persist", "-c name=a command=true", "-c name=a user=inherit persist", "-r web", "-m name=web host.hostname=x"] {
-        unchanged(lab, &format!("{user} jail {line}"), &format!("jail: {denied}"));
+    for line in ["-c name=a persist", "-c name=a command=true", "-c name=a user=inherit persist", "-m name=web host.hostname=x"] {
+        unchanged(lab, &format!("{user} jail {line}"), &format!("jail: jail_set: {denied}"));
     }
+    unchanged(lab, &format!("{user} jail -r web"), &format!("jail: {denied}"));
     refused(lab, &format!("{user} jexec web true"), &format!("jexec: {denied}"));
     for cap in ["SYS_ADMIN", "SETUID", "SETGID", "SYS_PTRACE"] {
         unchanged(lab, &format!("setpriv --bounding-set -{} jail -c name=a persist", cap.to_lowercase()),
-            &format!("jail: Operation not permitted\nhint: this needs CAP_{cap}, which root has\n"));
+            &format!("jail: jail_set: Operation not permitted\nhint: this needs CAP_{cap}, which root has{}\n",
+                if cap == "SYS_ADMIN" { " outside a jail, and in one with children.max above 0" } else { "" }));
     }
     unchanged(lab, "setpriv --bounding-set -net_admin jail -c name=a persist vnet.link='eth0 lan'",
         "jail: a: cannot make segment lan: Operation not permitted\nhint: this needs CAP_NET_ADMIN over the network stack\n");

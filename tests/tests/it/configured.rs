@@ -201,6 +201,6 @@ lab_test!(who_may_make_no_jail_is_told_that_alone for root; needs [CgroupV2]; |l
     write(lab, "path = \"/\"; persist; a { } b { }");
     quiet(lab, "jail -q -f /tmp/jail.conf -c; jail -q -r '*'; chmod 644 /tmp/jail.conf");
     let text = run(lab, "setpriv --reuid=1 --clear-groups --bounding-set=-all jail -f /tmp/jail.conf -c").fails(1);
-    assert!(text.starts_with("jail: Operation not permitted\nhint: ") && text.lines().count() == 2, "{text}");
+    assert!(text.starts_with("jail: jail_set: Operation not permitted\nhint: ") && text.lines().count() == 2, "{text}");
     all_gone(lab);
 });

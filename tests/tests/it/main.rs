@@ -36,6 +36,8 @@ mod holders;
 mod home;
 /// Commands around a jail's life.
 mod hooks;
+/// Jails that jails make.
+mod inside;
 /// Interprocess communication, System V's and POSIX's.
 mod ipc;
 /// What is not ours is kept.

@@ -124,7 +124,7 @@ pub(super) fn run(
     if chosen.is_empty() {
         return Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
     }
-    privilege::check()?;
+    if creates { privilege::check_set() } else { privilege::check() }?;
     let jails = open(call)?;
     jails.sweep_dead()?;
     let by_pattern = words.is_empty() || words.iter().any(|word| word.contains('*'));

@@ -1,6 +1,10 @@
 //! What jail(8) prints, and what it means. Each text is made by what prints it.
 
-use ::jail::{account, core, hooks, schedule};
+use ::jail::{
+    LIMIT_EXCEEDED, account, core, hooks,
+    privilege::{self, NOT_PERMITTED},
+    schedule,
+};
 use kernel::step::Exec;
 use subsystems::root::{self, fstab};
 use vimage::Param;
@@ -48,6 +52,14 @@ pub(super) static ALL: &[Diagnostic] = &[
     says(
         || core::nonexistent("NAME").to_string(),
         "The parameter depend names a jail that neither is there nor is configured. Nothing was made.",
+    ),
+    says(
+        || format!("{}: {NOT_PERMITTED}", privilege::SET),
+        "A privilege is missing, which the advice names. In a jail, its children.max is 0.",
+    ),
+    says(
+        || LIMIT_EXCEEDED.to_owned(),
+        "There are as many jails in the jail, or in one that it is in, as children.max lets it have.",
     ),
     says(|| root::relative("DIR").to_string(), "The parameter path does not begin with a /."),
     says(

@@ -18,8 +18,18 @@ pub(super) const FOLDER: &str = "folder";
 pub(super) const FILE: &str = "file";
 
 /// Parameters that are about the host, or whoever looks after the jail: by their names, or how these begin.
-const OTHERS: [&str; 10] =
-    ["children.cur", "command", "depend", "devfs_ruleset", "exec.", "meta", "mount", "path", "stop.", "vnet."];
+const OTHERS: [&str; 10] = [
+    "children.cur",
+    "command",
+    "depend",
+    "devfs_ruleset",
+    "exec.",
+    "meta",
+    "mount",
+    "path",
+    "stop.",
+    "vnet.",
+];
 
 /// The folder of the store with those of all jails. Where a jail sees its own it is called otherwise.
 pub(super) const ALL: &str = "told";

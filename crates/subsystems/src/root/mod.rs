@@ -345,6 +345,11 @@ impl Subsystem<Act> for Root {
         let trees = trees(of);
         let has = |at: &str| trees.iter().any(|(t, _)| t == at);
         let shows = |at: &str| !has(at);
+        if !has("/") {
+            // Whoever went on would be in the host's tree.
+            return Err(Error::new(ErrorKind::NotFound, "path: the jail's root is no longer mounted")
+                .hint("it was unmounted on the host; make the jail anew"));
+        }
         // Without /proc, no link in the tree leads through what is open here to the host: it comes last.
         let (last, first): (Vec<_>, Vec<_>) =
             trees.iter().partition(|(at, _)| Path::new(at).starts_with("/proc"));

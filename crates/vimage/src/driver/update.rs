@@ -122,7 +122,10 @@ impl<S> Driver<'_, S> {
     }
 }
 
-/// Whether any of a subsystem's own values differ.
+/// Whether any of the values that are a subsystem's business differ.
 fn changes<S>(subsystem: &dyn Subsystem<S>, old: &Settings, new: &Settings) -> bool {
+    if subsystem.follows_all() {
+        return old != new;
+    }
     subsystem.params().iter().any(|p| old.get(p.name) != new.get(p.name))
 }
