@@ -9,7 +9,7 @@ mod workers;
 
 use std::{fs::File, io::Write as _};
 
-use ::jail::Jails;
+use ::jail::{Jails, privilege};
 use kernel::act::Act;
 use vimage::{Context as _, Error, ErrorKind, Given, Registry, Result, Value};
 
@@ -44,6 +44,10 @@ pub(crate) static TOOL: Tool = Tool {
          a limit.",
         "The name a.b is that of the jail b in the jail a. A child never has more than its parent, and loses \
          what its parent loses.",
+        "A jail of user=new and proc=new with children.max above 0 makes jails itself, if jail(8) is in its tree: they are \
+         kept in its /run/jail, and go with it. Outside they are listed with it by jls(8), and found by their names, or by \
+         numbers of the same form: 1.2 is the jail 2 in the jail 1. jexec a.b, jail -r a.b and jail -m name=a.b run jexec \
+         and jail of the jail a in it. A jail of this kind that persists keeps one small process, once it had any.",
         "A jail that is removed takes all jails in it along. Its name and number are free at once. If something \
          still holds part of it, it is dying until that lets go: jls -d lists it and jdb holders names the \
          holder.",
@@ -314,6 +318,7 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     let given = given(call.registry, &words)?;
     sealed::seal(&given.settings)?;
     let jails = open(call)?;
+    privilege::check_set()?;
     // What waits for the kernel alone is looked at when there is time.
     jails.sweep_dead()?;
     let mut made = Vec::new();

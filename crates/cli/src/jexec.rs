@@ -5,6 +5,7 @@ use std::{ffi::OsString, os::fd::OwnedFd, rc::Rc};
 use ::jail::{
     Place,
     account::{self, Whose},
+    process::Command,
 };
 use rustix::{
     fs::{Gid, Mode, OFlags, Uid, fchown, open},
@@ -93,20 +94,46 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
         (None, None) => Whose::Root,
     };
     let clean = call.has("l");
-    let ours = relay::terminals();
-    let jails = open_store(call)?;
-    if let Ok(record) = jails.read(&jail) {
-        sealed::seal(&record.settings)?;
-    }
-    let signals = relay::catch()?;
-    let mut master = None;
-    let started = jails.enter_with(&jail, |place| {
+    enter(call, &jail, |place| {
         let user = account::find(place, whose)?;
         let mut command = account::command(argv, user.as_ref(), clean, whose != Whose::Root);
         command.dir = call.value("d").map(OsString::from);
         if command.dir.is_some() {
             command.home = None;
         }
+        Ok(command)
+    })
+}
+
+/// Runs a tool of ours that a jail has, for what is asked of the jails that it has made.
+///
+/// # Errors
+/// It cannot be entered, or has no such tool.
+pub(crate) fn run_in(call: &Call<'_>, jail: &str, argv: &[OsString]) -> Result<ExitCode> {
+    enter(call, jail, |_| {
+        let mut command = Command::new(argv.to_vec());
+        // That of the store is ours.
+        command.env.retain(|(name, _)| name != "JAIL_ROOT");
+        Ok(command)
+    })
+    .hint("what a jail has made itself is asked for by its own tools")
+}
+
+/// Runs a command in a jail to its end, in a terminal of the jail's own where ours is one.
+fn enter(
+    call: &Call<'_>,
+    jail: &str,
+    command: impl FnOnce(&Place<'_>) -> Result<Command>,
+) -> Result<ExitCode> {
+    let ours = relay::terminals();
+    let jails = open_store(call)?;
+    if let Ok(record) = jails.read(jail) {
+        sealed::seal(&record.settings)?;
+    }
+    let signals = relay::catch()?;
+    let mut master = None;
+    let started = jails.enter_with(jail, |place| {
+        let mut command = command(place)?;
         let uid = command.user.as_ref().map_or(0, |(uid, _, _)| *uid);
         if ours.contains(&true) {
             let (end, slave) = terminal(place, uid)?;

@@ -1,10 +1,11 @@
 //! jls(8): list jails.
 
+mod inner;
 mod print;
 mod values;
 
 use ::jail::{
-    Jails,
+    Jails, above,
     record::{Record, State},
 };
 use vimage::{Error, ErrorKind, Result};
@@ -13,7 +14,7 @@ use crate::{
     ExitCode,
     flags::{Call, Flag, Tool, Word},
     look,
-    output::Output,
+    output::{Output, complain},
 };
 use print::{Json, Manner};
 use values::{Column, Values};
@@ -122,9 +123,9 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
         if call.has("c") {
             return Err(Error::usage("-c needs -j JAIL"));
         }
-        let columns = values::columns(call.registry, &words, &manner)?;
-        let records = store.as_ref().map_or(Ok(Vec::new()), |jails| jails.list(dying))?;
-        return list(call, store.as_ref(), &records, &columns, &manner, json);
+        let mut reader = Reader::of(store.as_ref(), values::columns(call.registry, &words, &manner)?, dying);
+        reader.all()?;
+        return print(call, &reader, &manner, json);
     };
     let found = store.as_ref().map(|jails| find(jails, &word, dying)).transpose();
     if call.has("c") {
@@ -135,11 +136,12 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
             Err(e) => return Err(e),
         });
     }
-    let columns = values::columns(call.registry, &words, &manner)?;
+    let mut reader = Reader::of(store.as_ref(), values::columns(call.registry, &words, &manner)?, dying);
     match found? {
-        Some(record) => list(call, store.as_ref(), &[record], &columns, &manner, json),
-        None => Err(Error::new(ErrorKind::NotFound, format!("jail \"{word}\" not found"))),
+        Some(record) => reader.one(&record)?,
+        None => return Err(Error::new(ErrorKind::NotFound, format!("jail \"{word}\" not found"))),
     }
+    print(call, &reader, &manner, json)
 }
 
 /// The record of a jail; that of a dying one only if dying jails are to be seen.
@@ -153,35 +155,80 @@ fn find(jails: &Jails<'_>, word: &str, dying: bool) -> Result<Record> {
     }
 }
 
-fn list(
+/// Reads the rows of the list.
+struct Reader<'j, 'r> {
+    jails: Option<&'j Jails<'r>>,
+    columns: Vec<Column>,
+    dying: bool,
+    rows: Vec<Values>,
+    /// Whether something could not be read.
+    failed: bool,
+}
+
+impl<'j, 'r> Reader<'j, 'r> {
+    fn of(jails: Option<&'j Jails<'r>>, columns: Vec<Column>, dying: bool) -> Self {
+        Self { jails, columns, dying, rows: Vec::new(), failed: false }
+    }
+
+    /// All jails, each followed by those that it has made itself.
+    fn all(&mut self) -> Result<()> {
+        let Some(jails) = self.jails else { return Ok(()) };
+        let names = jails.premises.store.names()?;
+        for record in jails.list(self.dying)? {
+            let mut values = Values::read(jails, &record, &self.columns, &names, &mut self.failed);
+            let inner = self.made_by(jails, &record);
+            values.has_also(inner.len());
+            self.rows.push(values);
+            self.rows.extend(inner);
+        }
+        self.rows.extend(above::others(&jails.premises.store).into_iter().map(Values::told));
+        Ok(())
+    }
+
+    /// One jail.
+    fn one(&mut self, record: &Record) -> Result<()> {
+        let Some(jails) = self.jails else { return Ok(()) };
+        let names = jails.premises.store.names()?;
+        let mut values = Values::read(jails, record, &self.columns, &names, &mut self.failed);
+        if self.columns.iter().any(|column| column.name == values::CHILDREN) {
+            values.has_also(self.made_by(jails, record).len());
+        }
+        self.rows.push(values);
+        Ok(())
+    }
+
+    fn made_by(&mut self, jails: &Jails<'_>, record: &Record) -> Vec<Values> {
+        inner::rows(jails, record, self.dying).unwrap_or_else(|error| {
+            self.failed = true;
+            complain("jls", &error);
+            Vec::new()
+        })
+    }
+}
+
+fn print(
     call: &mut Call<'_>,
-    jails: Option<&Jails<'_>>,
-    records: &[Record],
-    columns: &[Column],
+    reader: &Reader<'_, '_>,
     manner: &Manner,
     json: Option<Json>,
 ) -> Result<ExitCode> {
-    let out = &mut call.out;
-    let mut failed = false;
+    let (out, columns) = (&mut call.out, &reader.columns[..]);
     let mut objects = Vec::new();
     if json.is_none() {
         header(out, columns, manner);
     }
-    let names = jails.map_or(Ok(Vec::new()), |jails| jails.premises.store.names())?;
-    for record in records {
-        let Some(jails) = jails else { continue };
-        let values = Values::read(jails, record, columns, &names, &mut failed);
+    for values in &reader.rows {
         match (json, columns.is_empty()) {
-            (None, false) => out.line(print::named(&values, columns, manner)),
-            (None, true) => out.text(print::standard(&values, manner)),
-            (Some(_), false) => objects.push(print::named_json(&values, columns)),
-            (Some(_), true) => objects.push(print::standard_json(&values, manner)),
+            (None, false) => out.line(print::named(values, columns, manner)),
+            (None, true) => out.text(print::standard(values, manner)),
+            (Some(_), false) => objects.push(print::named_json(values, columns)),
+            (Some(_), true) => objects.push(print::standard_json(values, manner)),
         }
     }
     if let Some(json) = json {
         out.line(json.document(objects));
     }
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if reader.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn header(out: &mut Output, columns: &[Column], manner: &Manner) {

@@ -6,6 +6,7 @@ mod bundle;
 mod flags;
 mod generate;
 mod holders;
+mod inside;
 mod jail8;
 mod jdb;
 mod jexec;
@@ -91,7 +92,7 @@ fn registry(own: &[&'static dyn Subsystem<Act>]) -> Result<Registry<Act>> {
 }
 
 fn call(tool: &'static Tool, registry: &Registry<Act>, args: Vec<OsString>) -> Result<ExitCode> {
-    let (flags, words) = flags::parse(tool, registry, args)?;
+    let (flags, words) = flags::parse(tool, registry, args.clone())?;
     let mut call = Call { tool, registry, root: PathBuf::new(), flags, words, out: Output::default() };
     let root =
         call.value("root").map(PathBuf::from).or_else(|| std::env::var_os("JAIL_ROOT").map(Into::into));
@@ -108,7 +109,10 @@ fn call(tool: &'static Tool, registry: &Registry<Act>, args: Vec<OsString>) -> R
             ExitCode::SUCCESS
         })
     } else {
-        (tool.run)(&mut call)
+        match inside::run(&mut call, &args) {
+            Ok(None) => (tool.run)(&mut call),
+            done => done.map(|code| code.unwrap_or(ExitCode::SUCCESS)),
+        }
     };
     // What was found out is printed, whatever happened after.
     let written = call.out.finish();

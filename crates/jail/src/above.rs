@@ -2,7 +2,7 @@
 //! further up. Nothing of this is trusted with more than what is shown and what is refused: the kernel holds whoever
 //! is in a jail to what that may.
 
-use std::fs;
+use std::{collections::BTreeMap, fs, iter};
 
 use vimage::{Told, file};
 
@@ -13,15 +13,23 @@ pub(crate) fn itself(store: &Store) -> Option<Told> {
     read(store, Told::SELF)
 }
 
-/// What is said of the jails in it, by their numbers.
+/// What is said of the jails in it, by their numbers: with their names as they are seen in it.
 #[must_use]
 pub fn others(store: &Store) -> Vec<Told> {
     let entries = fs::read_dir(store.root().join(Told::FOLDER)).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     let numbered = names.filter(|name| name.bytes().all(|b| b.is_ascii_digit()));
-    let mut others: Vec<_> = numbered.filter_map(|name| read(store, &name)).collect();
-    others.sort_by_key(|told| told.jid);
-    others
+    let told: BTreeMap<_, _> =
+        numbered.filter_map(|name| read(store, &name)).map(|one| (one.jid, one)).collect();
+    let full = |one: &Told| {
+        // However they may go in a circle.
+        let above = |one: &&Told| told.get(&one.parent);
+        let mut parts: Vec<_> =
+            iter::successors(Some(one), above).take(told.len()).map(|one| one.name.as_str()).collect();
+        parts.reverse();
+        parts.join(".")
+    };
+    told.values().map(|one| Told { name: full(one), ..one.clone() }).collect()
 }
 
 fn read(store: &Store, name: &str) -> Option<Told> {

@@ -3,8 +3,11 @@
 
 use std::{
     ffi::CString,
-    os::fd::{AsFd as _, OwnedFd},
-    path::Path,
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -97,7 +100,10 @@ static PARAMS: &[Param] = &[
         help: "how many jails may exist below this one",
         doc: "How many jails may exist in this one, those in its children counted. A child's own number is \
               smaller than its parent's. With user=new it can be made less in a living jail, and not more than \
-              it was created with: that many ids were set aside for children.",
+              it was created with: that many ids were set aside for children. With user=new and proc=new the jail's \
+              root makes jails itself, with the jail, jls and jexec of the jail's own tree. For \
+              that it has CAP_SYS_ADMIN over its own user namespace, and may mount there what the kernel lets the \
+              root of a user namespace mount; what it was given it cannot take away.",
         ..Param::BASE
     },
     Param {
@@ -251,7 +257,8 @@ impl Subsystem<Act> for Core {
         while let Some(dir) = dirs.pop() {
             if known.has(NAME, CGROUP, &dir.to_string_lossy()) {
                 // In it are those of the jails in it, named by their numbers, and that of its own processes.
-                dirs.extend(cgroup::inside(&dir).into_iter().filter(|inner| is_numbered(inner)));
+                let ours = |inner: &PathBuf| is_numbered(inner) && !is_theirs(inner, &dir);
+                dirs.extend(cgroup::inside(&dir).into_iter().filter(ours));
             } else {
                 strays.push(processes(&dir));
             }
@@ -278,6 +285,12 @@ fn processes(dir: &Path) -> Piece {
     Piece::new(CGROUP, dir.to_string_lossy()).anchored(anchor)
 }
 
+/// Whether a cgroup was made by a jail's root in the one that the jail has to itself: he is the owner of both.
+fn is_theirs(inner: &Path, dir: &Path) -> bool {
+    let owner = |dir: &Path| std::fs::metadata(dir).map_or(0, |found| found.uid());
+    owner(dir) != rustix::process::geteuid().as_raw() && owner(inner) == owner(dir)
+}
+
 /// Whether a cgroup has a jail's number for its name: `7`, or `7~1`.
 fn is_numbered(dir: &Path) -> bool {
     let name = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -294,7 +307,7 @@ pub fn nonexistent(needed: &str) -> Error {
 ///
 /// # Errors
 /// What is wrong with the name.
-pub(crate) fn check_name(name: &str, jid: Option<i64>) -> Result<()> {
+pub fn check_name(name: &str, jid: Option<i64>) -> Result<()> {
     let last = name.rsplit('.').next().unwrap_or(name);
     let numeric = !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit());
     if numeric && jid.map(|j| j.to_string()).as_deref() != Some(last) {
@@ -434,7 +447,7 @@ fn clone_of(path: &str) -> Result<OwnedFd> {
 /// The cgroup that a jail's processes are in: one below its own where there may be child jails, since a v2
 /// cgroup that hands controllers down has no processes of its own. It stays when there may be none any more.
 #[must_use]
-pub fn leaf(dir: &Path, settings: &Settings) -> std::path::PathBuf {
+pub fn leaf(dir: &Path, settings: &Settings) -> PathBuf {
     let below = dir.join("self");
     if settings.int("children.max").unwrap_or(0) > 0 || below.is_dir() { below } else { dir.to_owned() }
 }

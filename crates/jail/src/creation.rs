@@ -145,7 +145,7 @@ impl Jails<'_> {
             let stand_in = if name.is_empty() { "new" } else { name };
             // What they make may be what is missing: the directory of the jail. So only what is wrong whatever they do
             // is said before they run.
-            let above = parent.map(|parent| parent.settings).or(self.premises.above());
+            let above = parent.map(|parent| parent.settings).or_else(|| self.premises.above());
             self.registry.complete(given, None, above).doing_with(|| stand_in.to_owned())
         })?;
         let of = Of { name, jid, settings: &settings, signals };

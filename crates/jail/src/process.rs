@@ -49,8 +49,12 @@ pub struct Command {
     pub terminal: Option<Rc<OwnedFd>>,
     /// Which of standard input, output and error output stay the caller's all the same.
     pub keeps: [bool; 3],
-    /// What becomes its standard output and error output.
+    /// What becomes its standard input.
+    pub input: Option<Rc<OwnedFd>>,
+    /// What becomes its standard output, and, if nothing else does, its error output.
     pub output: Option<Rc<OwnedFd>>,
+    /// What becomes its error output.
+    pub errors: Option<Rc<OwnedFd>>,
 }
 
 /// A command that runs in a jail.
@@ -121,9 +125,10 @@ impl Command {
                 steps.push(Step::Terminal);
             }
         }
-        if let Some(output) = &self.output {
-            steps.extend([1, 2].map(|n| Step::Dup(output.clone(), n)));
-        }
+        let files =
+            [&self.input, &self.output, if self.errors.is_some() { &self.errors } else { &self.output }];
+        let files = (0..3).zip(files).filter_map(|(n, file)| Some((n, file.as_ref()?)));
+        steps.extend(files.map(|(n, file)| Step::Dup(file.clone(), n)));
         if let Some((uid, gid, groups)) = &self.user {
             steps.push(Step::Ids { uid: *uid, gid: *gid, groups: groups.clone() });
         }
@@ -236,7 +241,7 @@ impl Running {
     }
 
     /// Kills the command and all that it has started and not left to others, and collects it if that is ours to do.
-    pub(crate) fn kill(&self) {
+    pub fn kill(&self) {
         // What is stopped starts nothing more. Any of them may have ended by itself.
         let _gone = pidfd_send_signal(&self.pidfd, Signal::STOP);
         let mut family = Vec::new();

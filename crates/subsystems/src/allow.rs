@@ -327,7 +327,10 @@ mod tests {
         assert!(has(&["user=inherit", "allow.mlock=true"], cap::IPC_LOCK));
         assert!(!has(&["user=inherit"], cap::SYS_PTRACE) && has(&[], cap::SYS_PTRACE));
         assert!(!has(&["user=inherit"], cap::DAC_READ_SEARCH) && has(&[], cap::DAC_READ_SEARCH));
-        assert!(!has(&["children.max=1"], cap::SYS_ADMIN));
+        // Over its own namespaces, and never over the host's.
+        assert!(has(&["children.max=1"], cap::SYS_ADMIN) && !has(&["children.max=1"], cap::SYS_RESOURCE));
+        assert!(!has(&["children.max=1", "user=inherit"], cap::SYS_ADMIN));
+        assert!(!has(&["children.max=1", "user=inherit", "vnet=new"], cap::SYS_ADMIN));
         assert_eq!(lost(&["allow.suser=false"]), CapSet::FULL);
     }
 

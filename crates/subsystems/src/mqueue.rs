@@ -131,7 +131,7 @@ impl Subsystem<Act> for Mqueue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::tests::{Toy, ask};
+    use crate::host::tests::ask;
 
     fn resolved(shm: &str, parents: Option<&str>) -> String {
         let one = |name: &str, word: &str| -> Settings {
@@ -139,17 +139,8 @@ mod tests {
         };
         let given = one("sysvshm", shm);
         let settings = one("mqueue", parents.unwrap_or("new"));
-        let parent = Instance {
-            name: "a",
-            jid: 1,
-            settings: &settings,
-            parent: None,
-            pieces: &[],
-            fds: vimage::Fds::default(),
-            house: &Toy,
-        };
         let mut ask = ask("a.b", &given);
-        ask.parent = parents.map(|_| &parent);
+        ask.above = parents.map(|_| &settings);
         MQUEUE.resolve(&mut ask);
         ask.settings.text("mqueue").unwrap().to_owned()
     }

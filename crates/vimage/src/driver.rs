@@ -78,7 +78,7 @@ impl<'a, S> Driver<'a, S> {
     where
         'a: 'q,
     {
-        let above = parent.map(|p| p.settings).or(self.house.above());
+        let above = parent.map(|p| p.settings).or_else(|| self.house.above());
         let settings = self.registry.complete(given, living.map(|l| l.settings), above)?;
         let mut ask =
             Ask { name, jid, given: &given.settings, settings, parent, above, living, house: self.house };

@@ -9,8 +9,10 @@ use crate::Settings;
 pub struct Told {
     /// The number that whoever made it knows it by.
     pub jid: u32,
-    /// Its name, as whoever is told sees it.
+    /// The last part of its name.
     pub name: String,
+    /// The number of the jail that it is in; 0 where that is not told.
+    pub parent: u32,
     /// Its values, as far as they are the jail's business.
     pub settings: Settings,
 }

@@ -92,7 +92,7 @@ lab_test!(a_jail_reads_its_env_and_nothing_else for root; needs [CgroupV2]; |lab
         prints(lab, READ, "e=5\nd=4\n1\n");
         quiet(lab, "jail -r j");
         all_gone(lab);
-        prints(lab, "ls /run/jail/env", "");
+        prints(lab, "ls /run/jail/envs", "");
     }
 });
 
@@ -125,7 +125,7 @@ lab_test!(a_link_in_a_tree_leads_no_env_astray for root; needs [CgroupV2, Progra
             quiet(lab, "jail -m name=j env=; jexec j /busybox sh -c '/busybox sleep 1000 >/dev/null 2>&1 &'");
             let refusal = run(lab, "jail -m name=j env=y").fails(1);
             assert!(refusal.ends_with(&why), "{kind}: {refusal}");
-            prints(lab, "jls -j j env; ls /tmp/out /run/jail/env", "\"\"\n/run/jail/env:\n\n/tmp/out:\n");
+            prints(lab, "jls -j j env; ls /tmp/out /run/jail/envs", "\"\"\n/run/jail/envs:\n\n/tmp/out:\n");
             quiet(lab, "jexec j /busybox true; jail -r j");
         }
     }

@@ -37,6 +37,13 @@ const DIFFERS: &[(&str, &str)] = &[
         "The jail sees its own processes alone, with pids of their own: proc=new. With proc=inherit pids are the host's, as on \
          FreeBSD.",
     ),
+    (
+        "jails in jails",
+        "A jail makes jails itself with children.max, user=new and proc=new, and has the tools in its tree. Numbers are not the \
+         machine's but each jail's own: the jail 2 of the jail 1 is 1.2 outside, as the jail b of the jail a is a.b. What was made \
+         from outside is seen inside, is entered and removed from outside alone, and its number begins with a dot there. A jail \
+         with a network stack is made in one that has one itself. The ids of a jail that a jail makes are the maker's.",
+    ),
     ("mounts", "None of a jail's mounts is ever seen on the host."),
     (
         "POSIX IPC",

@@ -41,6 +41,11 @@ impl Manner {
     }
 }
 
+/// The number of a jail: a text where it is one of a jail in another.
+fn number(values: &Values) -> Tree {
+    values.number.parse::<u32>().map_or_else(|_| values.number.as_str().into(), Tree::from)
+}
+
 /// The heading of the usual columns.
 pub(super) fn heading(manner: &Manner) -> &'static str {
     match (manner.verbose, manner.by_name) {
@@ -58,7 +63,8 @@ pub(super) fn standard(values: &Values, manner: &Manner) -> String {
     let (host, path) = (cut(values.hostname(), 29), cut(values.text("path"), 74));
     if manner.verbose {
         let (name, state) = (cut(&values.name, 29), state(values));
-        let mut text = format!("{:6}  {host:29} {path}\n        {name:29} {state}\n        -\n", values.jid);
+        let mut text =
+            format!("{:>6}  {host:29} {path}\n        {name:29} {state}\n        -\n", values.number);
         for address in values.addresses() {
             text += &format!("        {address}\n");
         }
@@ -69,7 +75,7 @@ pub(super) fn standard(values: &Values, manner: &Manner) -> String {
     if manner.by_name {
         format!(" {:15} {address:15} {host:29} {path}\n", values.name)
     } else {
-        format!("{:6}  {address:15} {host:29} {path}\n", values.jid)
+        format!("{:>6}  {address:15} {host:29} {path}\n", values.number)
     }
 }
 
@@ -77,8 +83,14 @@ fn state(values: &Values) -> &'static str {
     if values.dying { "DYING" } else { "ACTIVE" }
 }
 
-fn cut(text: &str, width: usize) -> &str {
-    text.char_indices().nth(width).map_or(text, |(end, _)| &text[..end])
+/// At most so many characters.
+fn cut(text: &str, width: usize) -> String {
+    harmless(&text.chars().take(width).collect::<String>())
+}
+
+/// A text that tells a terminal nothing: what a jail's root has set may be meant to.
+fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '?' } else { c }).collect()
 }
 
 /// The line of a jail's named parameters.
@@ -128,7 +140,7 @@ fn printed(value: Option<&Value>, manner: &Manner) -> String {
             match text.is_empty() {
                 true => "\"\"".to_owned(),
                 false if manner.quote => quoted(&text),
-                false => text,
+                false => harmless(&text),
             }
         }
         _ => "-".to_owned(),
@@ -172,7 +184,7 @@ pub(super) fn standard_json(values: &Values, manner: &Manner) -> Tree {
     let (v6, v4): (Vec<&str>, Vec<&str>) = values.addresses().into_iter().partition(|a| a.contains(':'));
     if manner.verbose {
         return json!({
-            "jid": values.jid, "hostname": host, "path": path, "name": values.name,
+            "jid": number(values), "hostname": host, "path": path, "name": values.name,
             "state": state(values), "ipv4_addrs": v4, "ipv6_addrs": v6,
         });
     }
@@ -185,7 +197,7 @@ pub(super) fn standard_json(values: &Values, manner: &Manner) -> Tree {
     if manner.by_name {
         jail["name"] = values.name.clone().into();
     } else {
-        jail["jid"] = values.jid.into();
+        jail["jid"] = number(values);
     }
     jail
 }
@@ -243,7 +255,7 @@ mod tests {
         settings.set("mount", Value::List(vec!["tmpfs /a tmpfs rw 0 0".into(), "x".into()]));
         let links = ["eth0 lan 10.0.0.2/24 fd00::2/64 mac 02:00:00:00:00:01", "eth1 b:x", "e2 c mtu 9/9"];
         settings.set("vnet.link", Value::List(links.map(str::to_owned).to_vec()));
-        Values { settings, jid: 3, name: "web".into(), dying: false }
+        Values { settings, number: "3".into(), name: "web".into(), dying: false }
     }
 
     fn line(flags: &[&str], words: &[&str]) -> String {

@@ -7,7 +7,9 @@ use ::jail::{
     record::{Record, State},
 };
 use kernel::act::Act;
-use vimage::{Error, ErrorKind, Kind, Mode, Named, Param, Registry, Result, Settings, Value, When, pairs};
+use vimage::{
+    Error, ErrorKind, Kind, Mode, Named, Param, Registry, Result, Settings, Told, Value, When, pairs,
+};
 
 use super::print::Manner;
 use crate::output::complain;
@@ -51,8 +53,8 @@ impl Column {
 pub(super) struct Values {
     /// All of them, those that are computed included.
     pub settings: Settings,
-    /// Its number.
-    pub jid: u32,
+    /// Its number, as we see it: of one in a jail that made it, `1.2`.
+    pub number: String,
     /// Its name.
     pub name: String,
     /// Whether it is dying.
@@ -61,6 +63,8 @@ pub(super) struct Values {
 
 /// The host's name of a jail, for the usual columns.
 const HOSTNAME: &str = "host.hostname";
+/// How many jails there are in one.
+pub(super) const CHILDREN: &str = "children.cur";
 /// The interfaces whose addresses are shown.
 const LINKS: &str = "vnet.link";
 /// What cannot be given again: on the command line it takes all that follows.
@@ -145,11 +149,31 @@ impl Values {
         settings.set("name", Value::Text(record.name.clone()));
         settings.set("parent", Value::Int(parent.map_or(0, |(_, jid)| i64::from(*jid))));
         settings.set("dying", Value::Bool(dying));
-        if columns.iter().any(|c| c.name == "children.cur") {
+        if columns.iter().any(|c| c.name == CHILDREN) {
             let children = names.iter().filter(|(name, _)| name.starts_with(&below)).count();
-            settings.set("children.cur", number(children));
+            settings.set(CHILDREN, number(children));
         }
-        Self { settings, jid: record.jid, name: record.name.clone(), dying }
+        Self { settings, number: record.jid.to_string(), name: record.name.clone(), dying }
+    }
+
+    /// Counts jails that are not in our records.
+    pub(super) fn has_also(&mut self, more: usize) {
+        if let Some(known) = self.settings.int(CHILDREN) {
+            let more = i64::try_from(more).unwrap_or(i64::MAX);
+            self.settings.set(CHILDREN, Value::Int(known.saturating_add(more)));
+        }
+    }
+
+    /// Of a jail in the one that we are in, that was made from further up.
+    pub(super) fn told(told: Told) -> Self {
+        let Told { jid, name, parent, mut settings } = told;
+        let number = format!(".{jid}");
+        let parent = if name.contains('.') { format!(".{parent}") } else { "0".to_owned() };
+        settings.set("parent", Value::Text(parent));
+        settings.set("jid", Value::Text(number.clone()));
+        settings.set("name", Value::Text(name.clone()));
+        settings.set("dying", Value::Bool(false));
+        Self { settings, number, name, dying: false }
     }
 
     /// The value of a column.

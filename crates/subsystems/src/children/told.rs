@@ -42,7 +42,7 @@ pub(super) fn path(house: &dyn House, jid: u32) -> PathBuf {
 /// Makes the folder of a jail.
 pub(super) fn begin(site: &mut Site<'_>) -> Result<()> {
     let path = path(site.house, site.jid);
-    let text = about_itself(site)?;
+    let text = text(site)?;
     site.make(Piece::new(FOLDER, path.to_string_lossy()), || {
         fs::create_dir_all(&path)
             .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)))
@@ -58,10 +58,8 @@ pub(super) fn tell(site: &mut Site<'_>) -> Result<()> {
         above = of.parent;
         if hosts(of.settings) {
             let path = path(of.house, of.jid).join(site.jid.to_string());
-            let depth = of.name.split('.').count();
-            let text = seen_from(depth, site)?;
-            let piece = Piece::new(FILE, path.to_string_lossy()).with(depth);
-            site.make(piece, || file::publish(&path, &text))?;
+            let text = text(site)?;
+            site.make(Piece::new(FILE, path.to_string_lossy()), || file::publish(&path, &text))?;
         }
     }
     Ok(())
@@ -70,28 +68,20 @@ pub(super) fn tell(site: &mut Site<'_>) -> Result<()> {
 /// Tells what has changed.
 pub(super) fn again(site: &mut Site<'_>) -> Result<()> {
     let instance = site.instance();
-    if instance.pieces_of(NAME, FOLDER).next().is_some() {
-        file::publish(&path(site.house, site.jid).join(Told::SELF), about_itself(site)?)?;
-    }
-    for piece in instance.pieces_of(NAME, FILE) {
-        let depth = piece.data.as_u64().and_then(|depth| usize::try_from(depth).ok()).unwrap_or_default();
-        file::publish(Path::new(&piece.key), seen_from(depth, site)?)?;
-    }
-    Ok(())
+    let itself = instance.pieces_of(NAME, FOLDER).map(|piece| Path::new(&piece.key).join(Told::SELF));
+    let others = instance.pieces_of(NAME, FILE).map(|piece| PathBuf::from(&piece.key));
+    let text = text(site)?;
+    itself.chain(others).try_for_each(|path| file::publish(&path, &text))
 }
 
-/// What a jail is told about itself. What the jails above it are called is not its business.
-fn about_itself(site: &Site<'_>) -> Result<Vec<u8>> {
-    seen_from(site.name.split('.').count() - 1, site)
-}
-
-/// What a jail is told about another in it; `depth` is how many names its own has.
-fn seen_from(depth: usize, site: &Site<'_>) -> Result<Vec<u8>> {
+/// What is said of a jail. What those above it are called is nobody's business below.
+fn text(site: &Site<'_>) -> Result<Vec<u8>> {
     let mut settings = site.settings.clone();
     let names: Vec<_> = settings.iter().map(|(name, _)| name.to_owned()).collect();
     for name in names.iter().filter(|name| OTHERS.iter().any(|other| name.starts_with(other))) {
         settings.remove(name);
     }
-    let name = site.name.split('.').skip(depth).collect::<Vec<_>>().join(".");
-    serde_json::to_vec(&Told { jid: site.jid, name, settings }).doing("children.max")
+    let name = site.name.rsplit('.').next().unwrap_or_default().to_owned();
+    let parent = site.parent.map_or(0, |parent| parent.jid);
+    serde_json::to_vec(&Told { jid: site.jid, name, parent, settings }).doing("children.max")
 }

@@ -265,19 +265,10 @@ mod tests {
     #[test]
     fn a_child_has_its_parents_limits_unless_it_says_less() {
         let parents: Settings = [("sysvsem.sets".to_owned(), Value::Int(8))].into_iter().collect();
-        let parent = Instance {
-            name: "a",
-            jid: 1,
-            settings: &parents,
-            parent: None,
-            pieces: &[],
-            fds: vimage::Fds::default(),
-            house: &crate::host::tests::Toy,
-        };
         let mut given = modes(["new"; 4]);
         let resolve = |given: &Settings| {
             let mut ask = ask("a.b", given);
-            ask.parent = Some(&parent);
+            ask.above = Some(&parents);
             inherit_limits(&mut ask, "sysvsem", &[SEM]);
             ask.settings.int("sysvsem.sets")
         };
