@@ -17,7 +17,10 @@ use crate::{
 /// # Errors
 /// A jail cannot be entered, or has no such tool.
 pub(crate) fn run(call: &mut Call<'_>, args: &[OsString]) -> Result<Option<ExitCode>> {
-    let names = named(call);
+    let mut names = named(call);
+    let all = names.len();
+    // A pattern is about our own.
+    names.retain(|name| !name.contains('*'));
     let Some(jails) = names.iter().any(|name| name.contains('.')).then(|| look(&call.root, call.registry))
     else {
         return Ok(None);
@@ -34,7 +37,7 @@ pub(crate) fn run(call: &mut Call<'_>, args: &[OsString]) -> Result<Option<ExitC
         call.words.retain(|word| word != name.as_str());
     }
     // The rest is ours.
-    Ok(worst.filter(|code| theirs.len() == names.len() || *code != ExitCode::SUCCESS))
+    Ok(worst.filter(|code| *code != ExitCode::SUCCESS || theirs.len() == all))
 }
 
 /// The jails that a command names and that must be there: all words, where it names several.
@@ -46,7 +49,8 @@ fn named(call: &Call<'_>) -> Vec<String> {
         "jexec" => names.extend(words.take(1).map(str::to_owned)),
         "jail" if call.has("r") || call.has("R") => names.extend(words.map(str::to_owned)),
         "jail" if call.has("m") && !call.has("c") => {
-            let values = words.filter_map(|word| word.strip_prefix("name=").or(word.strip_prefix("jid=")));
+            let values =
+                words.filter_map(|word| word.strip_prefix("name=").or_else(|| word.strip_prefix("jid=")));
             names.extend(values.take(1).map(str::to_owned));
         }
         "jdb" => names.extend(words.skip(1).map(str::to_owned)),

@@ -232,6 +232,9 @@ fn arrived_whole(pidfds: &[OwnedFd], made: usize, doing: &str) -> Result<()> {
 
 /// A command that cannot be executed says so by itself.
 fn failed(error: Failed, doing: &str) -> Error {
+    if error.is_exec() && error.errno() == Errno::NOENT {
+        return Error::new(ErrorKind::NotFound, error);
+    }
     let exec = error.is_exec();
     let error = error.cause();
     if exec { error } else { error.doing(doing) }
