@@ -3,8 +3,10 @@
 mod print;
 mod values;
 
+use std::{cell::Cell, iter, rc::Rc};
+
 use ::jail::{
-    Jails,
+    Jails, Listing,
     record::{Record, State},
 };
 use vimage::{Error, ErrorKind, Result};
@@ -15,8 +17,8 @@ use crate::{
     look,
     output::Output,
 };
-use print::{Json, Manner};
-use values::{Column, Values};
+use print::{Json, Manner, NamedJson};
+use values::{Column, Values, Wanted};
 
 /// The tool.
 pub(crate) static TOOL: Tool = Tool {
@@ -117,28 +119,41 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     let json = call.value("libxo").map(Json::parse).transpose()?.flatten();
     let dying = call.has("a") || call.has("d");
     let store = look(&call.root, call.registry)?;
-    let Some(word) = call.value("j").map(str::to_owned) else {
-        if call.has("c") {
-            return Err(Error::usage("-c needs -j JAIL"));
+    let found = match (call.value("j"), &store) {
+        (None, _) if call.has("c") => return Err(Error::usage("-c needs -j JAIL")),
+        (None, _) => None,
+        (Some(word), Some(jails)) => Some(find(jails, word, dying)),
+        (Some(word), None) => {
+            Some(Err(Error::new(ErrorKind::NotFound, format!("jail \"{word}\" not found"))))
         }
-        let columns = values::columns(call.registry, &words, &manner)?;
-        let records = store.as_ref().map_or(Ok(Vec::new()), |jails| jails.list(dying))?;
-        return list(call, store.as_ref(), &records, &columns, &manner, json);
     };
-    let found = store.as_ref().map(|jails| find(jails, &word, dying)).transpose();
     if call.has("c") {
-        return Ok(match found {
-            Ok(Some(_)) => ExitCode::SUCCESS,
-            Ok(None) => ExitCode::FAILURE,
-            Err(e) if e.kind() == ErrorKind::NotFound => ExitCode::FAILURE,
-            Err(e) => return Err(e),
-        });
+        return match found.transpose() {
+            Ok(_) => Ok(ExitCode::SUCCESS),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(ExitCode::FAILURE),
+            Err(e) => Err(e),
+        };
     }
     let columns = values::columns(call.registry, &words, &manner)?;
-    match found? {
-        Some(record) => list(call, store.as_ref(), &[record], &columns, &manner, json),
-        None => Err(Error::new(ErrorKind::NotFound, format!("jail \"{word}\" not found"))),
+    let found = found.transpose()?;
+    let Some(jails) = &store else {
+        print(call, &mut iter::empty(), columns, &manner, json);
+        return Ok(ExitCode::SUCCESS);
+    };
+    let listing = Listing::new(jails);
+    let wanted = Wanted::new(&listing, &columns, &manner)?;
+    let failed = Cell::new(false);
+    match found {
+        Some(record) => {
+            let values = wanted.read(Rc::new(record), &failed);
+            print(call, &mut iter::once(values), columns, &manner, json);
+        }
+        None => {
+            let mut values = listing.records(dying)?.map(|record| wanted.read(record, &failed));
+            print(call, &mut values, columns, &manner, json);
+        }
     }
+    Ok(if failed.get() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// The record of a jail; that of a dying one only if dying jails are to be seen.
@@ -152,35 +167,34 @@ fn find(jails: &Jails<'_>, word: &str, dying: bool) -> Result<Record> {
     }
 }
 
-fn list(
+/// Prints each jail as soon as it was read.
+fn print(
     call: &mut Call<'_>,
-    jails: Option<&Jails<'_>>,
-    records: &[Record],
-    columns: &[Column],
+    jails: &mut dyn Iterator<Item = Values>,
+    columns: Vec<Column>,
     manner: &Manner,
     json: Option<Json>,
-) -> Result<ExitCode> {
+) {
     let out = &mut call.out;
-    let mut failed = false;
-    let mut objects = Vec::new();
-    if json.is_none() {
-        header(out, columns, manner);
-    }
-    let names = jails.map_or(Ok(Vec::new()), |jails| jails.premises.store.names())?;
-    for record in records {
-        let Some(jails) = jails else { continue };
-        let values = Values::read(jails, record, columns, &names, &mut failed);
-        match (json, columns.is_empty()) {
-            (None, false) => out.line(print::named(&values, columns, manner)),
-            (None, true) => out.text(print::standard(&values, manner)),
-            (Some(_), false) => objects.push(print::named_json(&values, columns)),
-            (Some(_), true) => objects.push(print::standard_json(&values, manner)),
+    match json {
+        Some(json) if columns.is_empty() => {
+            json.document(out, jails.map(|values| print::standard_json(&values, manner)));
+        }
+        Some(json) => {
+            let columns = print::in_order(columns);
+            json.document(out, jails.map(|values| NamedJson { values, columns: &columns }));
+        }
+        None => {
+            header(out, &columns, manner);
+            for values in jails {
+                if columns.is_empty() {
+                    out.text(print::standard(&values, manner));
+                } else {
+                    out.line(print::named(&values, &columns, manner));
+                }
+            }
         }
     }
-    if let Some(json) = json {
-        out.line(json.document(objects));
-    }
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn header(out: &mut Output, columns: &[Column], manner: &Manner) {

@@ -15,6 +15,7 @@ mod entry;
 pub mod hooks;
 pub mod house;
 mod jails;
+mod listing;
 mod lock;
 mod notes;
 mod place;
@@ -30,5 +31,6 @@ pub mod users;
 pub mod vault;
 mod wait;
 
-pub use jails::{Created, Jails};
+pub use jails::{Created, Jails, below};
+pub use listing::Listing;
 pub use place::Place;

@@ -1,9 +1,13 @@
 //! How values are printed: columns, name=value, arguments of jail(8), JSON as libxo(3) has it.
 
-use serde_json::{Map, Value as Tree, json};
-use vimage::{Error, Kind, Result, Value};
+use std::{cell::Cell, result::Result};
+
+use serde::{Serialize, Serializer};
+use serde_json::{Value as Tree, json};
+use vimage::{Error, Kind, Value};
 
 use super::values::{Column, Values};
+use crate::output::Output;
 
 /// The manner of printing, as the flags say it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,8 +61,9 @@ pub(super) fn heading(manner: &Manner) -> &'static str {
 pub(super) fn standard(values: &Values, manner: &Manner) -> String {
     let (host, path) = (cut(values.hostname(), 29), cut(values.text("path"), 74));
     if manner.verbose {
-        let (name, state) = (cut(&values.name, 29), state(values));
-        let mut text = format!("{:6}  {host:29} {path}\n        {name:29} {state}\n        -\n", values.jid);
+        let (name, state) = (cut(&values.record.name, 29), state(values));
+        let mut text =
+            format!("{:6}  {host:29} {path}\n        {name:29} {state}\n        -\n", values.record.jid);
         for address in values.addresses() {
             text += &format!("        {address}\n");
         }
@@ -67,14 +72,14 @@ pub(super) fn standard(values: &Values, manner: &Manner) -> String {
     let addresses = values.addresses();
     let address = cut(addresses.first().copied().unwrap_or_default(), 15);
     if manner.by_name {
-        format!(" {:15} {address:15} {host:29} {path}\n", values.name)
+        format!(" {:15} {address:15} {host:29} {path}\n", values.record.name)
     } else {
-        format!("{:6}  {address:15} {host:29} {path}\n", values.jid)
+        format!("{:6}  {address:15} {host:29} {path}\n", values.record.jid)
     }
 }
 
 fn state(values: &Values) -> &'static str {
-    if values.dying { "DYING" } else { "ACTIVE" }
+    if values.is_dying() { "DYING" } else { "ACTIVE" }
 }
 
 fn cut(text: &str, width: usize) -> &str {
@@ -158,12 +163,26 @@ fn quoted(text: &str) -> String {
 }
 
 /// A jail's named parameters. All values are text, as libxo(3) has them.
-pub(super) fn named_json(values: &Values, columns: &[Column]) -> Tree {
-    // A pair that is not there is left out.
-    let there = columns.iter().filter(|c| c.key.is_none() || values.get(c).is_some());
-    let text = |c: &Column| values.get(c).map(|value| value.text()).unwrap_or_default();
-    let named: Map<_, _> = there.map(|c| (c.name.to_string(), Tree::String(text(c)))).collect();
-    Tree::Object(named)
+pub(super) struct NamedJson<'c> {
+    /// The jail's values.
+    pub values: Values,
+    /// The parameters.
+    pub columns: &'c [Column],
+}
+
+impl Serialize for NamedJson<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        // A pair that is not there is left out.
+        let there = self.columns.iter().map(|c| (c, self.values.get(c)));
+        let there = there.filter(|(c, value)| c.key.is_none() || value.is_some());
+        to.collect_map(there.map(|(c, value)| (&c.name, value.map(|value| value.text()).unwrap_or_default())))
+    }
+}
+
+/// The columns as an object has them: by their names.
+pub(super) fn in_order(mut columns: Vec<Column>) -> Vec<Column> {
+    columns.sort_by(|a, b| a.name.cmp(&b.name));
+    columns
 }
 
 /// A jail in the usual columns.
@@ -172,7 +191,7 @@ pub(super) fn standard_json(values: &Values, manner: &Manner) -> Tree {
     let (v6, v4): (Vec<&str>, Vec<&str>) = values.addresses().into_iter().partition(|a| a.contains(':'));
     if manner.verbose {
         return json!({
-            "jid": values.jid, "hostname": host, "path": path, "name": values.name,
+            "jid": values.record.jid, "hostname": host, "path": path, "name": values.record.name,
             "state": state(values), "ipv4_addrs": v4, "ipv6_addrs": v6,
         });
     }
@@ -183,9 +202,9 @@ pub(super) fn standard_json(values: &Values, manner: &Manner) -> Tree {
         jail["ipv6"] = (*v6).into();
     }
     if manner.by_name {
-        jail["name"] = values.name.clone().into();
+        jail["name"] = values.record.name.clone().into();
     } else {
-        jail["jid"] = values.jid.into();
+        jail["jid"] = values.record.jid.into();
     }
     jail
 }
@@ -201,7 +220,7 @@ impl Json {
     ///
     /// # Errors
     /// Another format.
-    pub(super) fn parse(text: &str) -> Result<Option<Self>> {
+    pub(super) fn parse(text: &str) -> vimage::Result<Option<Self>> {
         let mut json = None;
         let mut pretty = false;
         for option in text.split(',') {
@@ -218,18 +237,51 @@ impl Json {
         Ok(json.map(|()| Self { pretty }))
     }
 
-    /// The document of these jails.
-    pub(super) fn document(self, jails: Vec<Tree>) -> String {
-        let tree = json!({ "__version": "2", "jail-information": { "jail": jails } });
-        if self.pretty { format!("{tree:#}") } else { tree.to_string() }
+    /// Prints the document of these jails, each as it comes: all at once may be megabytes.
+    pub(super) fn document<J: Iterator<Item: Serialize>>(self, out: &mut Output, jails: J) {
+        let document =
+            Document { version: "2", information: Information { jail: Sequence(Cell::new(Some(jails))) } };
+        let done = match self.pretty {
+            true => document.serialize(&mut serde_json::Serializer::pretty(&mut *out)),
+            false => document.serialize(&mut serde_json::Serializer::new(&mut *out)),
+        };
+        debug_assert!(done.is_ok(), "texts and lists of them are JSON, and the output takes all");
+        out.line("");
+    }
+}
+
+/// What libxo(3) has around the jails.
+#[derive(Serialize)]
+struct Document<J> {
+    #[serde(rename = "__version")]
+    version: &'static str,
+    #[serde(rename = "jail-information")]
+    information: Information<J>,
+}
+
+#[derive(Serialize)]
+struct Information<J> {
+    jail: J,
+}
+
+/// What is written one after the other, once.
+struct Sequence<J>(Cell<Option<J>>);
+
+impl<J: Iterator<Item: Serialize>> Serialize for Sequence<J> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(self.0.take().into_iter().flatten())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
+    use ::jail::record::{Record, State};
+    use vimage::Settings;
+
     use super::*;
     use crate::jls::values;
-    use vimage::Settings;
 
     fn web() -> Values {
         let mut settings = Settings::default();
@@ -243,7 +295,22 @@ mod tests {
         settings.set("mount", Value::List(vec!["tmpfs /a tmpfs rw 0 0".into(), "x".into()]));
         let links = ["eth0 lan 10.0.0.2/24 fd00::2/64 mac 02:00:00:00:00:01", "eth1 b:x", "e2 c mtu 9/9"];
         settings.set("vnet.link", Value::List(links.map(str::to_owned).to_vec()));
-        Values { settings, jid: 3, name: "web".into(), dying: false }
+        let record = Record {
+            version: Record::VERSION,
+            jid: 3,
+            name: "web".into(),
+            other_name: None,
+            state: State::Alive,
+            settings,
+            change: None,
+            narrows: false,
+            init: None,
+            maker: None,
+            created: 0,
+            reasons: Vec::new(),
+            pieces: Vec::new(),
+        };
+        Values { record: Rc::new(record), live: Settings::default() }
     }
 
     fn line(flags: &[&str], words: &[&str]) -> String {
@@ -319,10 +386,12 @@ mod tests {
     #[test]
     fn json_is_libxos() {
         let json = Json::parse("json").unwrap().unwrap();
+        let mut out = Output::default();
+        json.document(&mut out, [standard_json(&web(), &Manner::default())].into_iter());
         assert_eq!(
-            json.document(vec![standard_json(&web(), &Manner::default())]),
+            out.take(),
             "{\"__version\":\"2\",\"jail-information\":{\"jail\":[{\"hostname\":\
-             \"a.very.long.host.name.of.many.parts\",\"ipv4\":\"10.0.0.2\",\"jid\":3,\"path\":\"/srv/web\"}]}}"
+             \"a.very.long.host.name.of.many.parts\",\"ipv4\":\"10.0.0.2\",\"jid\":3,\"path\":\"/srv/web\"}]}}\n"
         );
         assert!(Json::parse("json,pretty").unwrap().unwrap().pretty);
         assert_eq!(Json::parse("text").unwrap(), None);

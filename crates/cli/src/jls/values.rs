@@ -1,13 +1,15 @@
 //! What is read of a jail: parameters, live where the kernel has them.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{borrow::Cow, cell::Cell, collections::BTreeSet, rc::Rc};
 
 use ::jail::{
-    Jails,
+    Listing, below,
     record::{Record, State},
 };
 use kernel::act::Act;
-use vimage::{Error, ErrorKind, Kind, Mode, Named, Param, Registry, Result, Settings, Value, When, pairs};
+use vimage::{
+    Error, ErrorKind, Kind, Mode, Named, Param, Registry, Result, Settings, Subsystem, Value, When, pairs,
+};
 
 use super::print::Manner;
 use crate::output::complain;
@@ -44,19 +46,20 @@ impl Column {
             _ => Err(Error::usage(format!("unknown parameter: {word}"))),
         }
     }
+
+    /// Whether jail(8) takes it at all.
+    fn can_be_given(&self) -> bool {
+        self.param.when != When::Read
+    }
 }
 
 /// The values of a jail.
 #[derive(Debug)]
 pub(super) struct Values {
-    /// All of them, those that are computed included.
-    pub settings: Settings,
-    /// Its number.
-    pub jid: u32,
-    /// Its name.
-    pub name: String,
-    /// Whether it is dying.
-    pub dying: bool,
+    /// What is written of it.
+    pub record: Rc<Record>,
+    /// What is not written there or is otherwise now: values that the kernel has, and those that are computed.
+    pub live: Settings,
 }
 
 /// The host's name of a jail, for the usual columns.
@@ -99,62 +102,115 @@ pub(super) fn columns(registry: &Registry<Act>, words: &[String], manner: &Manne
     Ok(columns)
 }
 
-impl Values {
-    /// Reads what the columns need. What cannot be read is as it was set, and is complained about, unless
-    /// the caller just lacks the right.
-    pub(super) fn read(
-        jails: &Jails<'_>,
-        record: &Record,
-        columns: &[Column],
-        names: &[(String, u32)],
-        failed: &mut bool,
-    ) -> Self {
-        let mut settings = record.settings.clone();
+/// What is to be found out about each jail beyond its record.
+pub(super) struct Wanted<'j, 'r> {
+    listing: &'j Listing<'j, 'r>,
+    /// Who has live values of the columns.
+    owners: Vec<&'static dyn Subsystem<Act>>,
+    /// Those of the columns that are computed.
+    computed: Vec<&'static str>,
+    /// All names, if children are to be counted.
+    names: Vec<String>,
+}
+
+/// Parameters that no record has.
+const COMPUTED: [&str; 5] = ["jid", "name", "parent", "dying", CHILDREN];
+/// How many jails are in one.
+const CHILDREN: &str = "children.cur";
+
+impl<'j, 'r> Wanted<'j, 'r> {
+    /// What the columns need that will be printed.
+    ///
+    /// # Errors
+    /// The names of the jails cannot be read.
+    pub(super) fn new(listing: &'j Listing<'j, 'r>, columns: &[Column], manner: &Manner) -> Result<Self> {
+        let printed = columns.iter().filter(|c| !manner.skip || c.can_be_given());
         let wanted: BTreeSet<&str> = match columns {
             [] => BTreeSet::from([HOSTNAME]),
-            columns => columns.iter().map(|c| c.param.name).collect(),
+            _ => printed.map(|c| c.param.name).collect(),
         };
-        if record.state == State::Alive {
-            let owners: BTreeSet<&str> =
-                jails.registry.params().filter(|(p, _)| wanted.contains(p.name)).map(|(_, s)| s).collect();
-            let live = jails.with_instance(record, |of| {
+        let jails = listing.jails();
+        let mut owners: Vec<_> = jails
+            .registry
+            .params()
+            .filter(|(p, _)| wanted.contains(p.name))
+            .map(|(_, owner)| owner)
+            .collect();
+        owners.sort_unstable();
+        owners.dedup();
+        let names = if wanted.contains(CHILDREN) { jails.premises.store.taken()? } else { Vec::new() };
+        Ok(Self {
+            listing,
+            owners: owners.into_iter().filter_map(|name| jails.registry.subsystem(name)).collect(),
+            computed: COMPUTED.into_iter().filter(|name| wanted.contains(name)).collect(),
+            names,
+        })
+    }
+
+    /// Reads it of a jail. What cannot be read is as it was set, and is complained about, unless the caller just
+    /// lacks the right.
+    pub(super) fn read(&self, record: Rc<Record>, failed: &Cell<bool>) -> Values {
+        let mut live = Settings::default();
+        if record.state == State::Alive && !self.owners.is_empty() {
+            let found = self.listing.with_instance(&record, |of| {
                 let mut live = Settings::default();
-                for owner in owners.iter().filter_map(|name| jails.registry.subsystem(name)) {
+                for owner in &self.owners {
                     match owner.inspect(of) {
                         Ok(found) => live.merge(&found),
                         Err(e) if e.kind() == ErrorKind::Denied => {}
                         // One that went away while it was looked at is not worth a word.
-                        Err(_) if !jails.is_alive(record) => {}
+                        Err(_) if !self.listing.jails().is_alive(&record) => {}
                         Err(e) => {
-                            *failed = true;
+                            failed.set(true);
                             complain("jls", &e.doing(owner.name()).doing(&record.name));
                         }
                     }
                 }
                 Ok(live)
             });
-            if let Ok(live) = live {
-                settings.merge(&live);
+            // Without its ancestors it is as it was set.
+            live = found.unwrap_or_default();
+        }
+        for name in &self.computed {
+            live.set(name, self.compute(name, &record));
+        }
+        Values { record, live }
+    }
+
+    fn compute(&self, name: &str, record: &Record) -> Value {
+        let number = |n: usize| Value::Int(i64::try_from(n).unwrap_or(i64::MAX));
+        match name {
+            "jid" => Value::Int(i64::from(record.jid)),
+            "name" => Value::Text(record.name.clone()),
+            "dying" => Value::Bool(record.state == State::Dying),
+            CHILDREN => number(below(&self.names, &record.name).len()),
+            _ => {
+                let parent =
+                    record.parent().and_then(|parent| self.listing.jails().premises.store.jid(parent));
+                Value::Int(parent.map_or(0, i64::from))
             }
         }
-        let dying = record.state == State::Dying;
-        let number = |n: usize| Value::Int(i64::try_from(n).unwrap_or(i64::MAX));
-        let below = format!("{}.", record.name);
-        let parent = record.parent().and_then(|p| names.iter().find(|(name, _)| name == p));
-        settings.set("jid", Value::Int(i64::from(record.jid)));
-        settings.set("name", Value::Text(record.name.clone()));
-        settings.set("parent", Value::Int(parent.map_or(0, |(_, jid)| i64::from(*jid))));
-        settings.set("dying", Value::Bool(dying));
-        if columns.iter().any(|c| c.name == "children.cur") {
-            let children = names.iter().filter(|(name, _)| name.starts_with(&below)).count();
-            settings.set("children.cur", number(children));
-        }
-        Self { settings, jid: record.jid, name: record.name.clone(), dying }
+    }
+}
+
+impl Values {
+    /// The value of a parameter.
+    fn value(&self, name: &str) -> Option<&Value> {
+        self.live.get(name).or_else(|| self.record.settings.get(name))
+    }
+
+    fn is_new(&self, mode: &str) -> bool {
+        matches!(self.value(mode), Some(Value::Text(word)) if Mode::of(word) == Some(Mode::New))
+    }
+
+    /// Whether it is dying.
+    pub(super) fn is_dying(&self) -> bool {
+        self.record.state == State::Dying
     }
 
     /// The value of a column.
     pub(super) fn get(&self, column: &Column) -> Option<Cow<'_, Value>> {
-        let value = self.settings.get(column.param.name)?;
+        let value = self.value(column.param.name)?;
         match &column.key {
             None => Some(Cow::Borrowed(value)),
             Some(key) => {
@@ -166,7 +222,10 @@ impl Values {
 
     /// A text, or nothing.
     pub(super) fn text(&self, name: &str) -> &str {
-        self.settings.text(name).unwrap_or_default()
+        match self.value(name) {
+            Some(Value::Text(text)) => text,
+            _ => "",
+        }
     }
 
     /// The host name.
@@ -176,8 +235,9 @@ impl Values {
 
     /// The addresses of the jail's links, without the lengths of their networks.
     pub(super) fn addresses(&self) -> Vec<&str> {
-        let links = self.settings.list(LINKS).iter();
+        let Some(Value::List(links)) = self.value(LINKS) else { return Vec::new() };
         links
+            .iter()
             .flat_map(|link| {
                 let tokens = link.split_whitespace().skip(2).take_while(|token| token.contains('/'));
                 tokens.filter_map(|token| token.split('/').next())
@@ -188,8 +248,8 @@ impl Values {
     /// Whether a parameter can be given to jail(8) with this value: not one that can only be read, has none,
     /// or belongs to a mode that is not new.
     pub(super) fn can_be_given(&self, column: &Column) -> bool {
-        column.param.when != When::Read
-            && self.settings.get(column.param.name).is_some()
-            && column.modes.iter().all(|mode| self.settings.mode(mode) == Mode::New)
+        column.can_be_given()
+            && self.value(column.param.name).is_some()
+            && column.modes.iter().all(|mode| self.is_new(mode))
     }
 }
