@@ -91,32 +91,41 @@ pub fn parent_of(name: &str) -> Option<&str> {
     name.rsplit_once('.').map(|(parent, _)| parent)
 }
 
-/// The record in a folder, and its text.
-pub(crate) fn read(dir: &Path) -> Result<Option<(Record, Vec<u8>)>> {
+/// The record in a folder.
+pub(crate) fn read(dir: &Path) -> Result<Option<Record>> {
     let path = dir.join("record");
-    let Some(text) = file::read(&path)? else { return Ok(None) };
-    #[derive(serde::Deserialize)]
+    file::read_with(&path, |text| understand(&path, text))?.transpose()
+}
+
+/// The record in a folder, and its text.
+pub(crate) fn read_text(dir: &Path) -> Result<Option<(Record, Vec<u8>)>> {
+    let path = dir.join("record");
+    file::read_with(&path, |text| Ok((understand(&path, text)?, text.to_vec())))?.transpose()
+}
+
+/// The record that a text is, which the file has.
+fn understand(path: &Path, text: &[u8]) -> Result<Record> {
+    #[derive(Deserialize)]
     struct Version {
         version: u32,
     }
-    let understood = match serde_json::from_slice::<Record>(&text) {
+    let understood = match serde_json::from_slice::<Record>(text) {
         Ok(record) => Ok((record.version == Record::VERSION).then_some(record)),
         // Another version's may look like anything.
-        Err(e) => match serde_json::from_slice(&text) {
+        Err(e) => match serde_json::from_slice(text) {
             Ok(Version { version }) if version != Record::VERSION => Ok(None),
             _ => Err(e),
         },
     };
     let understood =
         understood.doing_with(|| format!("cannot understand {}", path.display())).map_err(|e| {
-            let dir = dir.display();
+            let dir = path.parent().unwrap_or(path).display();
             e.hint(format!("rm -r {dir}; what the jail had is then in no record, and jdb repair removes it"))
         })?;
-    match understood {
-        Some(record) => Ok(Some((record, text))),
-        None => Err(Error::unsupported(format!("{}: its version is not known", path.display()))
-            .hint("it was written by another version of this program, which can remove the jail")),
-    }
+    understood.ok_or_else(|| {
+        Error::unsupported(format!("{}: its version is not known", path.display()))
+            .hint("it was written by another version of this program, which can remove the jail")
+    })
 }
 
 /// Writes a record anew: all of it or nothing. On a full file system one that is no longer than the old one is

@@ -211,7 +211,7 @@ impl Store {
     /// It cannot be read or understood.
     pub fn read(&self, jid: u32) -> Result<Option<Record>> {
         let dir = self.dir(jid);
-        let Some((mut record, _)) = record::read(&dir)? else { return Ok(None) };
+        let Some(mut record) = record::read(&dir)? else { return Ok(None) };
         let journal = dir.join("journal");
         if fs::metadata(&journal).is_ok_and(|m| m.len() > 0) {
             record.pieces = Journal::replay(&journal, record.pieces)?;
@@ -230,7 +230,7 @@ impl Store {
         let Some(lock) = lock(&dir, wait)? else { return Ok(None) };
         // A folder without a record is one whose maker died before it made anything.
         let (mut record, saved) =
-            record::read(&dir)?.unwrap_or_else(|| (blank(jid, State::Creating), Vec::new()));
+            record::read_text(&dir)?.unwrap_or_else(|| (blank(jid, State::Creating), Vec::new()));
         record.jid = jid;
         let (pieces, changing) = (record.pieces.clone(), record.change.is_some());
         Ok(Some(Locked { dir, _lock: lock, saved, pieces, changing, record }))
@@ -358,7 +358,7 @@ impl Store {
     /// nobody's: whoever changes a jail in another finds the other by its name first.
     pub(crate) fn rename_record(&self, jid: u32, name: &str) -> Result<()> {
         let dir = self.dir(jid);
-        let Some((mut record, _)) = record::read(&dir)? else { return Ok(()) };
+        let Some(mut record) = record::read(&dir)? else { return Ok(()) };
         name.clone_into(&mut record.name);
         record.settings.set("name", vimage::Value::Text(name.to_owned()));
         record::write(&dir, &serde_json::to_vec(&record).doing("cannot encode a record")?)

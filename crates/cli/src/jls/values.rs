@@ -105,9 +105,11 @@ pub(super) fn columns(registry: &Registry<Act>, words: &[String], manner: &Manne
 /// What is to be found out about each jail beyond its record.
 pub(super) struct Wanted<'j, 'r> {
     listing: &'j Listing<'j, 'r>,
-    /// Who has live values of the columns.
+    /// The parameters.
+    wanted: BTreeSet<&'static str>,
+    /// Who has live values of them.
     owners: Vec<&'static dyn Subsystem<Act>>,
-    /// Those of the columns that are computed.
+    /// Those of them that are computed.
     computed: Vec<&'static str>,
     /// All names, if children are to be counted.
     names: Vec<String>,
@@ -125,7 +127,7 @@ impl<'j, 'r> Wanted<'j, 'r> {
     /// The names of the jails cannot be read.
     pub(super) fn new(listing: &'j Listing<'j, 'r>, columns: &[Column], manner: &Manner) -> Result<Self> {
         let printed = columns.iter().filter(|c| !manner.skip || c.can_be_given());
-        let wanted: BTreeSet<&str> = match columns {
+        let wanted: BTreeSet<_> = match columns {
             [] => BTreeSet::from([HOSTNAME]),
             _ => printed.map(|c| c.param.name).collect(),
         };
@@ -144,6 +146,7 @@ impl<'j, 'r> Wanted<'j, 'r> {
             owners: owners.into_iter().filter_map(|name| jails.registry.subsystem(name)).collect(),
             computed: COMPUTED.into_iter().filter(|name| wanted.contains(name)).collect(),
             names,
+            wanted,
         })
     }
 
@@ -155,7 +158,7 @@ impl<'j, 'r> Wanted<'j, 'r> {
             let found = self.listing.with_instance(&record, |of| {
                 let mut live = Settings::default();
                 for owner in &self.owners {
-                    match owner.inspect(of) {
+                    match owner.inspect(of, &|name| self.wanted.contains(name)) {
                         Ok(found) => live.merge(&found),
                         Err(e) if e.kind() == ErrorKind::Denied => {}
                         // One that went away while it was looked at is not worth a word.
