@@ -1,6 +1,6 @@
 //! How values are printed: columns, name=value, arguments of jail(8), JSON as libxo(3) has it.
 
-use std::{cell::Cell, result::Result};
+use std::{borrow::Cow, cell::Cell, result::Result};
 
 use serde::{Serialize, Serializer};
 use serde_json::{Value as Tree, json};
@@ -88,77 +88,86 @@ fn cut(text: &str, width: usize) -> &str {
 
 /// The line of a jail's named parameters.
 pub(super) fn named(values: &Values, columns: &[Column], manner: &Manner) -> String {
-    let mut words = Vec::new();
+    // Of a thousand jails these are a hundred thousand words: none is a text of its own before it is in the line.
+    let mut line = String::new();
+    let mut word = |parts: &[&str]| {
+        line.extend(parts.iter().copied());
+        line.push(' ');
+    };
     for column in columns {
-        if manner.skip && !values.can_be_given(column) {
+        let value = values.get(column);
+        if manner.skip && !values.can_be_given(column, value.as_deref()) {
             continue;
         }
-        let value = values.get(column);
         let name = &*column.name;
         match value.as_deref() {
             // Without its value a pair is dropped by jail(8).
-            None if column.key.is_some() => {
-                words.push(if manner.names { name.to_owned() } else { String::new() });
-            }
-            Some(Value::Bool(yes)) if manner.names => {
-                words.push(if *yes { name.to_owned() } else { negated(name) });
-            }
+            None if column.key.is_some() => word(&[if manner.names { name } else { "" }]),
+            Some(Value::Bool(true)) if manner.names => word(&[name]),
+            Some(Value::Bool(false)) if manner.names => word(&negated(name)),
             Some(Value::List(items))
                 if manner.skip
                     && !items.is_empty()
                     && column.param.kind == (Kind::List { commas: false }) =>
             {
-                words.extend(items.iter().map(|item| format!("{name}={}", quoted(item))));
+                items.iter().for_each(|item| word(&[name, "=", &quoted(item)]));
             }
             value => {
-                let before = if manner.names { format!("{name}=") } else { String::new() };
-                words.push(before + &printed(value, manner));
+                let printed = printed(value, manner);
+                if manner.names { word(&[name, "=", &printed]) } else { word(&[&printed]) }
             }
         }
     }
-    words.join(" ")
+    line.pop();
+    line
 }
 
-fn printed(value: Option<&Value>, manner: &Manner) -> String {
+fn printed<'v>(value: Option<&'v Value>, manner: &Manner) -> Cow<'v, str> {
     let empty = match value {
         None => true,
         Some(Value::List(items)) => items.is_empty(),
         Some(_) => false,
     };
     match (value, empty) {
-        (_, true) if manner.quote => "\"\"".to_owned(),
-        (_, true) if manner.names => String::new(),
-        (Some(value), false) => {
-            let text = value.text();
-            match text.is_empty() {
-                true => "\"\"".to_owned(),
-                false if manner.quote => quoted(&text),
-                false => text,
-            }
-        }
-        _ => "-".to_owned(),
+        (_, true) if manner.quote => "\"\"".into(),
+        (_, true) if manner.names => "".into(),
+        (Some(value), false) => match text(value) {
+            text if text.is_empty() => "\"\"".into(),
+            Cow::Borrowed(text) if manner.quote => quoted(text),
+            Cow::Owned(text) if manner.quote => quoted(&text).into_owned().into(),
+            text => text,
+        },
+        _ => "-".into(),
     }
 }
 
-/// `allow.noraw_sockets` of `allow.raw_sockets`.
-fn negated(name: &str) -> String {
+/// The text of a value.
+fn text(value: &Value) -> Cow<'_, str> {
+    match value {
+        Value::Text(text) => text.into(),
+        other => other.text().into(),
+    }
+}
+
+/// `allow.noraw_sockets` of `allow.raw_sockets`, in parts.
+fn negated(name: &str) -> [&str; 4] {
     match name.rsplit_once('.') {
-        Some((stem, last)) => format!("{stem}.no{last}"),
-        None => format!("no{name}"),
+        Some((stem, last)) => [stem, ".", "no", last],
+        None => ["", "", "no", name],
     }
 }
 
 /// A value as one word of a shell: as it is, or in the quotes that leave it as it is.
-fn quoted(text: &str) -> String {
+fn quoted(text: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_alphanumeric() || "_-./:=,@%+".contains(c);
     if text.is_empty() {
-        "\"\"".to_owned()
+        "\"\"".into()
     } else if text.chars().all(plain) {
-        text.to_owned()
+        text.into()
     } else if !text.contains(['"', '$', '`', '\\', '!']) {
-        format!("\"{text}\"")
+        format!("\"{text}\"").into()
     } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
+        format!("'{}'", text.replace('\'', "'\\''")).into()
     }
 }
 
@@ -175,7 +184,16 @@ impl Serialize for NamedJson<'_> {
         // A pair that is not there is left out.
         let there = self.columns.iter().map(|c| (c, self.values.get(c)));
         let there = there.filter(|(c, value)| c.key.is_none() || value.is_some());
-        to.collect_map(there.map(|(c, value)| (&c.name, value.map(|value| value.text()).unwrap_or_default())))
+        to.collect_map(there.map(|(c, value)| (&c.name, Text(value))))
+    }
+}
+
+/// A value as libxo(3) has it.
+struct Text<'v>(Option<Cow<'v, Value>>);
+
+impl Serialize for Text<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0.as_deref().map(text).unwrap_or_default())
     }
 }
 
@@ -379,8 +397,8 @@ mod tests {
         assert_eq!(quoted("say \"x\""), "'say \"x\"'");
         assert_eq!(quoted("it's $x"), "'it'\\''s $x'");
         assert_eq!(quoted("a;b"), "\"a;b\"");
-        assert_eq!(negated("allow.raw_sockets"), "allow.noraw_sockets");
-        assert_eq!(negated("persist"), "nopersist");
+        assert_eq!(negated("allow.raw_sockets").concat(), "allow.noraw_sockets");
+        assert_eq!(negated("persist").concat(), "nopersist");
     }
 
     #[test]

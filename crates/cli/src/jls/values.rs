@@ -250,9 +250,10 @@ impl Values {
 
     /// Whether a parameter can be given to jail(8) with this value: not one that can only be read, has none,
     /// or belongs to a mode that is not new.
-    pub(super) fn can_be_given(&self, column: &Column) -> bool {
+    pub(super) fn can_be_given(&self, column: &Column, value: Option<&Value>) -> bool {
+        // A pair that is not there is a value, too, where there are pairs.
         column.can_be_given()
-            && self.value(column.param.name).is_some()
+            && (value.is_some() || (column.key.is_some() && self.value(column.param.name).is_some()))
             && column.modes.iter().all(|mode| self.is_new(mode))
     }
 }
