@@ -4,8 +4,10 @@ mod inner;
 mod print;
 mod values;
 
+use std::{cell::Cell, iter, rc::Rc};
+
 use ::jail::{
-    Jails, above,
+    Jails, Listing, above,
     record::{Record, State},
 };
 use vimage::{Error, ErrorKind, Result};
@@ -16,8 +18,8 @@ use crate::{
     look,
     output::{Output, complain},
 };
-use print::{Json, Manner};
-use values::{Column, Values};
+use print::{Json, Manner, NamedJson};
+use values::{Column, Values, Wanted};
 
 /// The tool.
 pub(crate) static TOOL: Tool = Tool {
@@ -119,29 +121,61 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     let json = call.value("libxo").map(Json::parse).transpose()?.flatten();
     let dying = call.has("a") || call.has("d");
     let store = look(&call.root, call.registry)?;
-    let Some(word) = call.value("j").map(str::to_owned) else {
-        if call.has("c") {
-            return Err(Error::usage("-c needs -j JAIL"));
+    let found = match (call.value("j"), &store) {
+        (None, _) if call.has("c") => return Err(Error::usage("-c needs -j JAIL")),
+        (None, _) => None,
+        (Some(word), Some(jails)) => Some(find(jails, word, dying)),
+        (Some(word), None) => {
+            Some(Err(Error::new(ErrorKind::NotFound, format!("jail \"{word}\" not found"))))
         }
-        let mut reader = Reader::of(store.as_ref(), values::columns(call.registry, &words, &manner)?, dying);
-        reader.all()?;
-        return print(call, &reader, &manner, json);
     };
-    let found = store.as_ref().map(|jails| find(jails, &word, dying)).transpose();
     if call.has("c") {
-        return Ok(match found {
-            Ok(Some(_)) => ExitCode::SUCCESS,
-            Ok(None) => ExitCode::FAILURE,
-            Err(e) if e.kind() == ErrorKind::NotFound => ExitCode::FAILURE,
-            Err(e) => return Err(e),
-        });
+        return match found.transpose() {
+            Ok(_) => Ok(ExitCode::SUCCESS),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(ExitCode::FAILURE),
+            Err(e) => Err(e),
+        };
     }
-    let mut reader = Reader::of(store.as_ref(), values::columns(call.registry, &words, &manner)?, dying);
-    match found? {
-        Some(record) => reader.one(&record)?,
-        None => return Err(Error::new(ErrorKind::NotFound, format!("jail \"{word}\" not found"))),
+    let columns = values::columns(call.registry, &words, &manner)?;
+    let found = found.transpose()?;
+    let Some(jails) = &store else {
+        print(call, &mut iter::empty(), columns, &manner, json);
+        return Ok(ExitCode::SUCCESS);
+    };
+    let listing = Listing::new(jails);
+    let wanted = Wanted::new(&listing, &columns, &manner)?;
+    let failed = Cell::new(false);
+    match found {
+        Some(record) => {
+            let record = Rc::new(record);
+            let mut values = wanted.read(record.clone(), &failed);
+            if wanted.counts() {
+                values.has_also(made_by(jails, &record, dying, &failed).len());
+            }
+            print(call, &mut iter::once(values), columns, &manner, json);
+        }
+        None => {
+            // Each is followed by those that it has made itself.
+            let own = listing.records(dying)?.flat_map(|record| {
+                let mut values = wanted.read(record.clone(), &failed);
+                let inner = made_by(jails, &record, dying, &failed);
+                values.has_also(inner.len());
+                iter::once(values).chain(inner)
+            });
+            let told = above::others(&jails.premises.store).into_iter().map(Values::told);
+            print(call, &mut own.chain(told), columns, &manner, json);
+        }
     }
-    print(call, &reader, &manner, json)
+    Ok(if failed.get() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The jails that one has made itself.
+fn made_by(jails: &Jails<'_>, record: &Record, dying: bool, failed: &Cell<bool>) -> Vec<Values> {
+    inner::rows(jails, record, dying).unwrap_or_else(|error| {
+        failed.set(true);
+        complain("jls", &error);
+        Vec::new()
+    })
 }
 
 /// The record of a jail; that of a dying one only if dying jails are to be seen.
@@ -155,80 +189,34 @@ fn find(jails: &Jails<'_>, word: &str, dying: bool) -> Result<Record> {
     }
 }
 
-/// Reads the rows of the list.
-struct Reader<'j, 'r> {
-    jails: Option<&'j Jails<'r>>,
-    columns: Vec<Column>,
-    dying: bool,
-    rows: Vec<Values>,
-    /// Whether something could not be read.
-    failed: bool,
-}
-
-impl<'j, 'r> Reader<'j, 'r> {
-    fn of(jails: Option<&'j Jails<'r>>, columns: Vec<Column>, dying: bool) -> Self {
-        Self { jails, columns, dying, rows: Vec::new(), failed: false }
-    }
-
-    /// All jails, each followed by those that it has made itself.
-    fn all(&mut self) -> Result<()> {
-        let Some(jails) = self.jails else { return Ok(()) };
-        let names = jails.premises.store.names()?;
-        for record in jails.list(self.dying)? {
-            let mut values = Values::read(jails, &record, &self.columns, &names, &mut self.failed);
-            let inner = self.made_by(jails, &record);
-            values.has_also(inner.len());
-            self.rows.push(values);
-            self.rows.extend(inner);
-        }
-        self.rows.extend(above::others(&jails.premises.store).into_iter().map(Values::told));
-        Ok(())
-    }
-
-    /// One jail.
-    fn one(&mut self, record: &Record) -> Result<()> {
-        let Some(jails) = self.jails else { return Ok(()) };
-        let names = jails.premises.store.names()?;
-        let mut values = Values::read(jails, record, &self.columns, &names, &mut self.failed);
-        if self.columns.iter().any(|column| column.name == values::CHILDREN) {
-            values.has_also(self.made_by(jails, record).len());
-        }
-        self.rows.push(values);
-        Ok(())
-    }
-
-    fn made_by(&mut self, jails: &Jails<'_>, record: &Record) -> Vec<Values> {
-        inner::rows(jails, record, self.dying).unwrap_or_else(|error| {
-            self.failed = true;
-            complain("jls", &error);
-            Vec::new()
-        })
-    }
-}
-
+/// Prints each jail as soon as it was read.
 fn print(
     call: &mut Call<'_>,
-    reader: &Reader<'_, '_>,
+    jails: &mut dyn Iterator<Item = Values>,
+    columns: Vec<Column>,
     manner: &Manner,
     json: Option<Json>,
-) -> Result<ExitCode> {
-    let (out, columns) = (&mut call.out, &reader.columns[..]);
-    let mut objects = Vec::new();
-    if json.is_none() {
-        header(out, columns, manner);
-    }
-    for values in &reader.rows {
-        match (json, columns.is_empty()) {
-            (None, false) => out.line(print::named(values, columns, manner)),
-            (None, true) => out.text(print::standard(values, manner)),
-            (Some(_), false) => objects.push(print::named_json(values, columns)),
-            (Some(_), true) => objects.push(print::standard_json(values, manner)),
+) {
+    let out = &mut call.out;
+    match json {
+        Some(json) if columns.is_empty() => {
+            json.document(out, jails.map(|values| print::standard_json(&values, manner)));
+        }
+        Some(json) => {
+            let columns = print::in_order(columns);
+            json.document(out, jails.map(|values| NamedJson { values, columns: &columns }));
+        }
+        None => {
+            header(out, &columns, manner);
+            for values in jails {
+                if columns.is_empty() {
+                    out.text(print::standard(&values, manner));
+                } else {
+                    out.line(print::named(&values, &columns, manner));
+                }
+            }
         }
     }
-    if let Some(json) = json {
-        out.line(json.document(objects));
-    }
-    Ok(if reader.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn header(out: &mut Output, columns: &[Column], manner: &Manner) {

@@ -56,6 +56,12 @@ impl Output {
         self.buffer.clear();
     }
 
+    /// Takes what is not written yet.
+    #[cfg(test)]
+    pub(crate) fn take(&mut self) -> String {
+        String::from_utf8(std::mem::take(&mut self.buffer)).unwrap()
+    }
+
     /// Writes what is left.
     ///
     /// # Errors
@@ -63,6 +69,19 @@ impl Output {
     pub(crate) fn finish(&mut self) -> Result<()> {
         self.flush();
         self.error.take().map_or(Ok(()), |e| Err(e).doing("cannot write to standard output"))
+    }
+}
+
+/// Takes all, as [`Output::bytes`] does. What cannot be written is said at the end.
+impl io::Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Self::flush(self);
+        Ok(())
     }
 }
 

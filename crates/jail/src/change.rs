@@ -37,8 +37,8 @@ impl Jails<'_> {
             Some(wanted) => Self::new_name(&locked, wanted)?,
             None => locked.record.name.clone(),
         };
-        let lineage = self.lineage(&locked.record)?;
-        self.with_lineage(&lineage[1..], |parent| {
+        let ancestors = self.ancestors(&locked.record.name)?;
+        self.with_lineage(&ancestors, |parent| {
             let mut owner = self.owner(&locked, parent)?;
             let (mut new, live) = {
                 let instance = owner.instance(&self.premises);
@@ -150,13 +150,13 @@ impl Jails<'_> {
             return Ok(());
         }
         if let Some(wanted) = locked.record.change.clone() {
-            let lineage = self.lineage(&locked.record)?;
-            self.with_lineage(&lineage[1..], |parent| self.take_back(locked, &wanted, parent))?;
+            let ancestors = self.ancestors(&locked.record.name)?;
+            self.with_lineage(&ancestors, |parent| self.take_back(locked, &wanted, parent))?;
         }
         self.follow(locked)?;
         if locked.record.narrows {
-            let lineage = self.lineage(&locked.record)?;
-            self.with_lineage(&lineage[1..], |parent| self.narrow_all(locked, parent))?;
+            let ancestors = self.ancestors(&locked.record.name)?;
+            self.with_lineage(&ancestors, |parent| self.narrow_all(locked, parent))?;
         }
         self.unmark(locked)
     }

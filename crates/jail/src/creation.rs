@@ -202,8 +202,8 @@ impl Jails<'_> {
             let _not_of_this_jail = self.sweep_dying();
         }
         let Some(mut locked) = self.lock_own(created, plan)? else { return done };
-        let lineage = self.lineage(&locked.record)?;
-        self.with_lineage(&lineage[1..], |parent| {
+        let ancestors = self.ancestors(&locked.record.name)?;
+        self.with_lineage(&ancestors, |parent| {
             let mut owner = self.owner(&locked, parent)?;
             if let Err(error) = done {
                 return Err(self.undo(locked, owner, error));
@@ -261,8 +261,8 @@ impl Jails<'_> {
     fn next(&self, created: &Created, plan: &Plan, of: Of<'_>, command: &Command) -> Result<Running> {
         let gone = || Error::new(ErrorKind::NotFound, format!("jail \"{}\" was removed", created.name));
         let mut locked = self.lock_own(created, plan)?.ok_or_else(gone)?;
-        let lineage = self.lineage(&locked.record)?;
-        self.with_lineage(&lineage[1..], |parent| {
+        let ancestors = self.ancestors(&locked.record.name)?;
+        self.with_lineage(&ancestors, |parent| {
             let mut owner = self.owner(&locked, parent)?;
             let command = {
                 let instance = owner.instance(&self.premises);

@@ -2,7 +2,9 @@
 
 use std::{
     borrow::Borrow,
+    iter,
     path::{Path, PathBuf},
+    rc::Rc,
     time::Duration,
 };
 
@@ -12,10 +14,11 @@ use vimage::{Driver, Error, ErrorKind, Fds, House as _, Instance, Owner, Piece, 
 use crate::{
     above, cgroup,
     house::Premises,
+    listing::Listing,
     place::Place,
     privilege,
     process::{self, Command, Running},
-    record::{Record, State, parent_of},
+    record::{Record, State},
     store::{Locked, Wait},
 };
 
@@ -83,8 +86,8 @@ impl<'r> Jails<'r> {
     ) -> Result<Running> {
         privilege::check()?;
         let mut locked = self.lock_alive(word, Wait::Yes)?;
-        let lineage = self.lineage(&locked.record)?;
-        self.with_lineage(&lineage[1..], |parent| {
+        let ancestors = self.ancestors(&locked.record.name)?;
+        self.with_lineage(&ancestors, |parent| {
             let mut owner = self.owner(&locked, parent)?;
             let init = locked.record.init;
             let command = {
@@ -103,7 +106,7 @@ impl<'r> Jails<'r> {
         let store = &self.premises.store;
         let named = store.jid(word).map(|jid| store.read(jid)).transpose()?.flatten();
         match named {
-            Some(record) => Ok(self.as_it_is(record)),
+            Some(record) => Ok(Record { state: self.state(&record), ..record }),
             None => self.list(true)?.into_iter().find(|r| r.name == word).ok_or_else(|| not_found(word)),
         }
     }
@@ -123,16 +126,10 @@ impl<'r> Jails<'r> {
     /// # Errors
     /// The store cannot be read.
     pub fn list(&self, dying: bool) -> Result<Vec<Record>> {
-        let mut records = Vec::new();
-        for jid in self.premises.store.jids()? {
-            // One that is damaged does not hide the others; whoever names it is told.
-            let Ok(Some(record)) = self.premises.store.read(jid) else { continue };
-            let record = self.as_it_is(record);
-            if record.state == State::Alive || (dying && record.state == State::Dying) {
-                records.push(record);
-            }
-        }
-        Ok(records)
+        let listing = Listing::new(self);
+        let records: Vec<_> = listing.records(dying)?.collect();
+        drop(listing);
+        Ok(records.into_iter().map(Rc::unwrap_or_clone).collect())
     }
 
     /// Whether a jail can be entered: it persists, or has processes.
@@ -149,14 +146,13 @@ impl<'r> Jails<'r> {
         record.state == State::Alive && self.premises.store.is_named(record)
     }
 
-    /// A record with the state that the jail is in: of one that ended by itself, or whose removal has begun, nobody
-    /// may have written it down.
-    fn as_it_is(&self, record: Record) -> Record {
-        let state = match record.state {
-            State::Alive if !self.is_alive(&record) => State::Dying,
+    /// The state that a jail is in: of one that ended by itself, or whose removal has begun, nobody may have written it
+    /// down.
+    pub(crate) fn state(&self, record: &Record) -> State {
+        match record.state {
+            State::Alive if !self.is_alive(record) => State::Dying,
             state => state,
-        };
-        Record { state, ..record }
+        }
     }
 
     /// Runs `act` with a jail as its subsystems see it.
@@ -168,30 +164,24 @@ impl<'r> Jails<'r> {
         record: &Record,
         act: impl FnOnce(&Instance<'_>) -> Result<T>,
     ) -> Result<T> {
-        let lineage = self.lineage(record)?;
-        self.with_lineage(&lineage, |own| match own {
-            Some(own) => act(own),
-            None => Err(not_found(&record.name)),
-        })
+        Listing::new(self).with_instance(record, act)
+    }
+
+    /// The records of the jails that one of this name is in, the nearest first.
+    pub(crate) fn ancestors(&self, name: &str) -> Result<Vec<Rc<Record>>> {
+        Listing::new(self).ancestors(name)
     }
 
     /// A jail's record and those of its ancestors, its own first.
-    pub(crate) fn lineage(&self, record: &Record) -> Result<Vec<Record>> {
-        let mut lineage = vec![record.clone()];
-        let mut name = record.name.as_str();
-        while let Some(parent) = parent_of(name) {
-            let jid = self.premises.store.jid(parent);
-            let record = jid.map(|jid| self.premises.store.read(jid)).transpose()?.flatten();
-            lineage.push(record.ok_or_else(|| not_found(parent))?);
-            name = parent;
-        }
-        Ok(lineage)
+    pub(crate) fn lineage(&self, record: &Record) -> Result<Vec<Rc<Record>>> {
+        let own = Rc::new(record.clone());
+        Ok(iter::once(own).chain(self.ancestors(&record.name)?).collect())
     }
 
     /// Calls `act` with the first of a lineage, each with the next as its parent; with `None` if it is empty.
     pub(crate) fn with_lineage<T>(
         &self,
-        lineage: &[Record],
+        lineage: &[Rc<Record>],
         act: impl FnOnce(Option<&Instance<'_>>) -> Result<T>,
     ) -> Result<T> {
         let (mut act, mut done) = (Some(act), None);
@@ -199,19 +189,25 @@ impl<'r> Jails<'r> {
         done.unwrap_or_else(|| Err(Error::new(ErrorKind::NotFound, "no jail specified")))
     }
 
-    fn descend(&self, lineage: &[Record], act: &mut dyn FnMut(Option<&Instance<'_>>)) {
+    fn descend(&self, lineage: &[Rc<Record>], act: &mut dyn FnMut(Option<&Instance<'_>>)) {
         let Some((first, above)) = lineage.split_first() else { return act(None) };
-        self.descend(above, &mut |parent| {
-            act(Some(&Instance {
-                name: &first.name,
-                jid: first.jid,
-                settings: &first.settings,
-                parent,
-                pieces: &first.pieces,
-                fds: Fds::default(),
-                house: &self.premises,
-            }));
-        });
+        self.descend(above, &mut |parent| act(Some(&self.instance(first, parent))));
+    }
+
+    pub(crate) fn instance<'a>(
+        &'a self,
+        record: &'a Record,
+        parent: Option<&'a Instance<'a>>,
+    ) -> Instance<'a> {
+        Instance {
+            name: &record.name,
+            jid: record.jid,
+            settings: &record.settings,
+            parent,
+            pieces: &record.pieces,
+            fds: Fds::default(),
+            house: &self.premises,
+        }
     }
 
     pub(crate) fn owner<'a>(&self, locked: &Locked, parent: Option<&'a Instance<'a>>) -> Result<Owner<'a>> {
@@ -244,7 +240,7 @@ impl<'r> Jails<'r> {
         if parent.is_none() && around.is_none() {
             return Ok(());
         }
-        let names = self.premises.store.names()?;
+        let names = self.premises.store.taken()?;
         if let Some(most) = around.map(|settings| settings.int("children.max").unwrap_or(0)) {
             let count = names.len() + above::others(&self.premises.store).len();
             if i64::try_from(count).unwrap_or(i64::MAX) >= most {
@@ -254,7 +250,7 @@ impl<'r> Jails<'r> {
         }
         let mut above = parent;
         while let Some(jail) = above {
-            let count = names.iter().filter(|(name, _)| is_below(name, jail.name)).count();
+            let count = below(&names, jail.name).len();
             if i64::try_from(count).unwrap_or(i64::MAX) >= jail.settings.int("children.max").unwrap_or(0) {
                 return Err(Error::new(ErrorKind::Denied, LIMIT_EXCEEDED).hint(format!(
                     "jail {} has {count} of at most {} below it, its children.max",
@@ -265,14 +261,6 @@ impl<'r> Jails<'r> {
             above = jail.parent;
         }
         Ok(())
-    }
-
-    /// How many jails are below one.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub fn children(&self, name: &str) -> Result<usize> {
-        Ok(self.premises.store.names()?.iter().filter(|(other, _)| is_below(other, name)).count())
     }
 }
 
@@ -294,7 +282,31 @@ pub(crate) fn is_below(name: &str, above: &str) -> bool {
     name.strip_prefix(above).is_some_and(|rest| rest.starts_with('.'))
 }
 
+/// Of names in order, those of the jails in one, at any depth.
+#[must_use]
+pub fn below<'n>(names: &'n [String], above: &str) -> &'n [String] {
+    let first = format!("{above}.");
+    let rest = &names[names.partition_point(|name| *name < first)..];
+    &rest[..rest.partition_point(|name| is_below(name, above))]
+}
+
 pub(crate) fn cgroup_of(pieces: &[Piece]) -> Option<PathBuf> {
     let anchors = pieces.iter().filter_map(|p| p.anchor.as_ref());
     anchors.filter(|a| a.kind() == "cgroup" && a.object().starts_with('/')).map(|a| a.object().into()).next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_below_a_jail_is_found_among_names_that_begin_alike() {
+        let mut names = ["a", "a-b", "a.b", "a.b.c", "a.é", "a/", "ab", "ab.c", "b"].map(str::to_owned);
+        names.sort_unstable();
+        assert_eq!(below(&names, "a"), ["a.b", "a.b.c", "a.é"]);
+        assert_eq!(below(&names, "a.b"), ["a.b.c"]);
+        for alone in ["", "a.b.c", "b", "c"] {
+            assert!(below(&names, alone).is_empty(), "{alone}");
+        }
+    }
 }

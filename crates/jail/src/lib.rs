@@ -16,6 +16,7 @@ mod entry;
 pub mod hooks;
 pub mod house;
 mod jails;
+mod listing;
 mod lock;
 mod notes;
 mod place;
@@ -31,5 +32,6 @@ pub mod users;
 pub mod vault;
 mod wait;
 
-pub use jails::{Created, Jails, LIMIT_EXCEEDED};
+pub use jails::{Created, Jails, LIMIT_EXCEEDED, below};
+pub use listing::Listing;
 pub use place::Place;

@@ -1,7 +1,14 @@
 //! What is written of a jail.
 
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::FileExt as _,
+    path::Path,
+};
+
 use serde::{Deserialize, Serialize};
-use vimage::{Piece, Settings};
+use vimage::{Context as _, Error, Piece, Result, Settings, file};
 
 /// A jail's record: one file, replaced by rename.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +75,28 @@ impl Record {
     /// The format that this program writes and reads.
     pub const VERSION: u32 = 1;
 
+    /// One of a jail that nothing is known of yet, named by its number.
+    #[must_use]
+    pub fn blank(jid: u32, state: State) -> Self {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Self {
+            version: Self::VERSION,
+            jid,
+            name: jid.to_string(),
+            other_name: None,
+            maker: None,
+            state,
+            settings: Settings::default(),
+            change: None,
+            narrows: false,
+            init: None,
+            keeper: None,
+            created: now.map_or(0, |n| n.as_secs()),
+            reasons: Vec::new(),
+            pieces: Vec::new(),
+        }
+    }
+
     /// Whether no change or renaming is under way, or was left by a command that was killed.
     #[must_use]
     pub fn is_settled(&self) -> bool {
@@ -85,4 +114,69 @@ impl Record {
 #[must_use]
 pub fn parent_of(name: &str) -> Option<&str> {
     name.rsplit_once('.').map(|(parent, _)| parent)
+}
+
+/// The record in a folder.
+pub(crate) fn read(dir: &Path) -> Result<Option<Record>> {
+    let path = dir.join("record");
+    file::read_with(&path, |text| understand(&path, text))?.transpose()
+}
+
+/// The record in a folder, and its text.
+pub(crate) fn read_text(dir: &Path) -> Result<Option<(Record, Vec<u8>)>> {
+    let path = dir.join("record");
+    file::read_with(&path, |text| Ok((understand(&path, text)?, text.to_vec())))?.transpose()
+}
+
+/// The record that a text is, which the file has.
+fn understand(path: &Path, text: &[u8]) -> Result<Record> {
+    #[derive(Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let understood = match serde_json::from_slice::<Record>(text) {
+        Ok(record) => Ok((record.version == Record::VERSION).then_some(record)),
+        // Another version's may look like anything.
+        Err(e) => match serde_json::from_slice(text) {
+            Ok(Version { version }) if version != Record::VERSION => Ok(None),
+            _ => Err(e),
+        },
+    };
+    let understood =
+        understood.doing_with(|| format!("cannot understand {}", path.display())).map_err(|e| {
+            let dir = path.parent().unwrap_or(path).display();
+            e.hint(format!("rm -r {dir}; what the jail had is then in no record, and jdb repair removes it"))
+        })?;
+    understood.ok_or_else(|| {
+        Error::unsupported(format!("{}: its version is not known", path.display()))
+            .hint("it was written by another version of this program, which can remove the jail")
+    })
+}
+
+/// Writes a record anew: all of it or nothing. On a full file system one that is no longer than the old one is
+/// written over it: a removal, which frees room, must not need any.
+pub(crate) fn write(dir: &Path, text: &[u8]) -> Result<()> {
+    let (new, path) = (dir.join("record.new"), dir.join("record"));
+    let done = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
+    if done.is_err() {
+        let _takes_no_room = fs::remove_file(&new);
+    }
+    let full = |e: &io::Error| [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&e.kind());
+    let done = match done {
+        Err(e) if full(&e) && fs::metadata(&path).is_ok_and(|m| m.len() >= text.len() as u64) => {
+            write_over(&path, text)
+        }
+        other => other,
+    };
+    done.doing_with(|| format!("cannot write {}", path.display()))
+}
+
+/// Writes over a file that is no shorter, in one call; the rest becomes blanks, and is then cut off.
+fn write_over(path: &Path, text: &[u8]) -> io::Result<()> {
+    let file = File::options().write(true).open(path)?;
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(text.len());
+    let mut padded = text.to_vec();
+    padded.resize(length.max(text.len()), b' ');
+    file.write_all_at(&padded, 0)?;
+    file.set_len(text.len() as u64)
 }

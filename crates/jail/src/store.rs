@@ -17,16 +17,16 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::{DirBuilderExt as _, FileExt as _, symlink},
+    os::unix::fs::{DirBuilderExt as _, symlink},
     path::{Path, PathBuf},
 };
 
-use vimage::{Context as _, Error, ErrorKind, Journal, Piece, Result, Settings, file};
+use vimage::{Context as _, Error, ErrorKind, Journal, Piece, Result};
 
 pub use crate::lock::Wait;
 use crate::{
     lock::lock,
-    record::{Record, State},
+    record::{self, Record, State},
     vault,
 };
 
@@ -188,15 +188,20 @@ impl Store {
     /// The store cannot be read.
     pub fn names(&self) -> Result<Vec<(String, u32)>> {
         let dir = self.root.join("names");
+        let jid = |name: &str| fs::read_link(dir.join(name)).ok()?.to_str()?.parse().ok();
+        let named = |name: String| jid(&name).map(|jid| (name, jid));
+        Ok(self.taken()?.into_iter().filter_map(named).collect())
+    }
+
+    /// The names alone, in order. Where they lead costs a system call each.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn taken(&self) -> Result<Vec<String>> {
+        let dir = self.root.join("names");
         let entries = fs::read_dir(&dir).doing_with(|| format!("cannot read {}", dir.display()))?;
-        let mut names: Vec<_> = entries
-            .flatten()
-            .filter_map(|e| {
-                let jid = fs::read_link(e.path()).ok()?.to_str()?.parse().ok()?;
-                Some((e.file_name().into_string().ok()?, jid))
-            })
-            .collect();
-        names.sort();
+        let mut names: Vec<_> = entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
+        names.sort_unstable();
         Ok(names)
     }
 
@@ -206,7 +211,7 @@ impl Store {
     /// It cannot be read or understood.
     pub fn read(&self, jid: u32) -> Result<Option<Record>> {
         let dir = self.dir(jid);
-        let Some((mut record, _)) = read_record(&dir)? else { return Ok(None) };
+        let Some(mut record) = record::read(&dir)? else { return Ok(None) };
         let journal = dir.join("journal");
         if fs::metadata(&journal).is_ok_and(|m| m.len() > 0) {
             record.pieces = Journal::replay(&journal, record.pieces)?;
@@ -225,7 +230,7 @@ impl Store {
         let Some(lock) = lock(&dir, wait)? else { return Ok(None) };
         // A folder without a record is one whose maker died before it made anything.
         let (mut record, saved) =
-            read_record(&dir)?.unwrap_or_else(|| (blank(jid, State::Creating), Vec::new()));
+            record::read_text(&dir)?.unwrap_or_else(|| (Record::blank(jid, State::Creating), Vec::new()));
         record.jid = jid;
         let (pieces, changing) = (record.pieces.clone(), record.change.is_some());
         Ok(Some(Locked { dir, _lock: lock, saved, pieces, changing, record }))
@@ -267,7 +272,7 @@ impl Store {
         };
         let number = jid.to_string();
         let name = name.unwrap_or(&number);
-        let record = blank(jid, State::Creating);
+        let record = Record::blank(jid, State::Creating);
         let mut locked =
             Locked { dir, _lock: lock, saved: Vec::new(), pieces: Vec::new(), changing: false, record };
         locked.record.name = name.to_owned();
@@ -353,10 +358,10 @@ impl Store {
     /// nobody's: whoever changes a jail in another finds the other by its name first.
     pub(crate) fn rename_record(&self, jid: u32, name: &str) -> Result<()> {
         let dir = self.dir(jid);
-        let Some((mut record, _)) = read_record(&dir)? else { return Ok(()) };
+        let Some(mut record) = record::read(&dir)? else { return Ok(()) };
         name.clone_into(&mut record.name);
         record.settings.set("name", vimage::Value::Text(name.to_owned()));
-        write_record(&dir, &serde_json::to_vec(&record).doing("cannot encode a record")?)
+        record::write(&dir, &serde_json::to_vec(&record).doing("cannot encode a record")?)
     }
 
     /// Gives a name up, if it still leads to the jid.
@@ -420,7 +425,7 @@ impl Locked {
         let text = serde_json::to_vec(&self.record).doing("cannot encode a record")?;
         // Every command takes up all jails that are dying, and mostly finds them as they were.
         if text != self.saved {
-            write_record(&self.dir, &text)?;
+            record::write(&self.dir, &text)?;
             self.saved = text;
             self.pieces.clone_from(&self.record.pieces);
             self.changing = self.record.change.is_some();
@@ -447,82 +452,6 @@ impl Locked {
         let number = self.dir.file_name().and_then(|n| n.to_str()?.parse().ok());
         number.map_or(Ok(()), |jid| store.set_pending(jid, false))
     }
-}
-
-fn blank(jid: u32, state: State) -> Record {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    Record {
-        version: Record::VERSION,
-        jid,
-        name: jid.to_string(),
-        other_name: None,
-        maker: None,
-        state,
-        settings: Settings::default(),
-        change: None,
-        narrows: false,
-        init: None,
-        keeper: None,
-        created: now.map_or(0, |n| n.as_secs()),
-        reasons: Vec::new(),
-        pieces: Vec::new(),
-    }
-}
-
-/// The record in a folder, and its text.
-fn read_record(dir: &Path) -> Result<Option<(Record, Vec<u8>)>> {
-    let path = dir.join("record");
-    let Some(text) = file::read(&path)? else { return Ok(None) };
-    #[derive(serde::Deserialize)]
-    struct Version {
-        version: u32,
-    }
-    let understood = match serde_json::from_slice::<Record>(&text) {
-        Ok(record) => Ok((record.version == Record::VERSION).then_some(record)),
-        // Another version's may look like anything.
-        Err(e) => match serde_json::from_slice(&text) {
-            Ok(Version { version }) if version != Record::VERSION => Ok(None),
-            _ => Err(e),
-        },
-    };
-    let understood =
-        understood.doing_with(|| format!("cannot understand {}", path.display())).map_err(|e| {
-            let dir = dir.display();
-            e.hint(format!("rm -r {dir}; what the jail had is then in no record, and jdb repair removes it"))
-        })?;
-    match understood {
-        Some(record) => Ok(Some((record, text))),
-        None => Err(Error::unsupported(format!("{}: its version is not known", path.display()))
-            .hint("it was written by another version of this program, which can remove the jail")),
-    }
-}
-
-/// Writes a record anew: all of it or nothing. On a full file system one that is no longer than the old one is
-/// written over it: a removal, which frees room, must not need any.
-fn write_record(dir: &Path, text: &[u8]) -> Result<()> {
-    let (new, path) = (dir.join("record.new"), dir.join("record"));
-    let done = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
-    if done.is_err() {
-        let _takes_no_room = fs::remove_file(&new);
-    }
-    let full = |e: &io::Error| [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&e.kind());
-    let done = match done {
-        Err(e) if full(&e) && fs::metadata(&path).is_ok_and(|m| m.len() >= text.len() as u64) => {
-            write_over(&path, text)
-        }
-        other => other,
-    };
-    done.doing_with(|| format!("cannot write {}", path.display()))
-}
-
-/// Writes over a file that is no shorter, in one call; the rest becomes blanks, and is then cut off.
-fn write_over(path: &Path, text: &[u8]) -> io::Result<()> {
-    let file = File::options().write(true).open(path)?;
-    let length = usize::try_from(file.metadata()?.len()).unwrap_or(text.len());
-    let mut padded = text.to_vec();
-    padded.resize(length.max(text.len()), b' ');
-    file.write_all_at(&padded, 0)?;
-    file.set_len(text.len() as u64)
 }
 
 fn missing(e: io::Error) -> io::Result<()> {

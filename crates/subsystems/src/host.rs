@@ -182,24 +182,28 @@ impl Subsystem<Act> for Host {
         Ok(Vec::new())
     }
 
-    fn inspect(&self, of: &Instance<'_>) -> Result<Settings> {
+    fn inspect(&self, of: &Instance<'_>, wanted: &dyn Fn(&str) -> bool) -> Result<Settings> {
         let uts = of.nearest("uts")?;
         // An instance of its own that is gone has no live values; without any the host's hold.
         if of.settings.is_new("host") && of.fd("uts")?.is_none() {
             return Ok(Settings::default());
         }
-        let _inside = uts
-            .map(|uts| Visit::enter(&*uts, Ns::Uts).doing("host: cannot enter the uts namespace"))
-            .transpose()?;
-        let live = uname();
-        let values = [("host.hostname", live.nodename()), ("host.domainname", live.domainname())];
-        let values = values.map(|(name, text)| (name, Value::Text(text.to_string_lossy().into_owned())));
-        let mut values = Vec::from(values);
-        let id = of.settings.int("host.hostid").unwrap_or(0);
-        values.push(("host.hostid", Value::Int(id)));
+        let mut values = Settings::default();
+        if wanted("host.hostname") || wanted("host.domainname") {
+            let _inside = uts
+                .map(|uts| Visit::enter(&*uts, Ns::Uts).doing("host: cannot enter the uts namespace"))
+                .transpose()?;
+            let live = uname();
+            for (name, text) in [("host.hostname", live.nodename()), ("host.domainname", live.domainname())] {
+                values.set(name, Value::Text(text.to_string_lossy().into_owned()));
+            }
+        }
+        values.set("host.hostid", Value::Int(of.settings.int("host.hostid").unwrap_or(0)));
         // Whoever may not read the secret that it is made of sees none.
-        values.extend(uuid(of).ok().map(|uuid| ("host.hostuuid", Value::Text(uuid))));
-        Ok(values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        if let Some(uuid) = wanted("host.hostuuid").then(|| uuid(of).ok()).flatten() {
+            values.set("host.hostuuid", Value::Text(uuid));
+        }
+        Ok(values)
     }
 }
 

@@ -115,8 +115,8 @@ impl Subsystem<Act> for Mqueue {
         namespace::update(site, old, "mqueue", &KNOBS)
     }
 
-    fn inspect(&self, of: &Instance<'_>) -> Result<Settings> {
-        namespace::inspect(of, "mqueue", &KNOBS)
+    fn inspect(&self, of: &Instance<'_>, wanted: &dyn Fn(&str) -> bool) -> Result<Settings> {
+        namespace::inspect(of, wanted, "mqueue", &KNOBS)
     }
 
     fn cost(&self, piece: &Piece, house: &dyn House) -> Cost {

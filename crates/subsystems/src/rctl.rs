@@ -134,9 +134,9 @@ impl Subsystem<Act> for Rctl {
         Ok(Vec::new())
     }
 
-    fn inspect(&self, of: &Instance<'_>) -> Result<Settings> {
+    fn inspect(&self, of: &Instance<'_>, wanted: &dyn Fn(&str) -> bool) -> Result<Settings> {
         let mut live = Settings::default();
-        for limit in LIMITS.iter().filter(|l| of.settings.get(l.param).is_some()) {
+        for limit in LIMITS.iter().filter(|l| wanted(l.param) && of.settings.get(l.param).is_some()) {
             let (dir, format) = match legacy::own(of, limit.controller) {
                 Some(dir) => (dir, &limit.legacy),
                 None => match of.anchor("cgroup") {

@@ -113,9 +113,9 @@ impl Subsystem<Act> for Shm {
         }
     }
 
-    fn inspect(&self, of: &Instance<'_>) -> Result<Settings> {
+    fn inspect(&self, of: &Instance<'_>, wanted: &dyn Fn(&str) -> bool) -> Result<Settings> {
         let mut live = Settings::default();
-        if !of.settings.is_new("shm") || of.settings.get("shm.size").is_none() {
+        if !wanted("shm.size") || !of.settings.is_new("shm") || of.settings.get("shm.size").is_none() {
             return Ok(live);
         }
         let Some(mount) = of.fd(PREPARED)? else { return Ok(live) };
@@ -195,6 +195,6 @@ mod tests {
             fds,
             house: &crate::host::tests::Toy,
         };
-        assert_eq!(SHM.inspect(&of).unwrap().int("shm.size"), Some(1 << 20));
+        assert_eq!(SHM.inspect(&of, &|_| true).unwrap().int("shm.size"), Some(1 << 20));
     }
 }

@@ -196,8 +196,8 @@ impl Subsystem<Act> for Sysv {
         namespace::update(site, old, self.name, self.knobs)
     }
 
-    fn inspect(&self, of: &Instance<'_>) -> Result<Settings> {
-        namespace::inspect(of, self.name, self.knobs)
+    fn inspect(&self, of: &Instance<'_>, wanted: &dyn Fn(&str) -> bool) -> Result<Settings> {
+        namespace::inspect(of, wanted, self.name, self.knobs)
     }
 
     fn show(&self, of: &Instance<'_>) -> Result<Node> {

@@ -187,7 +187,7 @@ impl<'a, S> Driver<'a, S> {
     pub fn inspect(&self, of: &Instance<'_>) -> Result<Settings> {
         let mut settings = of.settings.clone();
         for subsystem in self.registry.iter() {
-            settings.merge(&subsystem.inspect(of).doing(subsystem.name())?);
+            settings.merge(&subsystem.inspect(of, &|_| true).doing(subsystem.name())?);
         }
         Ok(settings)
     }
@@ -198,16 +198,13 @@ impl<'a, S> Driver<'a, S> {
     /// A subsystem's.
     pub fn live(&self, of: &Instance<'_>, wanted: &Settings) -> Result<Settings> {
         let mut live = Settings::default();
+        let is_wanted = |name: &str| wanted.get(name).is_some();
         for subsystem in self.registry.iter() {
-            if subsystem.params().iter().any(|p| wanted.get(p.name).is_some()) {
-                live.merge(&subsystem.inspect(of).doing(subsystem.name())?);
+            if subsystem.params().iter().any(|p| is_wanted(p.name)) {
+                live.merge(&subsystem.inspect(of, &is_wanted).doing(subsystem.name())?);
             }
         }
-        Ok(live
-            .iter()
-            .filter(|(n, _)| wanted.get(n).is_some())
-            .map(|(n, v)| (n.to_owned(), v.clone()))
-            .collect())
+        Ok(live.iter().filter(|(n, _)| is_wanted(n)).map(|(n, v)| (n.to_owned(), v.clone())).collect())
     }
 
     fn site<'s>(

@@ -153,6 +153,9 @@ impl Settings {
 
     /// Puts all of another's values over these.
     pub fn merge(&mut self, other: &Self) {
+        if self.0.is_empty() {
+            return self.clone_from(other);
+        }
         for (name, value) in other.iter() {
             self.set(name, value.clone());
         }

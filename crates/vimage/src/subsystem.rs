@@ -118,11 +118,11 @@ pub trait Subsystem<S>: Sync {
         Ok(Vec::new())
     }
 
-    /// Live values, from the kernel; what is left out is as recorded.
+    /// Live values, from the kernel; what is left out is as recorded. What is not wanted need not be read.
     ///
     /// # Errors
     /// The instance cannot be entered or read.
-    fn inspect(&self, _of: &Instance<'_>) -> Result<Settings> {
+    fn inspect(&self, _of: &Instance<'_>, _wanted: &dyn Fn(&str) -> bool) -> Result<Settings> {
         Ok(Settings::default())
     }
 

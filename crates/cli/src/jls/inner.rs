@@ -19,7 +19,7 @@ use rustix::{
     pipe::{PipeFlags, pipe_with},
 };
 use serde_json::Value as Tree;
-use vimage::{Context as _, Error, Result, Settings, Value};
+use vimage::{Context as _, Error, Result, Settings};
 
 use super::values::Values;
 
@@ -124,13 +124,7 @@ fn seen(jails: &Jails<'_>, of: &Record, row: &Tree) -> Option<Values> {
         Some(parent) if is_number(parent) => format!("{}.{parent}", of.jid),
         _ => of.jid.to_string(),
     };
-    let number = format!("{}.{number}", of.jid);
-    let name = format!("{}.{inner}", of.name);
-    settings.set("jid", Value::Text(number.clone()));
-    settings.set("name", Value::Text(name.clone()));
-    settings.set("parent", Value::Text(parent));
-    let dying = settings.bool("dying");
-    Some(Values { settings, number, name, dying })
+    Some(Values::foreign(format!("{}.{number}", of.jid), format!("{}.{inner}", of.name), parent, settings))
 }
 
 #[cfg(test)]

@@ -1,9 +1,13 @@
 //! How values are printed: columns, name=value, arguments of jail(8), JSON as libxo(3) has it.
 
-use serde_json::{Map, Value as Tree, json};
-use vimage::{Error, Kind, Result, Value};
+use std::{borrow::Cow, cell::Cell, result::Result};
+
+use serde::{Serialize, Serializer};
+use serde_json::{Value as Tree, json};
+use vimage::{Error, Kind, Value};
 
 use super::values::{Column, Values};
+use crate::output::Output;
 
 /// The manner of printing, as the flags say it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,11 +45,6 @@ impl Manner {
     }
 }
 
-/// The number of a jail: a text where it is one of a jail in another.
-fn number(values: &Values) -> Tree {
-    values.number.parse::<u32>().map_or_else(|_| values.number.as_str().into(), Tree::from)
-}
-
 /// The heading of the usual columns.
 pub(super) fn heading(manner: &Manner) -> &'static str {
     match (manner.verbose, manner.by_name) {
@@ -62,9 +61,9 @@ pub(super) fn heading(manner: &Manner) -> &'static str {
 pub(super) fn standard(values: &Values, manner: &Manner) -> String {
     let (host, path) = (cut(values.hostname(), 29), cut(values.text("path"), 74));
     if manner.verbose {
-        let (name, state) = (cut(&values.name, 29), state(values));
+        let (name, state) = (cut(&values.record.name, 29), state(values));
         let mut text =
-            format!("{:>6}  {host:29} {path}\n        {name:29} {state}\n        -\n", values.number);
+            format!("{:>6}  {host:29} {path}\n        {name:29} {state}\n        -\n", values.number());
         for address in values.addresses() {
             text += &format!("        {address}\n");
         }
@@ -73,109 +72,147 @@ pub(super) fn standard(values: &Values, manner: &Manner) -> String {
     let addresses = values.addresses();
     let address = cut(addresses.first().copied().unwrap_or_default(), 15);
     if manner.by_name {
-        format!(" {:15} {address:15} {host:29} {path}\n", values.name)
+        format!(" {:15} {address:15} {host:29} {path}\n", values.record.name)
     } else {
-        format!("{:>6}  {address:15} {host:29} {path}\n", values.number)
+        format!("{:>6}  {address:15} {host:29} {path}\n", values.number())
     }
 }
 
 fn state(values: &Values) -> &'static str {
-    if values.dying { "DYING" } else { "ACTIVE" }
+    if values.is_dying() { "DYING" } else { "ACTIVE" }
 }
 
 /// At most so many characters.
-fn cut(text: &str, width: usize) -> String {
-    harmless(&text.chars().take(width).collect::<String>())
+fn cut(text: &str, width: usize) -> Cow<'_, str> {
+    harmless(text.char_indices().nth(width).map_or(text, |(end, _)| &text[..end]).into())
 }
 
 /// A text that tells a terminal nothing: what a jail's root has set may be meant to.
-fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '?' } else { c }).collect()
+fn harmless(text: Cow<'_, str>) -> Cow<'_, str> {
+    let harms = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if text.contains(harms) { text.replace(harms, "?").into() } else { text }
+}
+
+/// The number of a jail: a text where it is one of a jail in another.
+fn number(values: &Values) -> Tree {
+    values.number.as_deref().map_or_else(|| values.record.jid.into(), Tree::from)
 }
 
 /// The line of a jail's named parameters.
 pub(super) fn named(values: &Values, columns: &[Column], manner: &Manner) -> String {
-    let mut words = Vec::new();
+    // Of a thousand jails these are a hundred thousand words: none is a text of its own before it is in the line.
+    let mut line = String::new();
+    let mut word = |parts: &[&str]| {
+        line.extend(parts.iter().copied());
+        line.push(' ');
+    };
     for column in columns {
-        if manner.skip && !values.can_be_given(column) {
+        let value = values.get(column);
+        if manner.skip && !values.can_be_given(column, value.as_deref()) {
             continue;
         }
-        let value = values.get(column);
         let name = &*column.name;
         match value.as_deref() {
             // Without its value a pair is dropped by jail(8).
-            None if column.key.is_some() => {
-                words.push(if manner.names { name.to_owned() } else { String::new() });
-            }
-            Some(Value::Bool(yes)) if manner.names => {
-                words.push(if *yes { name.to_owned() } else { negated(name) });
-            }
+            None if column.key.is_some() => word(&[if manner.names { name } else { "" }]),
+            Some(Value::Bool(true)) if manner.names => word(&[name]),
+            Some(Value::Bool(false)) if manner.names => word(&negated(name)),
             Some(Value::List(items))
                 if manner.skip
                     && !items.is_empty()
                     && column.param.kind == (Kind::List { commas: false }) =>
             {
-                words.extend(items.iter().map(|item| format!("{name}={}", quoted(item))));
+                items.iter().for_each(|item| word(&[name, "=", &quoted(item)]));
             }
             value => {
-                let before = if manner.names { format!("{name}=") } else { String::new() };
-                words.push(before + &printed(value, manner));
+                let printed = printed(value, manner);
+                if manner.names { word(&[name, "=", &printed]) } else { word(&[&printed]) }
             }
         }
     }
-    words.join(" ")
+    line.pop();
+    line
 }
 
-fn printed(value: Option<&Value>, manner: &Manner) -> String {
+fn printed<'v>(value: Option<&'v Value>, manner: &Manner) -> Cow<'v, str> {
     let empty = match value {
         None => true,
         Some(Value::List(items)) => items.is_empty(),
         Some(_) => false,
     };
     match (value, empty) {
-        (_, true) if manner.quote => "\"\"".to_owned(),
-        (_, true) if manner.names => String::new(),
-        (Some(value), false) => {
-            let text = value.text();
-            match text.is_empty() {
-                true => "\"\"".to_owned(),
-                false if manner.quote => quoted(&text),
-                false => harmless(&text),
-            }
-        }
-        _ => "-".to_owned(),
+        (_, true) if manner.quote => "\"\"".into(),
+        (_, true) if manner.names => "".into(),
+        (Some(value), false) => match text(value) {
+            text if text.is_empty() => "\"\"".into(),
+            Cow::Borrowed(text) if manner.quote => quoted(text),
+            Cow::Owned(text) if manner.quote => quoted(&text).into_owned().into(),
+            text => harmless(text),
+        },
+        _ => "-".into(),
     }
 }
 
-/// `allow.noraw_sockets` of `allow.raw_sockets`.
-fn negated(name: &str) -> String {
+/// The text of a value.
+fn text(value: &Value) -> Cow<'_, str> {
+    match value {
+        Value::Text(text) => text.into(),
+        other => other.text().into(),
+    }
+}
+
+/// `allow.noraw_sockets` of `allow.raw_sockets`, in parts.
+fn negated(name: &str) -> [&str; 4] {
     match name.rsplit_once('.') {
-        Some((stem, last)) => format!("{stem}.no{last}"),
-        None => format!("no{name}"),
+        Some((stem, last)) => [stem, ".", "no", last],
+        None => ["", "", "no", name],
     }
 }
 
 /// A value as one word of a shell: as it is, or in the quotes that leave it as it is.
-fn quoted(text: &str) -> String {
+fn quoted(text: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_alphanumeric() || "_-./:=,@%+".contains(c);
     if text.is_empty() {
-        "\"\"".to_owned()
+        "\"\"".into()
     } else if text.chars().all(plain) {
-        text.to_owned()
+        text.into()
     } else if !text.contains(['"', '$', '`', '\\', '!']) {
-        format!("\"{text}\"")
+        format!("\"{text}\"").into()
     } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
+        format!("'{}'", text.replace('\'', "'\\''")).into()
     }
 }
 
 /// A jail's named parameters. All values are text, as libxo(3) has them.
-pub(super) fn named_json(values: &Values, columns: &[Column]) -> Tree {
-    // A pair that is not there is left out.
-    let there = columns.iter().filter(|c| c.key.is_none() || values.get(c).is_some());
-    let text = |c: &Column| values.get(c).map(|value| value.text()).unwrap_or_default();
-    let named: Map<_, _> = there.map(|c| (c.name.to_string(), Tree::String(text(c)))).collect();
-    Tree::Object(named)
+pub(super) struct NamedJson<'c> {
+    /// The jail's values.
+    pub values: Values,
+    /// The parameters.
+    pub columns: &'c [Column],
+}
+
+impl Serialize for NamedJson<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        // A pair that is not there is left out.
+        let there = self.columns.iter().map(|c| (c, self.values.get(c)));
+        let there = there.filter(|(c, value)| c.key.is_none() || value.is_some());
+        to.collect_map(there.map(|(c, value)| (&c.name, Text(value))))
+    }
+}
+
+/// A value as libxo(3) has it.
+struct Text<'v>(Option<Cow<'v, Value>>);
+
+impl Serialize for Text<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0.as_deref().map(text).unwrap_or_default())
+    }
+}
+
+/// The columns as an object has them: by their names.
+pub(super) fn in_order(mut columns: Vec<Column>) -> Vec<Column> {
+    columns.sort_by(|a, b| a.name.cmp(&b.name));
+    columns
 }
 
 /// A jail in the usual columns.
@@ -184,7 +221,7 @@ pub(super) fn standard_json(values: &Values, manner: &Manner) -> Tree {
     let (v6, v4): (Vec<&str>, Vec<&str>) = values.addresses().into_iter().partition(|a| a.contains(':'));
     if manner.verbose {
         return json!({
-            "jid": number(values), "hostname": host, "path": path, "name": values.name,
+            "jid": number(values), "hostname": host, "path": path, "name": values.record.name,
             "state": state(values), "ipv4_addrs": v4, "ipv6_addrs": v6,
         });
     }
@@ -195,7 +232,7 @@ pub(super) fn standard_json(values: &Values, manner: &Manner) -> Tree {
         jail["ipv6"] = (*v6).into();
     }
     if manner.by_name {
-        jail["name"] = values.name.clone().into();
+        jail["name"] = values.record.name.clone().into();
     } else {
         jail["jid"] = number(values);
     }
@@ -213,7 +250,7 @@ impl Json {
     ///
     /// # Errors
     /// Another format.
-    pub(super) fn parse(text: &str) -> Result<Option<Self>> {
+    pub(super) fn parse(text: &str) -> vimage::Result<Option<Self>> {
         let mut json = None;
         let mut pretty = false;
         for option in text.split(',') {
@@ -230,18 +267,51 @@ impl Json {
         Ok(json.map(|()| Self { pretty }))
     }
 
-    /// The document of these jails.
-    pub(super) fn document(self, jails: Vec<Tree>) -> String {
-        let tree = json!({ "__version": "2", "jail-information": { "jail": jails } });
-        if self.pretty { format!("{tree:#}") } else { tree.to_string() }
+    /// Prints the document of these jails, each as it comes: all at once may be megabytes.
+    pub(super) fn document<J: Iterator<Item: Serialize>>(self, out: &mut Output, jails: J) {
+        let document =
+            Document { version: "2", information: Information { jail: Sequence(Cell::new(Some(jails))) } };
+        let done = match self.pretty {
+            true => document.serialize(&mut serde_json::Serializer::pretty(&mut *out)),
+            false => document.serialize(&mut serde_json::Serializer::new(&mut *out)),
+        };
+        debug_assert!(done.is_ok(), "texts and lists of them are JSON, and the output takes all");
+        out.line("");
+    }
+}
+
+/// What libxo(3) has around the jails.
+#[derive(Serialize)]
+struct Document<J> {
+    #[serde(rename = "__version")]
+    version: &'static str,
+    #[serde(rename = "jail-information")]
+    information: Information<J>,
+}
+
+#[derive(Serialize)]
+struct Information<J> {
+    jail: J,
+}
+
+/// What is written one after the other, once.
+struct Sequence<J>(Cell<Option<J>>);
+
+impl<J: Iterator<Item: Serialize>> Serialize for Sequence<J> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(self.0.take().into_iter().flatten())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
+    use ::jail::record::{Record, State};
+    use vimage::Settings;
+
     use super::*;
     use crate::jls::values;
-    use vimage::Settings;
 
     fn web() -> Values {
         let mut settings = Settings::default();
@@ -255,7 +325,8 @@ mod tests {
         settings.set("mount", Value::List(vec!["tmpfs /a tmpfs rw 0 0".into(), "x".into()]));
         let links = ["eth0 lan 10.0.0.2/24 fd00::2/64 mac 02:00:00:00:00:01", "eth1 b:x", "e2 c mtu 9/9"];
         settings.set("vnet.link", Value::List(links.map(str::to_owned).to_vec()));
-        Values { settings, number: "3".into(), name: "web".into(), dying: false }
+        let record = Record { name: "web".into(), settings, ..Record::blank(3, State::Alive) };
+        Values { record: Rc::new(record), live: Settings::default(), number: None }
     }
 
     fn line(flags: &[&str], words: &[&str]) -> String {
@@ -324,17 +395,19 @@ mod tests {
         assert_eq!(quoted("say \"x\""), "'say \"x\"'");
         assert_eq!(quoted("it's $x"), "'it'\\''s $x'");
         assert_eq!(quoted("a;b"), "\"a;b\"");
-        assert_eq!(negated("allow.raw_sockets"), "allow.noraw_sockets");
-        assert_eq!(negated("persist"), "nopersist");
+        assert_eq!(negated("allow.raw_sockets").concat(), "allow.noraw_sockets");
+        assert_eq!(negated("persist").concat(), "nopersist");
     }
 
     #[test]
     fn json_is_libxos() {
         let json = Json::parse("json").unwrap().unwrap();
+        let mut out = Output::default();
+        json.document(&mut out, [standard_json(&web(), &Manner::default())].into_iter());
         assert_eq!(
-            json.document(vec![standard_json(&web(), &Manner::default())]),
+            out.take(),
             "{\"__version\":\"2\",\"jail-information\":{\"jail\":[{\"hostname\":\
-             \"a.very.long.host.name.of.many.parts\",\"ipv4\":\"10.0.0.2\",\"jid\":3,\"path\":\"/srv/web\"}]}}"
+             \"a.very.long.host.name.of.many.parts\",\"ipv4\":\"10.0.0.2\",\"jid\":3,\"path\":\"/srv/web\"}]}}\n"
         );
         assert!(Json::parse("json,pretty").unwrap().unwrap().pretty);
         assert_eq!(Json::parse("text").unwrap(), None);

@@ -1,14 +1,15 @@
 //! What is read of a jail: parameters, live where the kernel has them.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{borrow::Cow, cell::Cell, collections::BTreeSet, rc::Rc};
 
 use ::jail::{
-    Jails,
+    Listing, below,
     record::{Record, State},
 };
 use kernel::act::Act;
 use vimage::{
-    Error, ErrorKind, Kind, Mode, Named, Param, Registry, Result, Settings, Told, Value, When, pairs,
+    Error, ErrorKind, Kind, Mode, Named, Param, Registry, Result, Settings, Subsystem, Told, Value, When,
+    pairs,
 };
 
 use super::print::Manner;
@@ -46,25 +47,26 @@ impl Column {
             _ => Err(Error::usage(format!("unknown parameter: {word}"))),
         }
     }
+
+    /// Whether jail(8) takes it at all.
+    fn can_be_given(&self) -> bool {
+        self.param.when != When::Read
+    }
 }
 
 /// The values of a jail.
 #[derive(Debug)]
 pub(super) struct Values {
-    /// All of them, those that are computed included.
-    pub settings: Settings,
-    /// Its number, as we see it: of one in a jail that made it, `1.2`.
-    pub number: String,
-    /// Its name.
-    pub name: String,
-    /// Whether it is dying.
-    pub dying: bool,
+    /// What is written of it.
+    pub record: Rc<Record>,
+    /// What is not written there or is otherwise now: values that the kernel has, and those that are computed.
+    pub live: Settings,
+    /// Its number, where it is not of our records: that of one in a jail that made it, `1.2`.
+    pub number: Option<String>,
 }
 
 /// The host's name of a jail, for the usual columns.
 const HOSTNAME: &str = "host.hostname";
-/// How many jails there are in one.
-pub(super) const CHILDREN: &str = "children.cur";
 /// The interfaces whose addresses are shown.
 const LINKS: &str = "vnet.link";
 /// What cannot be given again: on the command line it takes all that follows.
@@ -103,82 +105,154 @@ pub(super) fn columns(registry: &Registry<Act>, words: &[String], manner: &Manne
     Ok(columns)
 }
 
-impl Values {
-    /// Reads what the columns need. What cannot be read is as it was set, and is complained about, unless
-    /// the caller just lacks the right.
-    pub(super) fn read(
-        jails: &Jails<'_>,
-        record: &Record,
-        columns: &[Column],
-        names: &[(String, u32)],
-        failed: &mut bool,
-    ) -> Self {
-        let mut settings = record.settings.clone();
-        let wanted: BTreeSet<&str> = match columns {
+/// What is to be found out about each jail beyond its record.
+pub(super) struct Wanted<'j, 'r> {
+    listing: &'j Listing<'j, 'r>,
+    /// The parameters.
+    wanted: BTreeSet<&'static str>,
+    /// Who has live values of them.
+    owners: Vec<&'static dyn Subsystem<Act>>,
+    /// Those of them that are computed.
+    computed: Vec<&'static str>,
+    /// All names, if children are to be counted.
+    names: Vec<String>,
+}
+
+/// Parameters that no record has.
+const COMPUTED: [&str; 5] = ["jid", "name", "parent", "dying", CHILDREN];
+/// How many jails are in one.
+const CHILDREN: &str = "children.cur";
+
+impl<'j, 'r> Wanted<'j, 'r> {
+    /// What the columns need that will be printed.
+    ///
+    /// # Errors
+    /// The names of the jails cannot be read.
+    pub(super) fn new(listing: &'j Listing<'j, 'r>, columns: &[Column], manner: &Manner) -> Result<Self> {
+        let printed = columns.iter().filter(|c| !manner.skip || c.can_be_given());
+        let wanted: BTreeSet<_> = match columns {
             [] => BTreeSet::from([HOSTNAME]),
-            columns => columns.iter().map(|c| c.param.name).collect(),
+            _ => printed.map(|c| c.param.name).collect(),
         };
-        if record.state == State::Alive {
-            let owners: BTreeSet<&str> =
-                jails.registry.params().filter(|(p, _)| wanted.contains(p.name)).map(|(_, s)| s).collect();
-            let live = jails.with_instance(record, |of| {
+        let jails = listing.jails();
+        let mut owners: Vec<_> = jails
+            .registry
+            .params()
+            .filter(|(p, _)| wanted.contains(p.name))
+            .map(|(_, owner)| owner)
+            .collect();
+        owners.sort_unstable();
+        owners.dedup();
+        let names = if wanted.contains(CHILDREN) { jails.premises.store.taken()? } else { Vec::new() };
+        Ok(Self {
+            listing,
+            owners: owners.into_iter().filter_map(|name| jails.registry.subsystem(name)).collect(),
+            computed: COMPUTED.into_iter().filter(|name| wanted.contains(name)).collect(),
+            names,
+            wanted,
+        })
+    }
+
+    /// Whether children are counted.
+    pub(super) fn counts(&self) -> bool {
+        self.computed.contains(&CHILDREN)
+    }
+
+    /// Reads it of a jail. What cannot be read is as it was set, and is complained about, unless the caller just
+    /// lacks the right.
+    pub(super) fn read(&self, record: Rc<Record>, failed: &Cell<bool>) -> Values {
+        let mut live = Settings::default();
+        if record.state == State::Alive && !self.owners.is_empty() {
+            let found = self.listing.with_instance(&record, |of| {
                 let mut live = Settings::default();
-                for owner in owners.iter().filter_map(|name| jails.registry.subsystem(name)) {
-                    match owner.inspect(of) {
+                for owner in &self.owners {
+                    match owner.inspect(of, &|name| self.wanted.contains(name)) {
                         Ok(found) => live.merge(&found),
                         Err(e) if e.kind() == ErrorKind::Denied => {}
                         // One that went away while it was looked at is not worth a word.
-                        Err(_) if !jails.is_alive(record) => {}
+                        Err(_) if !self.listing.jails().is_alive(&record) => {}
                         Err(e) => {
-                            *failed = true;
+                            failed.set(true);
                             complain("jls", &e.doing(owner.name()).doing(&record.name));
                         }
                     }
                 }
                 Ok(live)
             });
-            if let Ok(live) = live {
-                settings.merge(&live);
-            }
+            // Without its ancestors it is as it was set.
+            live = found.unwrap_or_default();
         }
-        let dying = record.state == State::Dying;
-        let number = |n: usize| Value::Int(i64::try_from(n).unwrap_or(i64::MAX));
-        let below = format!("{}.", record.name);
-        let parent = record.parent().and_then(|p| names.iter().find(|(name, _)| name == p));
-        settings.set("jid", Value::Int(i64::from(record.jid)));
-        settings.set("name", Value::Text(record.name.clone()));
-        settings.set("parent", Value::Int(parent.map_or(0, |(_, jid)| i64::from(*jid))));
-        settings.set("dying", Value::Bool(dying));
-        if columns.iter().any(|c| c.name == CHILDREN) {
-            let children = names.iter().filter(|(name, _)| name.starts_with(&below)).count();
-            settings.set(CHILDREN, number(children));
+        for name in &self.computed {
+            live.set(name, self.compute(name, &record));
         }
-        Self { settings, number: record.jid.to_string(), name: record.name.clone(), dying }
+        Values { record, live, number: None }
     }
 
-    /// Counts jails that are not in our records.
-    pub(super) fn has_also(&mut self, more: usize) {
-        if let Some(known) = self.settings.int(CHILDREN) {
-            let more = i64::try_from(more).unwrap_or(i64::MAX);
-            self.settings.set(CHILDREN, Value::Int(known.saturating_add(more)));
+    fn compute(&self, name: &str, record: &Record) -> Value {
+        let number = |n: usize| Value::Int(i64::try_from(n).unwrap_or(i64::MAX));
+        match name {
+            "jid" => Value::Int(i64::from(record.jid)),
+            "name" => Value::Text(record.name.clone()),
+            "dying" => Value::Bool(record.state == State::Dying),
+            CHILDREN => number(below(&self.names, &record.name).len()),
+            _ => {
+                let parent =
+                    record.parent().and_then(|parent| self.listing.jails().premises.store.jid(parent));
+                Value::Int(parent.map_or(0, i64::from))
+            }
         }
+    }
+}
+
+impl Values {
+    /// Of a jail that is in no record of ours: its number, its name, and the number of the jail that it is in.
+    pub(super) fn foreign(number: String, name: String, parent: String, settings: Settings) -> Self {
+        let state = if settings.bool("dying") { State::Dying } else { State::Alive };
+        let mut live = Settings::default();
+        live.set("jid", Value::Text(number.clone()));
+        live.set("name", Value::Text(name.clone()));
+        live.set("parent", Value::Text(parent));
+        live.set("dying", Value::Bool(state == State::Dying));
+        let record = Record { name, settings, ..Record::blank(0, state) };
+        Self { record: Rc::new(record), live, number: Some(number) }
     }
 
     /// Of a jail in the one that we are in, that was made from further up.
     pub(super) fn told(told: Told) -> Self {
-        let Told { jid, name, parent, mut settings } = told;
-        let number = format!(".{jid}");
-        let parent = if name.contains('.') { format!(".{parent}") } else { "0".to_owned() };
-        settings.set("parent", Value::Text(parent));
-        settings.set("jid", Value::Text(number.clone()));
-        settings.set("name", Value::Text(name.clone()));
-        settings.set("dying", Value::Bool(false));
-        Self { settings, number, name, dying: false }
+        let parent = if told.name.contains('.') { format!(".{}", told.parent) } else { "0".to_owned() };
+        Self::foreign(format!(".{}", told.jid), told.name, parent, told.settings)
+    }
+
+    /// Counts jails that are not in our records.
+    pub(super) fn has_also(&mut self, more: usize) {
+        if let Some(known) = self.live.int(CHILDREN) {
+            let more = i64::try_from(more).unwrap_or(i64::MAX);
+            self.live.set(CHILDREN, Value::Int(known.saturating_add(more)));
+        }
+    }
+
+    /// Its number.
+    pub(super) fn number(&self) -> String {
+        self.number.clone().unwrap_or_else(|| self.record.jid.to_string())
+    }
+
+    /// The value of a parameter.
+    fn value(&self, name: &str) -> Option<&Value> {
+        self.live.get(name).or_else(|| self.record.settings.get(name))
+    }
+
+    fn is_new(&self, mode: &str) -> bool {
+        matches!(self.value(mode), Some(Value::Text(word)) if Mode::of(word) == Some(Mode::New))
+    }
+
+    /// Whether it is dying.
+    pub(super) fn is_dying(&self) -> bool {
+        self.record.state == State::Dying
     }
 
     /// The value of a column.
     pub(super) fn get(&self, column: &Column) -> Option<Cow<'_, Value>> {
-        let value = self.settings.get(column.param.name)?;
+        let value = self.value(column.param.name)?;
         match &column.key {
             None => Some(Cow::Borrowed(value)),
             Some(key) => {
@@ -190,7 +264,10 @@ impl Values {
 
     /// A text, or nothing.
     pub(super) fn text(&self, name: &str) -> &str {
-        self.settings.text(name).unwrap_or_default()
+        match self.value(name) {
+            Some(Value::Text(text)) => text,
+            _ => "",
+        }
     }
 
     /// The host name.
@@ -200,8 +277,9 @@ impl Values {
 
     /// The addresses of the jail's links, without the lengths of their networks.
     pub(super) fn addresses(&self) -> Vec<&str> {
-        let links = self.settings.list(LINKS).iter();
+        let Some(Value::List(links)) = self.value(LINKS) else { return Vec::new() };
         links
+            .iter()
             .flat_map(|link| {
                 let tokens = link.split_whitespace().skip(2).take_while(|token| token.contains('/'));
                 tokens.filter_map(|token| token.split('/').next())
@@ -211,9 +289,10 @@ impl Values {
 
     /// Whether a parameter can be given to jail(8) with this value: not one that can only be read, has none,
     /// or belongs to a mode that is not new.
-    pub(super) fn can_be_given(&self, column: &Column) -> bool {
-        column.param.when != When::Read
-            && self.settings.get(column.param.name).is_some()
-            && column.modes.iter().all(|mode| self.settings.mode(mode) == Mode::New)
+    pub(super) fn can_be_given(&self, column: &Column, value: Option<&Value>) -> bool {
+        // A pair that is not there is a value, too, where there are pairs.
+        column.can_be_given()
+            && (value.is_some() || (column.key.is_some() && self.value(column.param.name).is_some()))
+            && column.modes.iter().all(|mode| self.is_new(mode))
     }
 }

@@ -142,12 +142,18 @@ pub fn update(site: &mut Site<'_>, old: &Settings, facility: &str, knobs: &[Knob
     Ok(changed.into_iter().map(|k| write_inside(k, site.settings)).collect())
 }
 
-/// The live values of the limits that were given.
+/// The live values of the limits that were given and are wanted.
 ///
 /// # Errors
 /// The namespace cannot be entered, or a file not be read.
-pub fn inspect(of: &Instance<'_>, facility: &str, knobs: &[Knob]) -> Result<Settings> {
-    let given: Vec<_> = knobs.iter().filter(|k| of.settings.get(k.param).is_some()).collect();
+pub fn inspect(
+    of: &Instance<'_>,
+    wanted: &dyn Fn(&str) -> bool,
+    facility: &str,
+    knobs: &[Knob],
+) -> Result<Settings> {
+    let given: Vec<_> =
+        knobs.iter().filter(|k| wanted(k.param) && of.settings.get(k.param).is_some()).collect();
     let mut live = Settings::default();
     if given.is_empty() || !of.settings.is_new(facility) {
         return Ok(live);
