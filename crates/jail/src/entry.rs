@@ -232,12 +232,13 @@ fn arrived_whole(pidfds: &[OwnedFd], made: usize, doing: &str) -> Result<()> {
 
 /// A command that cannot be executed says so by itself.
 fn failed(error: Failed, doing: &str) -> Error {
-    if error.is_exec() && error.errno() == Errno::NOENT {
-        return Error::new(ErrorKind::NotFound, error);
-    }
-    let exec = error.is_exec();
+    let (exec, errno) = (error.is_exec(), error.errno());
     let error = error.cause();
-    if exec { error } else { error.doing(doing) }
+    match exec {
+        true if errno == Errno::NOENT => Error::new(ErrorKind::NotFound, error),
+        true => error,
+        false => error.doing(doing),
+    }
 }
 
 /// The steps before a process joins the namespaces, and after.
