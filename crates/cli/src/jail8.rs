@@ -1,5 +1,6 @@
 //! jail(8): create, modify, remove.
 
+mod ancient;
 mod configured;
 mod diagnostics;
 mod progress;
@@ -21,6 +22,8 @@ use crate::{
     sealed,
 };
 
+use ancient::Ancient;
+
 /// The tool.
 pub(crate) static TOOL: Tool = Tool {
     name: "jail",
@@ -31,6 +34,7 @@ pub(crate) static TOOL: Tool = Tool {
         "[-qv] [-f FILE] [-p LIMIT] -r|-C JAIL ...",
         "[-qv] -R JAIL|name=NAME|jid=JID ...",
         "[-f FILE] -e SEPARATOR",
+        "[-hiqv] [-J FILE] [-l -u USER | -U USER] PATH HOSTNAME IP[,IP...] COMMAND ...",
     ],
     doc: &[
         "A jail is a part of a machine that has its own processes, files, users, host name, System V IPC and, \
@@ -245,10 +249,12 @@ impl Jids {
 
     /// Adds the line of a new jail, whole: others may be added at the same time.
     fn add(&self, jid: u32, words: &[String]) -> Result<()> {
-        let Some(file) = &self.0 else { return Ok(()) };
         let others = words.iter().filter(|word| !word.starts_with("jid="));
-        let line =
-            std::iter::once(format!("jid={jid}")).chain(others.cloned()).collect::<Vec<_>>().join("\t");
+        self.write(std::iter::once(format!("jid={jid}")).chain(others.cloned()).collect::<Vec<_>>().join("\t"))
+    }
+
+    fn write(&self, line: String) -> Result<()> {
+        let Some(file) = &self.0 else { return Ok(()) };
         let opened = File::options().append(true).create(true).open(file);
         opened.and_then(|mut f| f.write_all((line + "\n").as_bytes())).doing_with(|| format!("-J {file}"))
     }
@@ -259,6 +265,11 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     if call.has("d") {
         warn(format_args!("{}: {DEPRECATED}", call.tool.name));
     }
+    let letters: String = ["c", "m", "r", "R", "C"].into_iter().filter(|letter| call.has(letter)).collect();
+    let ancient = Ancient::of(&words).filter(|_| letters.is_empty());
+    if let Some(ancient) = &ancient {
+        words = ancient.definitions();
+    }
     let old = call.flags.iter().filter_map(|(flag, value)| match (flag.stands_for, flag.value) {
         (Some(param), Some(_)) => Some(format!("{param}={value}")),
         (Some(param), None) => Some(param.to_owned()),
@@ -266,7 +277,6 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     });
     let named = call.value("n").map(|name| format!("name={name}"));
     words.splice(0..0, named.into_iter().chain(old).collect::<Vec<_>>());
-    let letters: String = ["c", "m", "r", "R", "C"].into_iter().filter(|letter| call.has(letter)).collect();
     if call.has("e") {
         // It only prints: whoever wants something done besides may mean anything.
         return if letters.is_empty() && words.is_empty() {
@@ -282,14 +292,7 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
         "r" => Operation::Remove,
         "R" => Operation::RemoveAnyhow,
         "C" | "rC" => Operation::CleanUp,
-        "" if words.len() >= 4 && words[0].starts_with('/') => {
-            return Err(Error::usage("jail PATH HOSTNAME IP COMMAND is not understood").hint(format!(
-                "jail -c path={} host.hostname={} command={}",
-                words[0],
-                words[1],
-                words[3..].join(" ")
-            )));
-        }
+        "" if ancient.is_some() => Operation::Create,
         "mr" => Operation::ModifyOrRestart,
         "cmr" => Operation::CreateModifyOrRestart,
         "cr" => Operation::Restart,
@@ -323,7 +326,10 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     jails.sweep_dead()?;
     let mut made = Vec::new();
     let done = make(&jails, operation, &given, manner, &mut made, &mut call.out);
-    let done = done.and_then(|code| made.iter().try_for_each(|jid| jids.add(*jid, &words)).map(|()| code));
+    let done = done.and_then(|code| made.iter().try_for_each(|jid| match &ancient {
+            Some(ancient) => jids.write(ancient.line(*jid)),
+            None => jids.add(*jid, &words),
+        }).map(|()| code));
     close(call.tool, &jails, matches!(done, Ok(ExitCode::SUCCESS)));
     done
 }

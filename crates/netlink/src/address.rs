@@ -16,6 +16,7 @@ use crate::{
 // IFA_* of linux/if_addr.h.
 const ADDRESS: u16 = 1;
 const LOCAL: u16 = 2;
+const PROTO: u16 = 11;
 
 /// `RT_SCOPE_HOST`: valid on this host only, as 127.0.0.1.
 pub const SCOPE_HOST: u8 = 254;
@@ -39,7 +40,17 @@ fn message(index: u32, ip: IpAddr, prefix_len: u8) -> AddressMessage {
 /// Refused with `EEXIST` if the link has it, `ENODEV` without the link, `EINVAL` for a prefix too long.
 #[must_use]
 pub fn add(index: u32, ip: IpAddr, prefix_len: u8) -> Request {
+    add_marked(index, ip, prefix_len, 0)
+}
+
+/// As [`add`], with a mark that says who has added it, of which 0 is none (`IFA_PROTO`, Linux 5.18; earlier kernels
+/// forget it).
+#[must_use]
+pub fn add_marked(index: u32, ip: IpAddr, prefix_len: u8, mark: u8) -> Request {
     let mut message = message(index, ip, prefix_len);
+    if mark != 0 {
+        message.attributes.push(AddressAttribute::Protocol(mark.into()));
+    }
     match ip {
         IpAddr::V4(v4) => {
             message.attributes.extend(broadcast(v4, prefix_len).map(AddressAttribute::Broadcast));
@@ -71,6 +82,8 @@ pub struct Address {
     pub prefix_len: u8,
     /// Where it is valid, one of [`SCOPE_UNIVERSE`], [`SCOPE_LINK`], [`SCOPE_HOST`] as a rule.
     pub scope: u8,
+    /// Who has added it, as far as he said so; 0: nobody did, or the kernel is older than Linux 5.18.
+    pub mark: u8,
 }
 
 impl Address {
@@ -78,18 +91,19 @@ impl Address {
     pub(crate) fn parse(body: &[u8]) -> Result<Option<Self>, Refused> {
         // struct ifaddrmsg: family, prefix length, flags, scope, index.
         let (&[_, prefix_len, _, scope, ref index @ ..], list) = split::<8>(body)?;
-        let (mut local, mut address) = (None, None);
+        let (mut local, mut address, mut mark) = (None, None, 0);
         for attribute in attributes(list) {
             let (kind, value) = attribute?;
             match kind {
                 LOCAL => local = Some(as_ip(value)?),
                 ADDRESS => address = Some(as_ip(value)?),
+                PROTO => mark = value.first().copied().unwrap_or(0),
                 _ => {}
             }
         }
         let index = as_u32(index)?;
         // With a peer address IFA_ADDRESS is the peer's; without IFA_LOCAL, as for most of IPv6, it is ours.
-        Ok(local.or(address).map(|ip| Self { index, ip, prefix_len, scope }))
+        Ok(local.or(address).map(|ip| Self { index, ip, prefix_len, scope, mark }))
     }
 }
 

@@ -5,6 +5,7 @@ pub mod children;
 pub mod host;
 pub mod meta;
 pub mod mqueue;
+pub mod inet;
 mod needs;
 pub mod proc;
 pub mod rctl;
@@ -33,6 +34,7 @@ pub static TABLE: &[&dyn Subsystem<Act>] = &[
     &children::Children,
     &allow::ALLOW,
     &rctl::RCTL,
+    &inet::Inet,
     &meta::Meta,
     &vnet::Vnet,
 ];

@@ -7,15 +7,6 @@ const fn row(name: &'static str, reason: &'static str, hint: &'static str) -> Re
     Refused { name, reason, hint }
 }
 
-/// Addresses of a jail that uses the host's network stack.
-const fn address(name: &'static str) -> Refused {
-    row(
-        name,
-        "a jail in the host's network stack is not restricted to addresses",
-        "vnet.link=\"eth0 SEGMENT ADDR/LEN\" gives addresses to a jail with a stack of its own",
-    )
-}
-
 /// All of them, by the order of the manual.
 pub static ROWS: &[Refused] = &[
     row(
@@ -40,14 +31,6 @@ pub static ROWS: &[Refused] = &[
     ),
     row("desc", "Linux has no descriptors of jails", "a name or a number says which jail"),
     row("lastjid", "it selects a jail for jail_get(2)", "jls lists all jails by their numbers"),
-    address("ip4"),
-    address("ip4.addr"),
-    address("ip4.saddrsel"),
-    address("ip6"),
-    address("ip6.addr"),
-    address("ip6.saddrsel"),
-    address("interface"),
-    address("ip_hostname"),
     row("linux", "every jail runs Linux programs, in this kernel's own way", "leave it out"),
     row("linux.*", "every jail runs Linux programs, in this kernel's own way", "leave it out"),
     row(

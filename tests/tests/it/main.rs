@@ -1,5 +1,7 @@
 //! The integration tests: one binary, so that it is linked once; one module for each concern.
 
+/// Jails in the host's network stack.
+mod classic;
 /// Cables between jails.
 mod boot;
 mod cable;

@@ -22,9 +22,11 @@ const SAME: &[&str] = &[
 const DIFFERS: &[(&str, &str)] = &[
     (
         "addresses",
-        "A jail in the host's network stack is not restricted to addresses, and ip4.addr is refused. A jail that is to have \
-         addresses has a stack of its own, vnet, with vnet.link=\"eth0 SEGMENT ADDR/LEN\": a segment is a bridge of ours that \
-         needs no set-up. vnet.host gives the host an interface on it, and a bridge of the host's serves as a segment, too.",
+        "A jail that says nothing of ip4 and ip6 has all addresses of the host's stack, where FreeBSD's has none; one that \
+         has addresses of one family has none of the other. The host's own sockets at 0.0.0.0 take a port from jails, too. \
+         A jail with a stack of its own, vnet, gets addresses with vnet.link=\"eth0 SEGMENT ADDR/LEN\": a segment is a bridge of \
+         ours that needs no set-up. vnet.host gives the host an interface on it, and a bridge of the host's serves as a \
+         segment, too.",
     ),
     (
         "ids",

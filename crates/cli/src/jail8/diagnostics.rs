@@ -6,7 +6,10 @@ use ::jail::{
     schedule,
 };
 use kernel::step::Exec;
-use subsystems::root::{self, fstab};
+use subsystems::{
+    inet,
+    root::{self, fstab},
+};
 use vimage::Param;
 
 use super::{CREATED, DEPRECATED, REMOVED, UPDATED, exists, no_jail, not_found};
@@ -60,6 +63,10 @@ pub(super) static ALL: &[Diagnostic] = &[
     says(
         || LIMIT_EXCEEDED.to_owned(),
         "There are as many jails in the jail, or in one that it is in, as children.max lets it have.",
+    ),
+    says(
+        || format!("{}ERROR", inet::lookup::failed("NAME")),
+        "With ip_hostname, the resolver does not know the host name, or does not answer. Nothing was made.",
     ),
     says(|| root::relative("DIR").to_string(), "The parameter path does not begin with a /."),
     says(
@@ -143,7 +150,7 @@ mod tests {
         ("jail_remove: ", Some("there is no such system call: what cannot be undone is named")),
         ("NAME: no such user", None),
         ("exec COMMAND: ERROR", Some("it is execvp(): COMMAND: ERROR, as jexec(8) has it")),
-        ("host.hostname NAME: ", Some("no host name is looked up: ip_hostname is refused")),
+        ("host.hostname NAME: ", None),
         ("-d is deprecated", None),
         ("allow.dying is deprecated", Some("it is taken without a word")),
         ("COMMAND: failed", None),

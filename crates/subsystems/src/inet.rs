@@ -1,0 +1,256 @@
+//! `ip4` and `ip6`: a jail in the host's network stack that has some of its addresses, and uses no others.
+//!
+//! Programs that the kernel runs for the sockets of the jail's cgroup (`bpf::confine`) put its addresses where it says
+//! none, and refuse others; the last of them drop what would leave or arrive with another address all the same. They go
+//! with the cgroup.
+
+pub mod alias;
+pub mod item;
+pub mod lookup;
+
+use std::{fs::File, os::fd::AsFd as _};
+
+use bpf::confine::{self, Confined};
+use kernel::act::Act;
+use vimage::{
+    Ask, Child, Context as _, Doomed, Error, ErrorKind, House, Kind, Known, Mode, Param, Piece, Result,
+    Settings, Site, Subsystem, Value, When,
+};
+
+use crate::user;
+use item::{Family, Item};
+
+/// The subsystem.
+#[derive(Clone, Copy, Debug)]
+pub struct Inet;
+
+const NAME: &str = "inet";
+
+const fn mode(name: &'static str, help: &'static str, doc: &'static str) -> Param {
+    Param {
+        name,
+        kind: Kind::Mode(&[Mode::New, Mode::Inherit, Mode::Disable]),
+        child: Child::AtMost,
+        help,
+        doc,
+        ..Param::BASE
+    }
+}
+
+const fn list(name: &'static str, help: &'static str, doc: &'static str) -> Param {
+    Param { name, kind: Kind::List { commas: true }, help, doc, ..Param::BASE }
+}
+
+const fn select(name: &'static str) -> Param {
+    Param {
+        name,
+        kind: Kind::Bool,
+        default: Some("true"),
+        help: "a source address is chosen by the destination",
+        doc: "Whether a socket that sends without an address of its own takes the first of the jail's whose network has \
+              the destination, and the primary one where none has. Otherwise it is always the primary one. The network \
+              of an address is what its /LENGTH says.",
+        ..Param::BASE
+    }
+}
+
+static PARAMS: [Param; 8] = [
+    mode(
+        "ip4",
+        "which IPv4 addresses of the host's stack the jail has",
+        "With inherit, those of the host, or of the jail that it is in; with new, those of ip4.addr; with disable, none. \
+         By default it is inherit, unless ip4.addr is given, or ip6 is not inherit: a jail that has addresses of one \
+         family has none of the other that are not given. A jail with a stack of its own (vnet=new) has all that is in it.",
+    ),
+    list(
+        "ip4.addr",
+        "the jail's IPv4 addresses",
+        "Addresses that the jail has, each as [INTERFACE|]ADDRESS[/LENGTH], the first of which is its primary one. It \
+         binds to no other, and nothing leaves it or arrives with another. The loopback address stands for the primary \
+         one, and so does 0.0.0.0 where there is but one: of several a socket has all. An interface, of the item or of \
+         the parameter interface, is given the address (with a /32 if no length is said) while a jail that asks for it is \
+         there; one that has it keeps it.",
+    ),
+    select("ip4.saddrsel"),
+    mode("ip6", "which IPv6 addresses of the host's stack the jail has", "As ip4, for IPv6 and ip6.addr."),
+    list("ip6.addr", "the jail's IPv6 addresses", "As ip4.addr, with /128 if no length is said."),
+    select("ip6.saddrsel"),
+    Param {
+        name: "interface",
+        kind: Kind::Text { max: 15 },
+        help: "the interface that is given ip4.addr and ip6.addr",
+        doc: "The interface of the host that is given the addresses of ip4.addr and ip6.addr that name none themselves.",
+        ..Param::BASE
+    },
+    Param {
+        name: lookup::PARAM,
+        kind: Kind::Bool,
+        when: When::Create,
+        default: Some("false"),
+        help: "the jail has the addresses of its host name",
+        doc: "Looks host.hostname up when the jail is made, and adds what the resolver has for it to ip4.addr and ip6.addr.",
+        ..Param::BASE
+    },
+];
+
+impl Subsystem<Act> for Inet {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn about(&self) -> &'static str {
+        "addresses of the host's network stack"
+    }
+
+    fn params(&self) -> &'static [Param] {
+        &PARAMS
+    }
+
+    fn after(&self) -> &'static [&'static str] {
+        &["jail", "user"]
+    }
+
+    fn resolve(&self, ask: &mut Ask<'_>) {
+        if ask.living.is_some() {
+            return;
+        }
+        lookup::resolve(ask);
+        let said = Family::ALL.map(|family| ask.settings.get(family.mode()).is_some());
+        let restricted = Family::ALL.map(|family| is_restricted(family, &ask.settings));
+        for (at, family) in Family::ALL.into_iter().enumerate() {
+            if !said[at] {
+                let mode = if restricted[1 - at] { Mode::Disable } else { Mode::Inherit };
+                let own = Value::Text(mode.word().to_owned());
+                let param = &PARAMS[3 * at];
+                let own = param.narrowed(&own, ask.above.and_then(|above| above.get(family.mode()))).unwrap_or(own);
+                ask.settings.set(family.mode(), own);
+            }
+        }
+    }
+
+    fn check(&self, ask: &Ask<'_>) -> Result<()> {
+        lookup::check(ask)?;
+        let restricted: Vec<_> =
+            Family::ALL.into_iter().filter(|family| is_restricted(*family, &ask.settings)).collect();
+        if restricted.is_empty() {
+            return Ok(());
+        }
+        if ask.settings.is_new("vnet") {
+            return Err(Error::usage("vnet jails cannot have IP address restrictions")
+                .hint("vnet.link gives a jail addresses in a stack of its own"));
+        }
+        for family in restricted {
+            let parents = ask.above.filter(|above| is_restricted(family, above));
+            let parents = parents.map(|above| items(family, above)).transpose()?;
+            for item in items(family, &ask.settings)? {
+                if parents.as_ref().is_some_and(|parents| !parents.iter().any(|other| other.ip == item.ip)) {
+                    let what = format!("{}: {}: Operation not permitted", family.list(), item.ip);
+                    return Err(Error::new(ErrorKind::Denied, what).hint("the jail that it is in does not have it"));
+                }
+                if let Some(interface) = interface(&item, &ask.settings) {
+                    alias::check(family, &item, interface)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn provide(&self, site: &mut Site<'_>) -> Result<()> {
+        for (interface, family, item) in aliases(site.settings)? {
+            alias::share(site, &interface, family, &item)?;
+        }
+        Ok(())
+    }
+
+    fn create(&self, site: &mut Site<'_>) -> Result<()> {
+        confine(site, false)
+    }
+
+    fn update(&self, site: &mut Site<'_>, old: &Settings) -> Result<Vec<Act>> {
+        let before = aliases(old)?;
+        let now = aliases(site.settings)?;
+        for (interface, family, item) in &now {
+            alias::share(site, interface, *family, item)?;
+        }
+        confine(site, Family::ALL.into_iter().any(|family| is_restricted(family, old)))?;
+        let kept: Vec<_> = now.iter().map(|(interface, family, item)| alias::key(interface, *family, item)).collect();
+        for (interface, family, item) in &before {
+            let key = alias::key(interface, *family, item);
+            if !kept.contains(&key) {
+                site.leave(&key)?;
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    fn undo(&self, doomed: &[Doomed<'_>]) -> Vec<Result<()>> {
+        doomed.iter().map(|d| alias::undo(d.piece)).collect()
+    }
+
+    fn exists(&self, piece: &Piece, _house: &dyn House) -> Result<bool> {
+        if piece.kind == alias::KIND { alias::exists(piece) } else { Ok(true) }
+    }
+
+    fn strays(&self, known: &Known, house: &dyn House) -> Result<Vec<Piece>> {
+        alias::strays(known, house)
+    }
+
+    fn objects(&self) -> &'static [(&'static str, &'static str)] {
+        &[(alias::KIND, "address of an interface")]
+    }
+}
+
+/// Whether a jail has not all addresses of a family.
+#[must_use]
+pub fn is_restricted(family: Family, settings: &Settings) -> bool {
+    settings.get(family.mode()).is_some() && settings.mode(family.mode()) != Mode::Inherit
+}
+
+/// The interface that is to have an address.
+fn interface<'a>(item: &'a Item, settings: &'a Settings) -> Option<&'a str> {
+    item.interface.as_deref().or_else(|| settings.text("interface").filter(|name| !name.is_empty()))
+}
+
+/// The addresses that interfaces are to have.
+fn aliases(settings: &Settings) -> Result<Vec<(String, Family, Item)>> {
+    let mut aliases = Vec::new();
+    for family in Family::ALL {
+        for item in items(family, settings)? {
+            if let Some(interface) = interface(&item, settings) {
+                aliases.push((interface.to_owned(), family, item));
+            }
+        }
+    }
+    Ok(aliases)
+}
+
+/// The addresses of a family that a jail has by itself.
+fn items(family: Family, settings: &Settings) -> Result<Vec<Item>> {
+    if settings.is_new(family.mode()) { Item::all(family, settings) } else { Ok(Vec::new()) }
+}
+
+/// Whether what a jail above is held to is all that one is held to.
+fn same(family: Family, above: &Settings, own: &Settings) -> bool {
+    let ips = |settings| items(family, settings).map(|all| all.into_iter().map(|item| item.ip).collect::<Vec<_>>());
+    !is_restricted(family, own) || (is_restricted(family, above) && ips(above).ok() == ips(own).ok())
+}
+
+/// Has the kernel hold the jail to its addresses.
+fn confine(site: &mut Site<'_>, was: bool) -> Result<()> {
+    let restricted = Family::ALL.into_iter().any(|family| is_restricted(family, site.settings));
+    let above = site.parent.map(|parent| parent.settings).or_else(|| site.house.above());
+    let same = above.is_some_and(|above| Family::ALL.into_iter().all(|f| same(f, above, site.settings)));
+    if !was && (same || !restricted) {
+        return Ok(());
+    }
+    let instance = site.instance();
+    let Some(cgroup) = instance.anchor("cgroup") else { return Ok(()) };
+    let dir = File::open(cgroup.object()).doing("cannot open the jail's cgroup")?;
+    let root = site.settings.bool("allow.reserved_ports") && restricted;
+    let root = root.then(|| user::nearest_ids(&instance).map_or(0, |ids| ids.base));
+    let confined = confined(site.settings, root)?;
+    confine::attach(&confined, dir.as_fd()).map_err(|unavailable| {
+        Error::unsupported(format!("ip4, ip6: {unavailable}"))
+            .hint("it takes programs in the kernel: CONFIG_CGROUP_BPF, and root outside of any jail; vnet=new does without")
+    })
+}

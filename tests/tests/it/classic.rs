@@ -1,0 +1,186 @@
+//! Jails in the host's network stack that have some of its addresses.
+
+use vimage_tests::{Lab, Need::*, lab_test};
+
+use crate::shell::{all_gone, gives, names, prints, quiet, refused, run};
+
+/// Addresses for the host and its jails.
+fn addresses(lab: &Lab) {
+    quiet(lab, "ip link add d0 type dummy; ip link set d0 up
+        for n in 1 2 3 4; do ip addr add 10.1.1.$n/24 dev d0; done; ip -6 addr add fd01::1/64 dev d0 nodad; ip -6 addr add fd01::2/64 dev d0 nodad");
+}
+
+/// What a script of Python prints in a jail, with sockets at hand.
+fn python(lab: &Lab, jail: &str, script: &str) -> String {
+    std::fs::write("/tmp/script.py", format!("{HEAD}{script}")).unwrap();
+    let enter = if jail.is_empty() { String::new() } else { format!("jexec {jail} ") };
+    let got = run(lab, &format!("timeout 20 {enter}python3 - < /tmp/script.py"));
+    assert!(got.status.success(), "{script}: {got}");
+    got.stdout.trim_end().to_owned()
+}
+
+const HEAD: &str = r#"
+import socket, errno, os
+from socket import *
+def name(e): return errno.errorcode[e.errno]
+def bound(family, ip, port=0, kind=SOCK_STREAM):
+    s = socket(family, kind)
+    try: s.bind((ip, port))
+    except OSError as e: return name(e)
+    return s.getsockname()[0]
+def reached(family, ip, port, source=None):
+    s = socket(family, SOCK_STREAM)
+    s.settimeout(2)
+    try:
+        if source: s.bind((source, 0))
+        s.connect((ip, port))
+    except OSError as e: return name(e) if e.errno else 'timeout'
+    return s.recv(100).decode()
+"#;
+
+/// A server at an address, that tells whoever comes who he is and who it is.
+const SERVER: &str = r#"
+import sys
+from socket import *
+s = socket(AF_INET6 if ':' in sys.argv[1] else AF_INET, SOCK_STREAM)
+s.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+s.bind((sys.argv[1], int(sys.argv[2])))
+s.listen()
+print('ready', flush=True)
+while True:
+    c, a = s.accept()
+    c.sendall((sys.argv[3] + ' ' + a[0]).encode())
+    c.close()
+"#;
+
+fn serve(lab: &Lab, jail: &str, ip: &str, port: u16, name: &str) -> vimage_tests::Background {
+    std::fs::write("/tmp/server.py", SERVER).unwrap();
+    let enter = if jail.is_empty() { String::new() } else { format!("jexec {jail} ") };
+    let server = lab.spawn(&format!("exec {enter}python3 -c \"$(cat /tmp/server.py)\" {ip} {port} {name}"));
+    lab.until("it serves", || run(lab, &format!("ss -Hltn 'sport = {port}' | grep -q .")).status.success());
+    server
+}
+
+lab_test!(a_classic_jail_has_its_address_alone for root; needs [CgroupV2, Program("python3")]; |lab| {
+    addresses(lab);
+    quiet(lab, "jail -c name=a ip4.addr=10.1.1.2 persist");
+    prints(lab, "jls; jls -j a ip4 ip4.addr ip6", "   JID  IP Address      Hostname                      Path\n     1  10.1.1.2        a                             /\nnew 10.1.1.2 disable\n");
+    let bound = |script: &str| python(lab, "a", &format!("print({script})"));
+    for (ip, what) in [("", "10.1.1.2"), ("0.0.0.0", "10.1.1.2"), ("127.0.0.1", "10.1.1.2"), ("127.9.9.9", "10.1.1.2"),
+        ("10.1.1.2", "10.1.1.2"), ("10.1.1.1", "EADDRNOTAVAIL"), ("10.1.1.3", "EADDRNOTAVAIL"), ("8.8.8.8", "EADDRNOTAVAIL")] {
+        assert_eq!(bound(&format!("bound(AF_INET, '{ip}')")), what, "{ip}");
+        assert_eq!(bound(&format!("bound(AF_INET, '{ip}', 0, SOCK_DGRAM)")), what, "{ip} UDP");
+    }
+    // Root binds low ports, though it has no capability over the host's stack.
+    assert_eq!(bound("bound(AF_INET, '0.0.0.0', 80)"), "10.1.1.2");
+    assert_eq!(bound("[os.setuid(1), bound(AF_INET, '0.0.0.0', 80)][1]"), "EACCES");
+    // No IPv6, since none was given; in no disguise either.
+    assert_eq!(python(lab, "a", "try: socket(AF_INET6, SOCK_STREAM); print('made')\nexcept OSError as e: print(name(e))"), "EAFNOSUPPORT");
+    quiet(lab, "jail -r a");
+    all_gone(lab);
+});
+
+lab_test!(a_classic_jail_speaks_from_its_address_alone for root; needs [CgroupV2, Program("python3")]; |lab| {
+    addresses(lab);
+    quiet(lab, "jail -c name=a ip4.addr=10.1.1.2 persist; jail -c name=b ip4.addr=10.1.1.3 ip6.addr=fd01::2 persist");
+    let _host = serve(lab, "", "127.0.0.1", 7001, "host");
+    let _any = serve(lab, "", "0.0.0.0", 7002, "any");
+    let _jail = serve(lab, "b", "0.0.0.0", 7003, "b");
+    let _six = serve(lab, "b", "::", 7004, "six");
+    let reached = |jail: &str, args: &str| python(lab, jail, &format!("print(reached({args}))"));
+    // The host's loopback is out of reach, its own stands for itself.
+    assert_eq!(reached("a", "AF_INET, '127.0.0.1', 7001"), "ECONNREFUSED");
+    assert_eq!(reached("b", "AF_INET, '127.0.0.1', 7003"), "b 10.1.1.3");
+    assert_eq!(reached("a", "AF_INET, '10.1.1.1', 7002"), "any 10.1.1.2");
+    assert_eq!(reached("a", "AF_INET, '10.1.1.3', 7003"), "b 10.1.1.2");
+    assert_eq!(reached("", "AF_INET, '10.1.1.3', 7003"), "b 10.1.1.3");
+    assert_eq!(reached("b", "AF_INET6, '::1', 7004"), "six fd01::2");
+    assert_eq!(reached("", "AF_INET6, 'fd01::2', 7004"), "six fd01::2");
+    // Nobody reaches what listens in a jail by another address of the host's.
+    assert_eq!(reached("", "AF_INET, '10.1.1.1', 7003"), "ECONNREFUSED");
+    assert_eq!(reached("a", "AF_INET, '10.1.1.1', 7002, '10.1.1.3'"), "EADDRNOTAVAIL");
+    // Nor does what listens without a bind.
+    assert_eq!(python(lab, "a", r#"
+s = socket(AF_INET, SOCK_STREAM); s.listen(); host, port = s.getsockname(); print(host)
+c = socket(AF_INET, SOCK_STREAM); c.connect(('127.0.0.1', port)); print(c.getsockname()[0], c.getpeername()[0])
+u = socket(AF_INET, SOCK_DGRAM); u.bind(('', 0)); v = socket(AF_INET, SOCK_DGRAM); v.sendto(b'x', ('127.0.0.1', u.getsockname()[1]))
+print(u.recvfrom(10)[1][0])
+try:
+    v.sendmsg([b'x'], [(IPPROTO_IP, 8, b'\0\0\0\0' + inet_aton('10.1.1.3') + b'\0\0\0\0')], 0, ('10.1.1.1', 9)); print('sent')
+except OSError as e: print(name(e) != '')
+"#), "10.1.1.2\n10.1.1.2 10.1.1.2\n10.1.1.2\nTrue");
+    quiet(lab, "jail -q -R a b");
+    all_gone(lab);
+});
+
+lab_test!(an_interface_has_the_address_while_a_jail_asks_for_it for root; needs [CgroupV2]; |lab| {
+    addresses(lab);
+    let has = |ip: &str| lab.sh(&format!("ip -o addr show dev d0 | grep -c ' {ip}/' || true")).trim() == "1";
+    quiet(lab, "jail -c name=a ip4.addr='d0|10.2.0.1,10.2.0.2/24' ip6.addr=fd02::1 interface=d0 persist");
+    prints(lab, "ip -o addr show dev d0 | grep -o '10[.]2[.][^ ]*\\|fd02[^ ]*'", "10.2.0.1/32\n10.2.0.2/24\nfd02::1/128\n");
+    quiet(lab, "jdb audit");
+    quiet(lab, "jail -c name=b ip4.addr='d0|10.2.0.1,d0|10.1.1.4' persist; jail -r a");
+    assert!(has("10.2.0.1") && !has("10.2.0.2") && !has("fd02::1") && has("10.1.1.4"));
+    quiet(lab, "jail -m name=b ip4.addr='d0|10.2.0.3'");
+    assert!(!has("10.2.0.1") && has("10.2.0.3") && has("10.1.1.4"));
+    refused(lab, "jail -m name=b ip4.addr='nosuch|10.2.0.3'", "jail: b: ip4.addr: \"nosuch|10.2.0.3\": no interface nosuch\n");
+    quiet(lab, "jail -r b");
+    // One that was there before is not ours.
+    assert!(!has("10.2.0.3") && has("10.1.1.4"));
+    all_gone(lab);
+});
+
+lab_test!(what_is_no_address_of_a_jail_is_refused for root; needs [CgroupV2]; |lab| {
+    for (given, why) in [
+        ("ip4.addr=10.0.0.300", "ip4.addr: \"10.0.0.300\": not an IPv4 address"),
+        ("ip6.addr=10.0.0.3", "ip6.addr: \"10.0.0.3\": not an IPv6 address"),
+        ("ip4.addr=10.0.0.1,10.0.0.1", "ip4.addr: 10.0.0.1 twice"),
+        ("ip4.addr='nosuch|10.0.0.1'", "ip4.addr: \"nosuch|10.0.0.1\": no interface nosuch"),
+        ("ip4=inherit ip4.addr=10.0.0.1", "ip4.addr needs ip4=new, which is inherit"),
+        ("vnet ip4.addr=10.0.0.1", "vnet jails cannot have IP address restrictions\nhint: vnet.link gives a jail addresses in a stack of its own"),
+        ("ip_hostname", "host.hostname"),
+    ] {
+        let got = run(lab, &format!("jail -c name=a persist {given}")).fails(1);
+        assert!(got.trim_start_matches("jail: ").trim_start_matches("a: ").starts_with(why), "{given}: {got}");
+    }
+    let many = (0..256).map(|n| format!("10.0.0.{n}")).collect::<Vec<_>>().join(",");
+    refused(lab, &format!("jail -c name=a persist ip4.addr={many}"), "jail: a: ip4.addr: too many IPv4 addresses\nhint: 256 of at most 255\n");
+    all_gone(lab);
+});
+
+lab_test!(a_child_has_addresses_of_its_parents for root; needs [CgroupV2, Program("python3")]; |lab| {
+    addresses(lab);
+    quiet(lab, "jail -c name=a ip4.addr=10.1.1.2,10.1.1.3 children.max=3 persist; jail -c name=a.b ip4.addr=10.1.1.3 persist; jail -c name=a.c persist");
+    refused(lab, "jail -c name=a.d ip4.addr=10.1.1.1 persist",
+        "jail: ip4.addr: 10.1.1.1: Operation not permitted\nhint: the jail that it is in does not have it\n");
+    let bound = |jail: &str, ip: &str| python(lab, jail, &format!("print(bound(AF_INET, '{ip}'))"));
+    assert_eq!(bound("a.b", "127.0.0.1"), "10.1.1.3");
+    assert_eq!(bound("a.b", "10.1.1.2"), "EADDRNOTAVAIL");
+    assert_eq!(bound("a.c", "127.0.0.1"), "10.1.1.2");
+    assert_eq!(bound("a.c", "10.1.1.1"), "EADDRNOTAVAIL");
+    // What the parent loses the child has no longer.
+    quiet(lab, "jail -m name=a ip4.addr=10.1.1.2");
+    assert_eq!(bound("a.b", "10.1.1.3"), "EADDRNOTAVAIL");
+    assert_eq!(bound("a", "10.1.1.3"), "EADDRNOTAVAIL");
+    quiet(lab, "jail -q -r a");
+    // A jail that a jail makes has just what that has.
+    quiet(lab, "jail -c name=a ip4.addr=10.1.1.2 children.max=3 persist; jexec a jail -c name=b persist; jexec a jail -c name=c ip4.addr=10.1.1.2 persist");
+    assert_eq!(bound("a.b", "0.0.0.0"), "10.1.1.2");
+    assert_eq!(bound("a.c", "10.1.1.1"), "EADDRNOTAVAIL");
+    let why = run(lab, "jexec a jail -c name=d ip4.addr=10.1.1.3 persist").fails(1);
+    assert!(why.starts_with("jail: ip4.addr: 10.1.1.3: Operation not permitted\n"), "{why}");
+    quiet(lab, "jail -q -r a");
+    all_gone(lab);
+});
+
+lab_test!(the_ancient_form_makes_a_jail_too for root; needs [CgroupV2]; |lab| {
+    addresses(lab);
+    prints(lab, "jail -J /tmp/jids / old.lan 10.1.1.2,fd01::2 sh -c 'hostname; jls -q -s 2>/dev/null | wc -l'; cat /tmp/jids",
+        "old.lan\n0\n1\t/\told.lan\t10.1.1.2,fd01::2\tsh -c hostname; jls -q -s 2>/dev/null | wc -l\n");
+    gives(lab, "jail -i -l -u root / old.lan 10.1.1.2 sh -c 'exit 3'", 1, "2\n", "jail: sh -c exit 3: failed\n");
+    quiet(lab, "jail -c name=h ip_hostname host.hostname=localhost persist");
+    assert!(lab.sh("jls -j h ip4.addr").contains("127.0.0.1"));
+    assert_eq!(names(lab), ["h"]);
+    quiet(lab, "jail -r h; rm /tmp/jids");
+    all_gone(lab);
+});
