@@ -66,6 +66,13 @@ impl Confined {
         Ok(there == wanted)
     }
 
+    /// Whether the kernel would take the programs: loads them, and attaches them to nothing.
+    ///
+    /// Errors: [`Unavailable::Refused`], as that of [`Confined::attach`].
+    pub fn probe(&self) -> Result<()> {
+        self.load().map(drop)
+    }
+
     /// Loads all programs. Before Linux 5.18 they cannot say why they refuse.
     fn load(&self) -> Result<Vec<(Point, OwnedFd)>> {
         let all = |refusal| self.programs_with(refusal).iter().map(Hook::load).collect::<Result<_>>();
@@ -113,7 +120,11 @@ fn attached(cgroup: BorrowedFd<'_>) -> Result<Vec<(Point, OwnedFd)>> {
             ids => ids.map_err(Unavailable::Unattached)?,
         };
         for id in ids {
-            let program = prog_open(id).map_err(Unavailable::Unattached)?;
+            let program = match prog_open(id) {
+                // Somebody else's, who has just detached it.
+                Err(Errno::NOENT) => continue,
+                program => program.map_err(Unavailable::Unattached)?,
+            };
             if prog_name(program.as_fd()).map_err(Unavailable::Unattached)? == point.name().to_bytes() {
                 found.push((point, program));
             }

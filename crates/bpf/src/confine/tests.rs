@@ -4,6 +4,7 @@ use kernel::bpf::{Program, prog_load};
 use rustix::io::Errno;
 
 use super::*;
+use crate::Instruction;
 
 /// So many addresses that have no word but the first of a few in common, none of them with a common network.
 fn v4(count: u8, select: bool) -> Family<Ipv4Addr> {
@@ -62,7 +63,7 @@ fn all_labels_are_placed_and_near_enough() {
             for hook in confined.programs_with(refusal) {
                 assert!(hook.code.len() < 1 << 14, "{:?}: {}", hook.point, hook.code.len());
                 assert_eq!(hook.code.last().unwrap()[0], 0x95, "{:?} does not end", hook.point);
-                let says = hook.code.iter().any(|code| *code == [0x85, 0, 0, 0, 187, 0, 0, 0]);
+                let says = hook.code.contains(&Instruction::call(187).bytes());
                 assert!(!says || refusal == Refusal::Errno, "{:?}", hook.point);
             }
         }
