@@ -45,8 +45,28 @@ impl Assembler {
 
     /// Appends a jump to a label, which is taken if the register has that value.
     pub fn jump_if_equal(&mut self, register: Register, value: i32, to: Label) -> &mut Self {
+        self.jump_by(Instruction::jump_if_equal(register, value, 0), to)
+    }
+
+    /// Appends a jump to a label, which is taken if the lower 32 bits of the register have that value.
+    pub fn jump_if_word_equal(&mut self, register: Register, value: i32, to: Label) -> &mut Self {
+        self.jump_by(Instruction::jump_if_word_equal(register, value, 0), to)
+    }
+
+    /// Appends a jump to a label, which is taken if the lower 32 bits of the register have another value.
+    pub fn jump_unless_word_equal(&mut self, register: Register, value: i32, to: Label) -> &mut Self {
+        self.jump_by(Instruction::jump_unless_word_equal(register, value, 0), to)
+    }
+
+    /// Appends a jump to a label, which is always taken.
+    pub fn jump(&mut self, to: Label) -> &mut Self {
+        self.jump_by(Instruction::jump(0), to)
+    }
+
+    /// Appends a jump, to be sent to a label.
+    fn jump_by(&mut self, jump: Instruction, to: Label) -> &mut Self {
         self.jumps.push((self.code.len(), to));
-        self.push(Instruction::jump_if_equal(register, value, 0))
+        self.push(jump)
     }
 
     /// The bytes of the program. `None`: a label that is jumped to was never placed, or is too far from a jump.
@@ -82,6 +102,21 @@ mod tests {
             Instruction::jump_if_equal(R1, 0, 2),
             Instruction::jump_if_equal(R1, 1, -2),
             Instruction::set(R0, 0),
+            Instruction::exit(),
+        ];
+        assert_eq!(program.finish().unwrap(), wanted.map(Instruction::bytes));
+    }
+
+    #[test]
+    fn jumps_of_all_kinds_find_their_label() {
+        let mut program = Assembler::new();
+        let end = program.label();
+        program.jump(end).jump_if_word_equal(R1, 7, end).jump_unless_word_equal(R1, 8, end);
+        program.place(end).push(Instruction::exit());
+        let wanted = [
+            Instruction::jump(2),
+            Instruction::jump_if_word_equal(R1, 7, 1),
+            Instruction::jump_unless_word_equal(R1, 8, 0),
             Instruction::exit(),
         ];
         assert_eq!(program.finish().unwrap(), wanted.map(Instruction::bytes));

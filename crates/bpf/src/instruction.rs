@@ -69,7 +69,9 @@ pub struct Instruction {
 const LDX: u8 = 0x01;
 const ST: u8 = 0x02;
 const STX: u8 = 0x03;
+const ALU: u8 = 0x04;
 const JMP: u8 = 0x05;
+const JMP32: u8 = 0x06;
 const ALU64: u8 = 0x07;
 const MEM: u8 = 0x60;
 /// The operand is `from` and not the immediate.
@@ -112,6 +114,54 @@ impl Instruction {
     #[must_use]
     pub const fn add(to: Register, value: i32) -> Self {
         Self { code: ALU64, to, from: R0, offset: 0, immediate: value }
+    }
+
+    /// `to = from`, the lower 32 bits; the upper ones become 0, as in all that is done with words.
+    #[must_use]
+    pub const fn copy_word(to: Register, from: Register) -> Self {
+        Self { code: 0xb0 | X | ALU, to, from, offset: 0, immediate: 0 }
+    }
+
+    /// `to = value`, in 32 bits.
+    #[must_use]
+    pub const fn set_word(to: Register, value: i32) -> Self {
+        Self { code: 0xb0 | ALU, to, from: R0, offset: 0, immediate: value }
+    }
+
+    /// `to |= from`, in 32 bits.
+    #[must_use]
+    pub const fn or_word(to: Register, from: Register) -> Self {
+        Self { code: 0x40 | X | ALU, to, from, offset: 0, immediate: 0 }
+    }
+
+    /// `to &= value`, in 32 bits.
+    #[must_use]
+    pub const fn and_word(to: Register, value: i32) -> Self {
+        Self { code: 0x50 | ALU, to, from: R0, offset: 0, immediate: value }
+    }
+
+    /// `to ^= value`, in 32 bits.
+    #[must_use]
+    pub const fn xor_word(to: Register, value: i32) -> Self {
+        Self { code: 0xa0 | ALU, to, from: R0, offset: 0, immediate: value }
+    }
+
+    /// Goes on `offset` instructions behind the next.
+    #[must_use]
+    pub const fn jump(offset: i16) -> Self {
+        Self { code: JMP, to: R0, from: R0, offset, immediate: 0 }
+    }
+
+    /// `if register == value`, by the lower 32 bits, goes on `offset` instructions behind the next. Linux 5.1.
+    #[must_use]
+    pub const fn jump_if_word_equal(register: Register, value: i32, offset: i16) -> Self {
+        Self { code: 0x10 | JMP32, to: register, from: R0, offset, immediate: value }
+    }
+
+    /// `if register != value`, by the lower 32 bits, goes on `offset` instructions behind the next. Linux 5.1.
+    #[must_use]
+    pub const fn jump_unless_word_equal(register: Register, value: i32, offset: i16) -> Self {
+        Self { code: 0x50 | JMP32, to: register, from: R0, offset, immediate: value }
     }
 
     /// `if register == value`, goes on `offset` instructions behind the next.
@@ -166,6 +216,14 @@ mod tests {
             (Instruction::copy(R6, R1), [0xbf, 0x16, 0, 0, 0, 0, 0, 0]),
             (Instruction::set(R3, 0x0102_0304), [0xb7, 0x03, 0, 0, 4, 3, 2, 1]),
             (Instruction::add(R2, -32), [0x07, 0x02, 0, 0, 0xe0, 0xff, 0xff, 0xff]),
+            (Instruction::copy_word(R6, R1), [0xbc, 0x16, 0, 0, 0, 0, 0, 0]),
+            (Instruction::set_word(R3, 0x0102_0304), [0xb4, 0x03, 0, 0, 4, 3, 2, 1]),
+            (Instruction::or_word(R3, R4), [0x4c, 0x43, 0, 0, 0, 0, 0, 0]),
+            (Instruction::and_word(R3, -2), [0x54, 0x03, 0, 0, 0xfe, 0xff, 0xff, 0xff]),
+            (Instruction::xor_word(R3, 7), [0xa4, 0x03, 0, 0, 7, 0, 0, 0]),
+            (Instruction::jump(-2), [0x05, 0, 0xfe, 0xff, 0, 0, 0, 0]),
+            (Instruction::jump_if_word_equal(R7, -1, 2), [0x16, 0x07, 2, 0, 0xff, 0xff, 0xff, 0xff]),
+            (Instruction::jump_unless_word_equal(R7, 1, 2), [0x56, 0x07, 2, 0, 1, 0, 0, 0]),
             (Instruction::jump_if_equal(R7, 0, 258), [0x15, 0x07, 2, 1, 0, 0, 0, 0]),
             (Instruction::call(127), [0x85, 0, 0, 0, 127, 0, 0, 0]),
             (Instruction::exit(), [0x95, 0, 0, 0, 0, 0, 0, 0]),

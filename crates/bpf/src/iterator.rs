@@ -2,11 +2,12 @@
 
 use std::{ffi::CStr, os::fd::OwnedFd};
 
-use kernel::bpf::{Program, iter_create, link_create, prog_load};
+use kernel::bpf::{Program, iter_create, link_create};
 use rustix::io::{Errno, read};
 
 use crate::{
     btf::Id,
+    program::load,
     unavailable::{Result, Unavailable},
 };
 
@@ -49,21 +50,6 @@ impl Attached {
     }
 }
 
-/// Loads a program; once more when it is refused, to know why.
-fn load(program: &Program<'_>) -> Result<OwnedFd> {
-    prog_load(program, &mut []).or_else(|errno| {
-        let mut log = vec![0; 1 << 16];
-        // Whatever it says this time, the first answer was the one without a log that may be too small.
-        prog_load(program, &mut log).map_err(|_| Unavailable::Refused { errno, log: text(&log) })
-    })
-}
-
-/// The text in a log.
-fn text(log: &[u8]) -> String {
-    let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
-    String::from_utf8_lossy(&log[..end]).trim_end().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,12 +71,5 @@ mod tests {
             Unavailable::Refused { log, .. } => assert!(log.contains("R0 !read_ok"), "{log}"),
             error => panic!("{error}"),
         }
-    }
-
-    #[test]
-    fn a_log_ends_at_its_nul() {
-        assert_eq!(text(b"why not\n\0\0\0"), "why not");
-        assert_eq!(text(b"why"), "why");
-        assert_eq!(text(&[]), "");
     }
 }

@@ -6,9 +6,11 @@
 
 mod assembler;
 pub mod btf;
+pub mod confine;
 mod instruction;
 mod iterator;
 mod owners;
+mod program;
 mod sockets;
 mod task_file;
 mod unavailable;

@@ -27,6 +27,8 @@ pub enum Unavailable {
         /// What the kernel's verifier says of the program; empty if it never came to look at it.
         log: String,
     },
+    /// The program is loaded, and cannot be attached to a cgroup; or it cannot be told what is attached there.
+    Unattached(Errno),
     /// The program is loaded, and cannot be run.
     Failed(Errno),
 }
@@ -37,7 +39,7 @@ impl Unavailable {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Unreadable(error) => Errno::from_io_error(error),
-            Self::Refused { errno, .. } | Self::Failed(errno) => Some(*errno),
+            Self::Refused { errno, .. } | Self::Unattached(errno) | Self::Failed(errno) => Some(*errno),
             Self::Malformed(_) | Self::Missing(_) => None,
         }
     }
@@ -53,6 +55,7 @@ impl fmt::Display for Unavailable {
                 write!(f, "the kernel does not load the program: {}", text(errno))?;
                 if log.is_empty() { Ok(()) } else { write!(f, "\n{log}") }
             }
+            Self::Unattached(errno) => write!(f, "the program cannot be attached: {}", text(errno)),
             Self::Failed(errno) => write!(f, "the program cannot be run: {}", text(errno)),
         }
     }

@@ -1,10 +1,17 @@
-//! Programs that the kernel checks and runs: the calls of bpf(2) that a BPF iterator needs.
+//! Programs that the kernel checks and runs: the calls of bpf(2) that iterators and programs at cgroups need.
+
+mod cgroup;
+mod object;
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use rustix::io::{Errno, Result};
 
+pub use self::{
+    cgroup::{prog_attach, prog_detach, prog_query},
+    object::{prog_name, prog_open},
+};
 use crate::errno::check;
 
 /// A program to be loaded: the part of `union bpf_attr` for `BPF_PROG_LOAD` that is not 0.
@@ -131,28 +138,37 @@ pub fn iter_create(link: impl AsFd) -> Result<OwnedFd> {
 /// # Safety
 /// `command` returns a descriptor and takes `T`, whose pointers are valid for it.
 unsafe fn new_fd<T>(command: libc::c_int, attr: &mut T) -> Result<OwnedFd> {
-    // SAFETY: `attr` outlives the call and has the size passed; the caller vouches for what is in it.
-    let ret = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<T>()) };
-    let fd = check(ret)?.try_into().map_err(|_| Errno::BADF)?;
+    // SAFETY: as the caller says.
+    let fd = unsafe { call(command, attr) }?.try_into().map_err(|_| Errno::BADF)?;
     // SAFETY: the caller says that it is a descriptor, and nobody else has it yet.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Makes a bpf(2) call.
+///
+/// # Safety
+/// `command` takes `T`, whose pointers are valid for it.
+unsafe fn call<T>(command: libc::c_int, attr: &mut T) -> Result<usize> {
+    // SAFETY: `attr` outlives the call and has the size passed; the caller vouches for what is in it.
+    check(unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<T>()) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// `BPF_PROG_TYPE_SOCKET_FILTER`, for which the kernel asks least.
-    fn filter(code: &[[u8; 8]]) -> Program<'_> {
-        Program { kind: 1, attach: 0, attach_btf_id: 0, name: c"nothing", license: c"Dual BSD/GPL", code }
-    }
-
     /// `r0 = 0; exit`.
     const NOTHING: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 0, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
 
+    /// A program that does nothing, of `BPF_PROG_TYPE_SOCKET_FILTER`, for which the kernel asks least.
+    pub(super) fn filter() -> Program<'static> {
+        let (name, license) = (c"nothing", c"Dual BSD/GPL");
+        Program { kind: 1, attach: 0, attach_btf_id: 0, name, license, code: &NOTHING }
+    }
+
     #[test]
     fn a_program_is_loaded_and_is_no_iterator() {
-        let program = match prog_load(&filter(&NOTHING), &mut []) {
+        let program = match prog_load(&filter(), &mut []) {
             Err(errno @ (Errno::PERM | Errno::NOSYS)) => {
                 return println!("SKIP a_program_is_loaded: {errno}");
             }
@@ -165,13 +181,13 @@ mod tests {
     #[test]
     fn a_program_that_breaks_a_rule_is_refused_with_a_reason() {
         // `exit` with nothing to return.
-        let code = &NOTHING[1..];
-        let errno = prog_load(&filter(code), &mut []).unwrap_err();
+        let program = Program { code: &NOTHING[1..], ..filter() };
+        let errno = prog_load(&program, &mut []).unwrap_err();
         if matches!(errno, Errno::PERM | Errno::NOSYS) {
             return println!("SKIP a_program_that_breaks_a_rule: {errno}");
         }
         let mut log = vec![0; 4096];
-        assert_eq!(prog_load(&filter(code), &mut log).unwrap_err(), errno);
+        assert_eq!(prog_load(&program, &mut log).unwrap_err(), errno);
         let log = CStr::from_bytes_until_nul(&log).unwrap().to_str().unwrap();
         assert!(log.contains("R0 !read_ok"), "{log}");
     }
