@@ -41,8 +41,9 @@ pub struct Confined {
     pub v4: Family<Ipv4Addr>,
     /// What it may do with IPv6.
     pub v6: Family<Ipv6Addr>,
-    /// Whether each of its processes may bind to ports below 1024 (`net.ipv4.ip_unprivileged_port_start`). Linux 5.12.
-    pub reserved_ports: bool,
+    /// The user, as the first user namespace numbers him, who may bind to ports below 1024
+    /// (`net.ipv4.ip_unprivileged_port_start`) without a capability. Linux 5.12.
+    pub reserved_ports: Option<u32>,
 }
 
 /// What a jail may do with one family of addresses.
@@ -68,7 +69,7 @@ impl Confined {
     /// The programs, with a way to refuse.
     fn programs_with(&self, refusal: Refusal) -> Vec<Hook> {
         let (v4, v6) = (&Rule::from(&self.v4), &Rule::from(&self.v6));
-        let bound = if self.reserved_ports { bind::RESERVED_TOO } else { context::ALLOW };
+        let reserved = self.reserved_ports;
         let hook = |point, wanted: bool, write: &dyn Fn(&mut Code)| {
             let code = || {
                 let mut code = Code::new(refusal);
@@ -80,8 +81,8 @@ impl Confined {
         let (four, six) = (v4.restricts(), v6.restricts());
         let hooks = [
             hook(Point::Create, v4.is_closed() || v6.is_closed(), &|code| create::create(code, v4, v6)),
-            hook(Point::Bind4, four || self.reserved_ports, &|code| bind::four(code, v4, bound)),
-            hook(Point::Bind6, four || six || self.reserved_ports, &|code| bind::six(code, v4, v6, bound)),
+            hook(Point::Bind4, four || reserved.is_some(), &|code| bind::four(code, v4, reserved)),
+            hook(Point::Bind6, four || six || reserved.is_some(), &|code| bind::six(code, v4, v6, reserved)),
             hook(Point::Connect4, four, &|code| connect::four(code, v4)),
             hook(Point::Connect6, four || six, &|code| connect::six(code, v4, v6)),
             hook(Point::Send4, four, &|code| send::four(code, v4)),

@@ -19,7 +19,7 @@ fn v6(last: &[u16]) -> Family<Ipv6Addr> {
 
 /// 10.1.1.1 and fd01::1.
 fn one_of_each() -> Confined {
-    Confined { v4: v4(&[([10, 1, 1, 1], 24)], false), v6: v6(&[1]), reserved_ports: false }
+    Confined { v4: v4(&[([10, 1, 1, 1], 24)], false), v6: v6(&[1]), reserved_ports: None }
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn with_more_addresses_any_stays_any() {
     let two = Confined {
         v4: v4(&[([10, 1, 1, 1], 24), ([10, 1, 1, 2], 24)], false),
         v6: v6(&[1, 2]),
-        reserved_ports: false,
+        reserved_ports: None,
     };
     let Some(lab) = Lab::new("with_more_addresses", &two) else { return };
     lab.jail(
@@ -241,7 +241,7 @@ except OSError as e:
 
 #[test]
 fn a_family_that_the_jail_has_not_cannot_be_used() {
-    let no_v4 = Confined { v4: Family::Disable, v6: v6(&[1]), reserved_ports: false };
+    let no_v4 = Confined { v4: Family::Disable, v6: v6(&[1]), reserved_ports: None };
     let Some(lab) = Lab::new("a_family", &no_v4) else { return };
     lab.jail(
         r"
@@ -259,7 +259,7 @@ same(error(outside, lambda: connected(AF_INET, ('10.1.1.1', port))), 'timeout')
 socket(AF_UNIX)
 ",
     );
-    let no_v6 = Confined { v4: Family::Inherit, v6: Family::Disable, reserved_ports: false };
+    let no_v6 = Confined { v4: Family::Inherit, v6: Family::Disable, reserved_ports: None };
     no_v6.attach(lab.cgroup()).unwrap();
     lab.jail(
         r"
@@ -290,7 +290,7 @@ same(error(s.connect, ('::', four.getsockname()[1])), ECONNREFUSED)
 }
 
 #[test]
-fn reserved_ports_are_for_everybody_if_so_wished() {
+fn reserved_ports_are_for_one_user_if_so_wished() {
     let confined = one_of_each();
     let Some(lab) = Lab::new("reserved_ports", &confined) else { return };
     let program = |expected: &str| {
@@ -304,10 +304,11 @@ same(error(socket().bind, ('10.1.1.2', 80)), EADDRNOTAVAIL)
         )
     };
     lab.jail(&program("EACCES"));
-    Confined { reserved_ports: true, ..confined }.attach(lab.cgroup()).unwrap();
+    Confined { reserved_ports: Some(65_534), ..confined }.attach(lab.cgroup()).unwrap();
     lab.jail(&program("None"));
+    lab.jail(&program("EACCES").replace("65534", "65533"));
     // By themselves.
-    Confined { reserved_ports: true, ..Confined::default() }.attach(lab.cgroup()).unwrap();
+    Confined { reserved_ports: Some(65_534), ..Confined::default() }.attach(lab.cgroup()).unwrap();
     lab.jail("os.setuid(65534); socket().bind(('10.1.1.2', 80)); socket(AF_INET6).bind(('fd01::2', 81))");
 }
 

@@ -250,7 +250,9 @@ impl Jids {
     /// Adds the line of a new jail, whole: others may be added at the same time.
     fn add(&self, jid: u32, words: &[String]) -> Result<()> {
         let others = words.iter().filter(|word| !word.starts_with("jid="));
-        self.write(std::iter::once(format!("jid={jid}")).chain(others.cloned()).collect::<Vec<_>>().join("\t"))
+        self.write(
+            std::iter::once(format!("jid={jid}")).chain(others.cloned()).collect::<Vec<_>>().join("\t"),
+        )
     }
 
     fn write(&self, line: String) -> Result<()> {
@@ -326,10 +328,14 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     jails.sweep_dead()?;
     let mut made = Vec::new();
     let done = make(&jails, operation, &given, manner, &mut made, &mut call.out);
-    let done = done.and_then(|code| made.iter().try_for_each(|jid| match &ancient {
-            Some(ancient) => jids.write(ancient.line(*jid)),
-            None => jids.add(*jid, &words),
-        }).map(|()| code));
+    let done = done.and_then(|code| {
+        made.iter()
+            .try_for_each(|jid| match &ancient {
+                Some(ancient) => jids.write(ancient.line(*jid)),
+                None => jids.add(*jid, &words),
+            })
+            .map(|()| code)
+    });
     close(call.tool, &jails, matches!(done, Ok(ExitCode::SUCCESS)));
     done
 }

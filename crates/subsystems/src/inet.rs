@@ -8,9 +8,9 @@ pub mod alias;
 pub mod item;
 pub mod lookup;
 
-use std::{fs::File, os::fd::AsFd as _};
+use std::{fs::File, net::IpAddr, os::fd::AsFd as _};
 
-use bpf::confine::{self, Confined};
+use bpf::confine::{Addresses, Confined, Family as Held};
 use kernel::act::Act;
 use vimage::{
     Ask, Child, Context as _, Doomed, Error, ErrorKind, House, Kind, Known, Mode, Param, Piece, Result,
@@ -122,7 +122,8 @@ impl Subsystem<Act> for Inet {
                 let mode = if restricted[1 - at] { Mode::Disable } else { Mode::Inherit };
                 let own = Value::Text(mode.word().to_owned());
                 let param = &PARAMS[3 * at];
-                let own = param.narrowed(&own, ask.above.and_then(|above| above.get(family.mode()))).unwrap_or(own);
+                let own =
+                    param.narrowed(&own, ask.above.and_then(|above| above.get(family.mode()))).unwrap_or(own);
                 ask.settings.set(family.mode(), own);
             }
         }
@@ -145,7 +146,9 @@ impl Subsystem<Act> for Inet {
             for item in items(family, &ask.settings)? {
                 if parents.as_ref().is_some_and(|parents| !parents.iter().any(|other| other.ip == item.ip)) {
                     let what = format!("{}: {}: Operation not permitted", family.list(), item.ip);
-                    return Err(Error::new(ErrorKind::Denied, what).hint("the jail that it is in does not have it"));
+                    return Err(
+                        Error::new(ErrorKind::Denied, what).hint("the jail that it is in does not have it")
+                    );
                 }
                 if let Some(interface) = interface(&item, &ask.settings) {
                     alias::check(family, &item, interface)?;
@@ -173,7 +176,8 @@ impl Subsystem<Act> for Inet {
             alias::share(site, interface, *family, item)?;
         }
         confine(site, Family::ALL.into_iter().any(|family| is_restricted(family, old)))?;
-        let kept: Vec<_> = now.iter().map(|(interface, family, item)| alias::key(interface, *family, item)).collect();
+        let kept: Vec<_> =
+            now.iter().map(|(interface, family, item)| alias::key(interface, *family, item)).collect();
         for (interface, family, item) in &before {
             let key = alias::key(interface, *family, item);
             if !kept.contains(&key) {
@@ -231,8 +235,40 @@ fn items(family: Family, settings: &Settings) -> Result<Vec<Item>> {
 
 /// Whether what a jail above is held to is all that one is held to.
 fn same(family: Family, above: &Settings, own: &Settings) -> bool {
-    let ips = |settings| items(family, settings).map(|all| all.into_iter().map(|item| item.ip).collect::<Vec<_>>());
+    let ips =
+        |settings| items(family, settings).map(|all| all.into_iter().map(|item| item.ip).collect::<Vec<_>>());
     !is_restricted(family, own) || (is_restricted(family, above) && ips(above).ok() == ips(own).ok())
+}
+
+/// What the kernel is to hold a jail to.
+fn confined(settings: &Settings, reserved_ports: Option<u32>) -> Result<Confined> {
+    let addresses = |family: Family| -> Result<Vec<(IpAddr, u8)>> {
+        let items = items(family, settings)?.into_iter();
+        Ok(items.map(|item| (item.ip, item.len.unwrap_or(family.bits()))).collect())
+    };
+    let v4 = addresses(Family::Four)?.into_iter().filter_map(|(ip, len)| match ip {
+        IpAddr::V4(ip) => Some((ip, len)),
+        IpAddr::V6(_) => None,
+    });
+    let v6 = addresses(Family::Six)?.into_iter().filter_map(|(ip, len)| match ip {
+        IpAddr::V6(ip) => Some((ip, len)),
+        IpAddr::V4(_) => None,
+    });
+    let (v4, v6) = (v4.collect(), v6.collect());
+    let select = |family: Family| settings.bool(family.select());
+    Ok(Confined {
+        v4: held(is_restricted(Family::Four, settings), Addresses::new(v4, select(Family::Four))),
+        v6: held(is_restricted(Family::Six, settings), Addresses::new(v6, select(Family::Six))),
+        reserved_ports,
+    })
+}
+
+fn held<A>(is_restricted: bool, addresses: Option<Addresses<A>>) -> Held<A> {
+    match addresses {
+        _ if !is_restricted => Held::Inherit,
+        None => Held::Disable,
+        Some(addresses) => Held::New(addresses),
+    }
 }
 
 /// Has the kernel hold the jail to its addresses.
@@ -248,8 +284,7 @@ fn confine(site: &mut Site<'_>, was: bool) -> Result<()> {
     let dir = File::open(cgroup.object()).doing("cannot open the jail's cgroup")?;
     let root = site.settings.bool("allow.reserved_ports") && restricted;
     let root = root.then(|| user::nearest_ids(&instance).map_or(0, |ids| ids.base));
-    let confined = confined(site.settings, root)?;
-    confine::attach(&confined, dir.as_fd()).map_err(|unavailable| {
+    confined(site.settings, root)?.attach(dir.as_fd()).map_err(|unavailable| {
         Error::unsupported(format!("ip4, ip6: {unavailable}"))
             .hint("it takes programs in the kernel: CONFIG_CGROUP_BPF, and root outside of any jail; vnet=new does without")
     })

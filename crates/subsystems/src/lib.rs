@@ -3,9 +3,9 @@
 pub mod allow;
 pub mod children;
 pub mod host;
+pub mod inet;
 pub mod meta;
 pub mod mqueue;
-pub mod inet;
 mod needs;
 pub mod proc;
 pub mod rctl;

@@ -1,10 +1,10 @@
 //! The integration tests: one binary, so that it is linked once; one module for each concern.
 
-/// Jails in the host's network stack.
-mod classic;
 /// Cables between jails.
 mod boot;
 mod cable;
+/// Jails in the host's network stack.
+mod classic;
 /// A jail's root tries to get out.
 mod escape;
 /// A store of a test's own.

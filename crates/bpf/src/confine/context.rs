@@ -30,6 +30,7 @@ pub(super) const SRC_IP6: i16 = 28;
 pub(super) const PROTOCOL: i16 = 16;
 
 // `enum bpf_func_id`.
+pub(super) const GET_CURRENT_UID_GID: i32 = 15;
 pub(super) const SKB_LOAD_BYTES: i32 = 26;
 pub(super) const BIND: i32 = 64;
 /// Linux 5.18.

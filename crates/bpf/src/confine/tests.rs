@@ -21,7 +21,7 @@ fn v6(count: u8, select: bool) -> Family<Ipv6Addr> {
 /// All kinds of restrictions: 0 stands for a family that the jail does not have.
 fn all() -> Vec<Confined> {
     let mut all = Vec::new();
-    for reserved_ports in [false, true] {
+    for reserved_ports in [None, Some(u32::MAX - 9)] {
         for select in [false, true] {
             for four in [None, Some(0), Some(1), Some(2), Some(255)] {
                 for six in [None, Some(0), Some(1), Some(2), Some(255)] {
@@ -46,7 +46,7 @@ fn programs_are_where_something_is_restricted() {
     use Point::{Bind4, Bind6, Connect4, Connect6, Create, Egress, Ingress, Name4, Name6, Send4, Send6};
     let free = Confined::default();
     assert_eq!(points(&free), []);
-    assert_eq!(points(&Confined { reserved_ports: true, ..free.clone() }), [Bind4, Bind6]);
+    assert_eq!(points(&Confined { reserved_ports: Some(0), ..free.clone() }), [Bind4, Bind6]);
     let one = Confined { v4: v4(1, false), ..free.clone() };
     assert_eq!(points(&one), [Bind4, Bind6, Connect4, Connect6, Send4, Name4, Name6, Ingress, Egress]);
     let none = Confined { v4: Family::Disable, ..free.clone() };
@@ -92,7 +92,7 @@ fn the_smallest_is_as_it_is_written_down() {
 #[test]
 fn an_address_costs_what_its_words_cost() {
     let length = |v4, v6, point| {
-        let programs = Confined { v4, v6, reserved_ports: false }.programs();
+        let programs = Confined { v4, v6, reserved_ports: None }.programs();
         programs.into_iter().find(|hook| hook.point == point).unwrap().code.len()
     };
     let four = |count| length(v4(count, false), Family::Inherit, Point::Bind4);
@@ -111,7 +111,7 @@ fn an_address_costs_what_its_words_cost() {
 #[test]
 fn the_verifier_takes_them_all() {
     for confined in all() {
-        let refusal = if confined.reserved_ports { Refusal::Plain } else { Refusal::Errno };
+        let refusal = if confined.reserved_ports.is_some() { Refusal::Plain } else { Refusal::Errno };
         for hook in confined.programs_with(refusal) {
             let program = Program {
                 kind: hook.point.program_type(),

@@ -33,7 +33,8 @@ impl Ancient {
         if self.addresses.is_empty() {
             words.extend(["ip4=disable".to_owned(), "ip6=disable".to_owned()]);
         }
-        let (first, others) = self.command.split_first().map_or(("", &[][..]), |(first, others)| (first, others));
+        let (first, others) =
+            self.command.split_first().map_or(("", &[][..]), |(first, others)| (first, others));
         words.push(format!("command={first}"));
         words.extend_from_slice(others);
         words
@@ -58,7 +59,15 @@ mod tests {
         let jail = of(&["/srv/a", "a.lan", "10.0.0.1,fd00::1,10.0.0.2", "/bin/sh", "-c", "true"]).unwrap();
         assert_eq!(
             jail.definitions(),
-            ["path=/srv/a", "host.hostname=a.lan", "ip4.addr=10.0.0.1,10.0.0.2", "ip6.addr=fd00::1", "command=/bin/sh", "-c", "true"]
+            [
+                "path=/srv/a",
+                "host.hostname=a.lan",
+                "ip4.addr=10.0.0.1,10.0.0.2",
+                "ip6.addr=fd00::1",
+                "command=/bin/sh",
+                "-c",
+                "true"
+            ]
         );
         assert_eq!(jail.line(7), "7\t/srv/a\ta.lan\t10.0.0.1,fd00::1,10.0.0.2\t/bin/sh -c true");
         assert_eq!(

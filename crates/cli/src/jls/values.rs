@@ -69,6 +69,8 @@ pub(super) struct Values {
 const HOSTNAME: &str = "host.hostname";
 /// The interfaces whose addresses are shown.
 const LINKS: &str = "vnet.link";
+/// Addresses of the host's stack.
+const ADDRESSES: [&str; 2] = ["ip4.addr", "ip6.addr"];
 /// What cannot be given again: on the command line it takes all that follows.
 const COMMAND: &str = "command";
 
@@ -275,16 +277,23 @@ impl Values {
         self.text(HOSTNAME)
     }
 
-    /// The addresses of the jail's links, without the lengths of their networks.
+    /// The jail's addresses, those of the host's stack and those of its links, without the lengths of their networks.
     pub(super) fn addresses(&self) -> Vec<&str> {
-        let Some(Value::List(links)) = self.value(LINKS) else { return Vec::new() };
-        links
-            .iter()
-            .flat_map(|link| {
-                let tokens = link.split_whitespace().skip(2).take_while(|token| token.contains('/'));
-                tokens.filter_map(|token| token.split('/').next())
-            })
-            .collect()
+        let own = ADDRESSES.iter().flat_map(|list| self.items(list));
+        let own = own.filter_map(|item| item.rsplit('|').next()?.split(['/', ' ']).next());
+        let links = self.items(LINKS).iter().flat_map(|link| {
+            let tokens = link.split_whitespace().skip(2).take_while(|token| token.contains('/'));
+            tokens.filter_map(|token| token.split('/').next())
+        });
+        own.chain(links).collect()
+    }
+
+    /// The items of a list.
+    fn items(&self, name: &str) -> &[String] {
+        match self.value(name) {
+            Some(Value::List(items)) => items,
+            _ => &[],
+        }
     }
 
     /// Whether a parameter can be given to jail(8) with this value: not one that can only be read, has none,

@@ -38,7 +38,10 @@ pub fn check(family: Family, item: &Item, interface: &str) -> Result<()> {
     let mut socket: Socket<Route> = stack::socket(stack::own()?)?;
     match socket.link_by_name(interface).map_err(refused)? {
         Some(_) => Ok(()),
-        None => Err(Error::new(ErrorKind::NotFound, format!("{}: \"{item}\": no interface {interface}", family.list()))),
+        None => Err(Error::new(
+            ErrorKind::NotFound,
+            format!("{}: \"{item}\": no interface {interface}", family.list()),
+        )),
     }
 }
 
@@ -48,15 +51,14 @@ pub fn check(family: Family, item: &Item, interface: &str) -> Result<()> {
 /// The kernel refuses.
 pub fn share(site: &mut Site<'_>, interface: &str, family: Family, item: &Item) -> Result<()> {
     site.share(&key(interface, family, item), |site| {
-        let made = Made {
-            interface: interface.to_owned(),
-            ip: item.ip,
-            len: item.len.unwrap_or(family.bits()),
-        };
+        let made =
+            Made { interface: interface.to_owned(), ip: item.ip, len: item.len.unwrap_or(family.bits()) };
         let doing = || format!("{}: \"{item}\": cannot give it to {interface}", family.list());
         let mut socket: Socket<Route> = stack::socket(stack::own()?)?;
         let link = socket.link_by_name(interface).map_err(refused).doing_with(doing)?;
-        let Some(link) = link else { return Err(Error::new(ErrorKind::NotFound, "no such interface").doing(doing())) };
+        let Some(link) = link else {
+            return Err(Error::new(ErrorKind::NotFound, "no such interface").doing(doing()));
+        };
         let there = socket.addresses().map_err(refused).doing_with(doing)?;
         if there.iter().any(|address| address.index == link.index && address.ip == made.ip) {
             return Ok(json!(null));
@@ -82,7 +84,9 @@ pub fn undo(piece: &Piece) -> Result<()> {
     let Ok(made) = serde_json::from_value::<Made>(piece.data.clone()) else { return Ok(()) };
     let doing = || format!("cannot take {} from {}", made.ip, made.interface);
     let mut socket: Socket<Route> = stack::socket(stack::own()?)?;
-    let Some(link) = socket.link_by_name(&made.interface).map_err(refused).doing_with(doing)? else { return Ok(()) };
+    let Some(link) = socket.link_by_name(&made.interface).map_err(refused).doing_with(doing)? else {
+        return Ok(());
+    };
     let (message, flags) = address::delete(link.index, made.ip, made.len);
     match socket.ack(message, flags) {
         Err(e) if e.errno() == Errno::ADDRNOTAVAIL => Ok(()),

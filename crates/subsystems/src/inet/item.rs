@@ -101,7 +101,8 @@ impl Item {
         let rest = rest.trim();
         if let Some((_, more)) = rest.split_once(char::is_whitespace) {
             let what = format!("\"{}\" is for ifconfig(8), which is not asked", more.trim());
-            return Err(bad(&what).hint("give the interface an address by other means, and the jail the address alone"));
+            return Err(bad(&what)
+                .hint("give the interface an address by other means, and the jail the address alone"));
         }
         let (address, len) = match rest.split_once('/') {
             Some((address, len)) => (address, Some(len)),
@@ -116,7 +117,9 @@ impl Item {
         if ip.is_unspecified() || ip.is_multicast() || broadcast {
             return Err(bad("not an address that a host has"));
         }
-        let len = len.map(|len| length(family, len).ok_or_else(|| bad("not the length of a prefix"))).transpose()?;
+        let len = len
+            .map(|len| length(family, len).ok_or_else(|| bad("not the length of a prefix")))
+            .transpose()?;
         Ok(Self { interface: interface.map(str::to_owned), ip, len })
     }
 

@@ -24,7 +24,7 @@ mod port;
 mod route;
 mod segment;
 mod show;
-mod stack;
+pub(crate) mod stack;
 mod sysctl;
 mod teardown;
 mod update;
