@@ -25,6 +25,8 @@ use item::{Family, Item};
 pub struct Inet;
 
 const NAME: &str = "inet";
+/// The piece of the programs at the jail's cgroup.
+const PROGRAMS: &str = "programs";
 
 const fn mode(name: &'static str, help: &'static str, doc: &'static str) -> Param {
     Param {
@@ -166,7 +168,7 @@ impl Subsystem<Act> for Inet {
     }
 
     fn create(&self, site: &mut Site<'_>) -> Result<()> {
-        confine(site, false)
+        confine(site)
     }
 
     fn update(&self, site: &mut Site<'_>, old: &Settings) -> Result<Vec<Act>> {
@@ -175,7 +177,7 @@ impl Subsystem<Act> for Inet {
         for (interface, family, item) in &now {
             alias::share(site, interface, *family, item)?;
         }
-        confine(site, Family::ALL.into_iter().any(|family| is_restricted(family, old)))?;
+        confine(site)?;
         let kept: Vec<_> =
             now.iter().map(|(interface, family, item)| alias::key(interface, *family, item)).collect();
         for (interface, family, item) in &before {
@@ -188,11 +190,20 @@ impl Subsystem<Act> for Inet {
     }
 
     fn undo(&self, doomed: &[Doomed<'_>]) -> Vec<Result<()>> {
-        doomed.iter().map(|d| alias::undo(d.piece)).collect()
+        let undo = |doomed: &Doomed<'_>| match doomed.piece.kind.as_str() {
+            alias::KIND => alias::undo(doomed.piece),
+            PROGRAMS => free(&doomed.piece.key),
+            _ => Ok(()),
+        };
+        doomed.iter().map(undo).collect()
     }
 
     fn exists(&self, piece: &Piece, _house: &dyn House) -> Result<bool> {
-        if piece.kind == alias::KIND { alias::exists(piece) } else { Ok(true) }
+        match piece.kind.as_str() {
+            alias::KIND => alias::exists(piece),
+            PROGRAMS => is_confined(&piece.key),
+            _ => Ok(true),
+        }
     }
 
     fn strays(&self, known: &Known, house: &dyn House) -> Result<Vec<Piece>> {
@@ -200,7 +211,7 @@ impl Subsystem<Act> for Inet {
     }
 
     fn objects(&self) -> &'static [(&'static str, &'static str)] {
-        &[(alias::KIND, "address of an interface")]
+        &[(alias::KIND, "address of an interface"), (PROGRAMS, "programs at a cgroup")]
     }
 }
 
@@ -272,20 +283,44 @@ fn held<A>(is_restricted: bool, addresses: Option<Addresses<A>>) -> Held<A> {
 }
 
 /// Has the kernel hold the jail to its addresses.
-fn confine(site: &mut Site<'_>, was: bool) -> Result<()> {
+fn confine(site: &mut Site<'_>) -> Result<()> {
     let restricted = Family::ALL.into_iter().any(|family| is_restricted(family, site.settings));
     let above = site.parent.map(|parent| parent.settings).or_else(|| site.house.above());
-    let same = above.is_some_and(|above| Family::ALL.into_iter().all(|f| same(f, above, site.settings)));
-    if !was && (same || !restricted) {
+    let is_held = above.is_some_and(|above| Family::ALL.into_iter().all(|f| same(f, above, site.settings)));
+    let needed = restricted && !is_held;
+    let instance = site.instance();
+    let there = instance.pieces_of(NAME, PROGRAMS).next().cloned();
+    let Some(dir) = instance.anchor("cgroup").map(|cgroup| cgroup.object().to_owned()) else { return Ok(()) };
+    if there.is_none() && !needed {
         return Ok(());
     }
-    let instance = site.instance();
-    let Some(cgroup) = instance.anchor("cgroup") else { return Ok(()) };
-    let dir = File::open(cgroup.object()).doing("cannot open the jail's cgroup")?;
-    let root = site.settings.bool("allow.reserved_ports") && restricted;
-    let root = root.then(|| user::nearest_ids(&instance).map_or(0, |ids| ids.base));
-    confined(site.settings, root)?.attach(dir.as_fd()).map_err(|unavailable| {
-        Error::unsupported(format!("ip4, ip6: {unavailable}"))
-            .hint("it takes programs in the kernel: CONFIG_CGROUP_BPF, and root outside of any jail; vnet=new does without")
-    })
+    let root = site.settings.bool("allow.reserved_ports").then(|| user::nearest_ids(&instance).map_or(0, |ids| ids.base));
+    let confined = if needed { confined(site.settings, root)? } else { Confined::default() };
+    let attach = || {
+        let cgroup = File::open(&dir).doing("cannot open the jail's cgroup")?;
+        confined.attach(cgroup.as_fd()).map_err(|unavailable| {
+            Error::unsupported(format!("ip4, ip6: {unavailable}"))
+                .hint("it takes CONFIG_CGROUP_BPF, and root outside of any jail; vnet=new does without")
+        })
+    };
+    match there {
+        None => site.make(Piece::new(PROGRAMS, dir.as_str()), attach),
+        Some(piece) if !needed => site.unmake(&piece, attach),
+        Some(_) => attach(),
+    }
+}
+
+/// Takes our programs from a cgroup; one that is gone has taken them along.
+fn free(dir: &str) -> Result<()> {
+    let Ok(cgroup) = File::open(dir) else { return Ok(()) };
+    Confined::default()
+        .attach(cgroup.as_fd())
+        .map_err(|unavailable| Error::unsupported(format!("ip4, ip6: {unavailable}")))
+}
+
+/// Whether programs of ours are at a cgroup.
+fn is_confined(dir: &str) -> Result<bool> {
+    let Ok(cgroup) = File::open(dir) else { return Ok(false) };
+    // Who may not ask takes the record's word.
+    Ok(!Confined::default().is_attached(cgroup.as_fd()).unwrap_or(false))
 }

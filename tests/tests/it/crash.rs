@@ -26,6 +26,12 @@ const WHOLE: Case = Case {
 /// In a tree of its own, where a file is made to mount on.
 const TREE: Case = Case { create: "exec jail -c name=w path=/tmp/tree user=inherit vnet persist", ..WHOLE };
 
+/// With addresses of the host's, one of which an interface has while it is there.
+const CLASSIC: Case = Case {
+    create: "exec jail -c name=w ip4.addr='d0|10.9.8.1,10.9.8.2' ip6.addr=fd09::1 interface=d0 persist",
+    ..WHOLE
+};
+
 /// With processors of its own, in a jail that has some.
 const PINNED: Case = Case {
     create: r#"test -e $JAIL_ROOT/names/w || JAIL_FAULT= jail -c name=w children.max=1 cpuset.cpus=0 persist
@@ -128,6 +134,13 @@ lab_test!(a_jail_with_everything_fails_at_every_point for root; needs [CgroupV2]
 lab_test!(a_jail_with_a_tree_of_its_own_is_killed_or_fails_at_every_point for root; needs [CgroupV2]; with timeout(120); |lab| {
     House::new(lab).walk("kill", &TREE);
     House::new(lab).walk("fail", &TREE);
+});
+
+lab_test!(a_classic_jail_is_killed_or_fails_at_every_point for root; needs [CgroupV2]; with timeout(120); |lab| {
+    lab.sh("ip link add d0 type bridge; ip link set d0 up");
+    House::new(lab).walk("kill", &CLASSIC);
+    House::new(lab).walk("fail", &CLASSIC);
+    lab.sh("ip link del d0");
 });
 
 lab_test!(jails_with_processors_of_their_own_are_killed_or_fail_at_every_point for root; needs [CgroupV2]; with timeout(120); |lab| {
