@@ -8,25 +8,24 @@ use vimage::Result;
 
 use crate::{
     ExitCode,
-    flags::{Call, Word},
+    flags::Call,
     jexec, look,
 };
 
-/// Does what is asked of jails in jails, if that is what is asked: `None` if anything is left to be done here.
+/// Does what is asked of jails in jails. Returns what came of it, if anything was asked of one, and whether that was all.
 ///
 /// # Errors
 /// A jail cannot be entered, or has no such tool.
-pub(crate) fn run(call: &mut Call<'_>, args: &[OsString]) -> Result<Option<ExitCode>> {
-    let mut names = named(call);
-    let all = names.len();
+pub(crate) fn run(call: &mut Call<'_>, args: &[OsString]) -> Result<Option<(ExitCode, bool)>> {
+    let names = named(call);
     // A pattern is about our own.
-    names.retain(|name| !name.contains('*'));
-    let Some(jails) = names.iter().any(|name| name.contains('.')).then(|| look(&call.root, call.registry))
-    else {
+    let may_be = |name: &&String| name.contains('.') && !name.contains('*');
+    if !names.iter().any(|name| may_be(&name)) {
         return Ok(None);
-    };
-    let Some(jails) = jails? else { return Ok(None) };
-    let theirs: Vec<_> = names.iter().filter_map(|name| Some((name, split(&jails, name)?))).collect();
+    }
+    let Some(jails) = look(&call.root, call.registry)? else { return Ok(None) };
+    let theirs: Vec<_> =
+        names.iter().filter(may_be).filter_map(|name| Some((name, split(&jails, name)?))).collect();
     drop(jails);
     let mut worst = None;
     for (name, (jail, inner)) in &theirs {
@@ -36,31 +35,33 @@ pub(crate) fn run(call: &mut Call<'_>, args: &[OsString]) -> Result<Option<ExitC
         worst = worst.filter(|worst| *worst != ExitCode::SUCCESS).or(Some(code));
         call.words.retain(|word| word != name.as_str());
     }
-    // The rest is ours.
-    Ok(worst.filter(|code| *code != ExitCode::SUCCESS || theirs.len() == all))
+    Ok(worst.map(|code| (code, theirs.len() == names.len())))
 }
 
-/// The jails that a command names and that must be there: all words, where it names several.
+/// The jails that a command names and that must be there.
 fn named(call: &Call<'_>) -> Vec<String> {
-    let by_flag = call.flags.iter().filter(|(flag, _)| flag.takes == Word::Jail);
-    let mut names: Vec<String> = by_flag.map(|(_, value)| value.clone()).collect();
     let words = call.words.iter().filter_map(|word| word.to_str());
-    match call.tool.name {
-        "jexec" => names.extend(words.take(1).map(str::to_owned)),
-        "jail" if call.has("r") || call.has("R") => names.extend(words.map(str::to_owned)),
-        "jail" if call.has("m") && !call.has("c") => {
-            let values =
-                words.filter_map(|word| word.strip_prefix("name=").or_else(|| word.strip_prefix("jid=")));
-            names.extend(values.take(1).map(str::to_owned));
+    let names = match call.tool.name {
+        "jexec" => words.take(1).map(str::to_owned).collect(),
+        // What a file configures is ours.
+        "jail" if call.has("f") || call.has("c") => Vec::new(),
+        "jail" if call.has("r") || call.has("R") => words.map(str::to_owned).collect(),
+        "jail" if call.has("m") => {
+            let values = words.filter_map(|word| KEYS.iter().find_map(|key| word.strip_prefix(key)));
+            values.take(1).map(str::to_owned).collect()
         }
-        "jdb" => names.extend(words.skip(1).map(str::to_owned)),
-        _ => {}
-    }
-    names
+        "jdb" => words.skip(1).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    };
+    let mut seen = Vec::new();
+    names.into_iter().filter(|name| !seen.contains(name) && (seen.push(name.clone()), true).1).collect()
 }
+
+/// The definitions that say which jail is meant.
+const KEYS: [&str; 2] = ["name=", "jid="];
 
 /// A jail of ours that a name leads through, and what is left of the name there. `None`: it is ours, or nobody's.
-fn split(jails: &Jails<'_>, name: &str) -> Option<(String, String)> {
+pub(crate) fn split(jails: &Jails<'_>, name: &str) -> Option<(String, String)> {
     if jails.read(name).is_ok() {
         return None;
     }
@@ -85,7 +86,7 @@ fn errand(tool: &str, args: &[OsString], (name, inner): (&str, &str), others: &[
             Some("--root") => drop(args.next()),
             Some(text) if text.starts_with("--root=") => {}
             Some(text) if others.contains(&text) => {}
-            Some(text) if !is_named && ends_in(text, name) => {
+            Some(text) if !is_named && means(text, name) => {
                 is_named = true;
                 argv.push(format!("{}{inner}", text.strip_suffix(name).unwrap_or_default()).into());
             }
@@ -95,7 +96,27 @@ fn errand(tool: &str, args: &[OsString], (name, inner): (&str, &str), others: &[
     argv
 }
 
-/// Whether a word is a name, or a flag or definition with it for its value.
-fn ends_in(word: &str, name: &str) -> bool {
-    word.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('=') || before == "-j")
+/// Whether a word is a name, or the definition that says it.
+fn means(word: &str, name: &str) -> bool {
+    word == name || KEYS.iter().any(|key| word.strip_prefix(key) == Some(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn errand_of(args: &[&str], name: (&str, &str), others: &[&str]) -> Vec<String> {
+        let args: Vec<_> = args.iter().map(OsString::from).collect();
+        errand("jail", &args, name, others).into_iter().map(|word| word.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn an_errand_names_the_jail_as_it_is_called_there_and_no_other() {
+        assert_eq!(errand_of(&["-q", "-r", "a.b", "c"], ("a.b", "b"), &["c"]), ["jail", "-q", "-r", "b"]);
+        assert_eq!(
+            errand_of(&["--root", "/x", "-m", "host.hostname=a.b", "name=a.b", "meta=a.b"], ("a.b", "b"), &[]),
+            ["jail", "-m", "host.hostname=a.b", "name=b", "meta=a.b"]
+        );
+        assert_eq!(errand_of(&["--root=/x", "a.b", "echo", "a.b"], ("a.b", "b"), &[]), ["jail", "b", "echo", "a.b"]);
+    }
 }

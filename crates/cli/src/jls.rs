@@ -15,9 +15,10 @@ use vimage::{Error, ErrorKind, Result};
 use crate::{
     ExitCode,
     flags::{Call, Flag, Tool, Word},
-    look,
+    inside, look,
     output::{Output, complain},
 };
+use inner::Inner;
 use print::{Json, Manner, NamedJson};
 use values::{Column, Values, Wanted};
 
@@ -121,6 +122,24 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     let json = call.value("libxo").map(Json::parse).transpose()?.flatten();
     let dying = call.has("a") || call.has("d");
     let store = look(&call.root, call.registry)?;
+    if let (Some(word), Some(jails)) = (call.value("j"), &store)
+        && let Some((outer, inner)) = inside::split(jails, word)
+    {
+        let of = jails.read(&outer)?;
+        let (name, number) = (format!("{}.{inner}", of.name), format!("{}.{inner}", of.jid));
+        let mut rows = Inner::new(jails, dying).rows(&of)?.into_iter();
+        let found = rows.find(|row| row.record.name == name || row.number() == number);
+        return match found {
+            Some(_) if call.has("c") => Ok(ExitCode::SUCCESS),
+            None if call.has("c") => Ok(ExitCode::FAILURE),
+            Some(values) => {
+                let columns = values::columns(call.registry, &words, &manner)?;
+                print(call, &mut iter::once(values), columns, &manner, json);
+                Ok(ExitCode::SUCCESS)
+            }
+            None => Err(Error::new(ErrorKind::NotFound, format!("jail \"{word}\" not found"))),
+        };
+    }
     let found = match (call.value("j"), &store) {
         (None, _) if call.has("c") => return Err(Error::usage("-c needs -j JAIL")),
         (None, _) => None,
@@ -150,15 +169,17 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
             let record = Rc::new(record);
             let mut values = wanted.read(record.clone(), &failed);
             if wanted.counts() {
-                values.has_also(made_by(jails, &record, dying, &failed).len());
+                values.has_also(made_by(&mut Inner::new(jails, dying), &record, &failed).len());
             }
             print(call, &mut iter::once(values), columns, &manner, json);
         }
         None => {
             // Each is followed by those that it has made itself.
+            let mut inner = Inner::new(jails, dying);
+            inner.ask_all();
             let own = listing.records(dying)?.flat_map(|record| {
                 let mut values = wanted.read(record.clone(), &failed);
-                let inner = made_by(jails, &record, dying, &failed);
+                let inner = made_by(&mut inner, &record, &failed);
                 values.has_also(inner.len());
                 iter::once(values).chain(inner)
             });
@@ -170,8 +191,8 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
 }
 
 /// The jails that one has made itself.
-fn made_by(jails: &Jails<'_>, record: &Record, dying: bool, failed: &Cell<bool>) -> Vec<Values> {
-    inner::rows(jails, record, dying).unwrap_or_else(|error| {
+fn made_by(inner: &mut Inner<'_, '_>, record: &Record, failed: &Cell<bool>) -> Vec<Values> {
+    inner.rows(record).unwrap_or_else(|error| {
         failed.set(true);
         complain("jls", &error);
         Vec::new()

@@ -109,10 +109,11 @@ fn call(tool: &'static Tool, registry: &Registry<Act>, args: Vec<OsString>) -> R
             ExitCode::SUCCESS
         })
     } else {
-        match inside::run(&mut call, &args) {
-            Ok(None) => (tool.run)(&mut call),
-            done => done.map(|code| code.unwrap_or(ExitCode::SUCCESS)),
-        }
+        inside::run(&mut call, &args).and_then(|there| match there {
+            Some((code, true)) => Ok(code),
+            Some((code, false)) if code != ExitCode::SUCCESS => (tool.run)(&mut call).map(|_| code),
+            _ => (tool.run)(&mut call),
+        })
     };
     // What was found out is printed, whatever happened after.
     let written = call.out.finish();

@@ -5,6 +5,7 @@
 
 use std::{fs, time::Instant};
 
+use kernel::namespace::{self, Kind};
 use vimage::{Context as _, House as _, Result, file};
 
 use crate::{Jails, jails::DRAINED, privilege, store::Wait};
@@ -19,8 +20,23 @@ impl Jails<'_> {
     /// Whether the store speaks of another boot: of jails that are all gone.
     #[must_use]
     pub fn has_outlived_a_boot(&self) -> bool {
-        !self.premises.store.goes_with_the_boot()
-            && fs::read(NOW).is_ok_and(|now| self.is_of(&now) == Some(false))
+        !self.goes_with_its_jails() && self.now().is_ok_and(|now| self.is_of(&now) == Some(false))
+    }
+
+    /// Whether the store is gone whenever its jails are.
+    fn goes_with_its_jails(&self) -> bool {
+        self.premises.store.goes_with_the_boot() && self.premises.above().is_none()
+    }
+
+    /// What the jails of the store live as long as: this boot, and, where we are in a jail, its mounts, in which what
+    /// they are held by lies. These end with its last process.
+    fn now(&self) -> Result<Vec<u8>> {
+        let mut now = fs::read(NOW).doing_with(|| format!("cannot read {NOW}"))?;
+        if self.premises.above().is_some() {
+            let mounts = namespace::current(Kind::Mnt).and_then(rustix::fs::fstat);
+            now.extend(mounts.doing("cannot tell our mount namespace")?.st_ino.to_string().into_bytes());
+        }
+        Ok(now)
     }
 
     /// Whether the store is of this boot; `None`: it does not say.
@@ -34,10 +50,10 @@ impl Jails<'_> {
     /// # Errors
     /// The store cannot be read or written; there is something to be done, and the caller may not.
     pub fn take_up(&self) -> Result<()> {
-        if self.premises.store.goes_with_the_boot() {
+        if self.goes_with_its_jails() {
             return Ok(());
         }
-        let now = fs::read(NOW).doing_with(|| format!("cannot read {NOW}"))?;
+        let now = self.now()?;
         if self.is_of(&now) == Some(true) {
             return Ok(());
         }

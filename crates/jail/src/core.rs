@@ -257,7 +257,7 @@ impl Subsystem<Act> for Core {
         while let Some(dir) = dirs.pop() {
             if known.has(NAME, CGROUP, &dir.to_string_lossy()) {
                 // In it are those of the jails in it, named by their numbers, and that of its own processes.
-                let ours = |inner: &PathBuf| is_numbered(inner) && !is_theirs(inner, &dir);
+                let ours = |inner: &PathBuf| is_numbered(inner) && !is_theirs(inner);
                 dirs.extend(cgroup::inside(&dir).into_iter().filter(ours));
             } else {
                 strays.push(processes(&dir));
@@ -285,10 +285,9 @@ fn processes(dir: &Path) -> Piece {
     Piece::new(CGROUP, dir.to_string_lossy()).anchored(anchor)
 }
 
-/// Whether a cgroup was made by a jail's root in the one that the jail has to itself: he is the owner of both.
-fn is_theirs(inner: &Path, dir: &Path) -> bool {
-    let owner = |dir: &Path| std::fs::metadata(dir).map_or(0, |found| found.uid());
-    owner(dir) != rustix::process::geteuid().as_raw() && owner(inner) == owner(dir)
+/// Whether a cgroup was made by a jail's root in the one that the jail has to itself. What we make is ours.
+fn is_theirs(inner: &Path) -> bool {
+    std::fs::metadata(inner).is_ok_and(|found| found.uid() != rustix::process::geteuid().as_raw())
 }
 
 /// Whether a cgroup has a jail's number for its name: `7`, or `7~1`.

@@ -7,7 +7,7 @@ use std::{
     os::fd::{AsFd as _, AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     rc::Rc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use kernel::{
@@ -126,7 +126,7 @@ fn join(
     let process = spawn(Program::new(steps, End::Exit), how).doing(doing)?;
     if own_pids {
         process.reached(ARRIVED);
-        if !stays(&inside) {
+        if !stays(&inside)? {
             return Err(Error::new(ErrorKind::NotFound, "the jail's init is gone").doing(doing));
         }
         process.open(EXPECTED);
@@ -141,10 +141,11 @@ fn join(
 
 /// Whether an init stays for a process that has come into its namespace. One that had found itself alone just
 /// before takes the process along to its end; one that sleeps will look again before it leaves.
-fn stays(init: &OwnedFd) -> bool {
+fn stays(init: &OwnedFd) -> Result<bool> {
     /// `PF_EXITING` of <linux/sched.h>.
     const EXITING: u32 = 4;
-    let Ok(pid) = pidfd::pid(init) else { return false };
+    let Ok(pid) = pidfd::pid(init) else { return Ok(false) };
+    let end = Instant::now() + LEAVING;
     loop {
         // `PID (NAME) STATE PARENT GROUP SESSION TERMINAL ITS-GROUP FLAGS ...`, proc_pid_stat(5).
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -153,10 +154,14 @@ fn stays(init: &OwnedFd) -> bool {
         let exiting =
             fields.nth(5).and_then(|flags| flags.parse::<u32>().ok()).is_none_or(|f| f & EXITING != 0);
         if exiting || !process::is_alive(init.as_fd()) {
-            return false;
+            return Ok(false);
         }
         if sleeps {
-            return true;
+            return Ok(true);
+        }
+        if Instant::now() > end {
+            // It may be traced, or frozen.
+            return Err(Error::new(ErrorKind::Busy, "the jail's init does not answer"));
         }
         std::thread::sleep(Duration::from_micros(50));
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2},
+    fs::{FileType, Mode, OFlags, ResolveFlags, fstat, fstatfs, open, openat2},
     io::Errno,
 };
 use vimage::{Context as _, Error, ErrorKind, Result};
@@ -61,6 +61,9 @@ pub fn look_up(root: &OwnedFd, who: Who<'_>) -> Result<Option<User>> {
     Ok(Some(user))
 }
 
+/// PROC_SUPER_MAGIC and SYSFS_MAGIC of linux/magic.h.
+const KERNELS: [i64; 2] = [0x9fa0, 0x6265_6572];
+
 /// The text of a file below a root that may belong to a jail: whatever links lie on the way, nothing outside
 /// is opened, and nothing that could block or has no end is read. A file that is not there is empty.
 fn read(root: &OwnedFd, path: &str) -> Result<String> {
@@ -73,6 +76,12 @@ fn read(root: &OwnedFd, path: &str) -> Result<String> {
     let found = fstat(&file).doing_with(|| format!("cannot read /{path}"))?;
     if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
         return Err(Error::new(ErrorKind::Failed, format!("/{path} is not a file")));
+    }
+    // The kernel's own look like files: one whose root mounts may have put the kernel's log there, which is read once.
+    let system = fstatfs(&file).doing_with(|| format!("cannot read /{path}"))?;
+    #[allow(clippy::unnecessary_cast, reason = "its type differs between machines")]
+    if KERNELS.contains(&(system.f_type as i64)) {
+        return Err(Error::new(ErrorKind::Failed, format!("/{path} is a file of the kernel's")));
     }
     let mut bytes = Vec::new();
     File::from(file).take(LONGEST).read_to_end(&mut bytes).doing_with(|| format!("cannot read /{path}"))?;

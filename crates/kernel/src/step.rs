@@ -70,8 +70,8 @@ pub enum Step {
         /// The supplementary groups.
         groups: Vec<u32>,
     },
-    /// From here on new files belong to this user and group, and no right is lost by that: setfsuid(2), and
-    /// SECBIT_NO_SETUID_FIXUP of capabilities(7). Until a user namespace is joined, or for good.
+    /// From here on files are looked for and made with the rights of this user and group, by setfsuid(2): one who is not
+    /// root has no capability about files then (capabilities(7)), and all others. Until a user namespace is joined.
     Files {
         /// The user.
         uid: u32,
@@ -156,9 +156,6 @@ pub enum Step {
     Spawn(Box<Program>, spawn::How),
 }
 
-/// SECBIT_NO_SETUID_FIXUP of linux/securebits.h.
-const NO_SETUID_FIXUP: usize = 1 << 2;
-
 impl Step {
     /// Takes one step: 0 or more, or the negative error number.
     ///
@@ -196,12 +193,14 @@ impl Step {
                 calls.into_iter().map(|(number, args)| call(number, args)).find(|r| *r < 0).unwrap_or(0)
             }
             Self::Files { uid, gid } => {
-                let bits = [libc::PR_SET_SECUREBITS as usize, NO_SETUID_FIXUP, 0, 0, 0, 0];
-                let kept = call(sys::__NR_prctl, bits);
-                // They return what was before, whether they change it or not.
-                call(sys::__NR_setfsgid, [*gid as usize, 0, 0, 0, 0, 0]);
-                call(sys::__NR_setfsuid, [*uid as usize, 0, 0, 0, 0, 0]);
-                kept
+                let alone = call(sys::__NR_setgroups, [0; 6]);
+                // They return what was before, whether they change it or not: asked again, that is what was wanted.
+                let set = |number, id: u32| {
+                    call(number, [id as usize, 0, 0, 0, 0, 0]);
+                    call(number, [id as usize, 0, 0, 0, 0, 0]) == id as isize
+                };
+                let both = set(sys::__NR_setfsgid, *gid) && set(sys::__NR_setfsuid, *uid);
+                if alone < 0 || both { alone } else { -(sys_errno::EPERM as isize) }
             }
             Self::Mkdir(path) => {
                 unless(sys_errno::EEXIST, call(sys::__NR_mkdirat, [cwd, at(path), 0o755, 0, 0, 0]))
@@ -330,7 +329,7 @@ impl fmt::Display for Step {
             Self::Unshare(_) | Self::Below(_) => f.write_str("cannot make a namespace"),
             Self::Open(path, _) => write!(f, "cannot open {}", quoted(path)),
             Self::Ids { uid, gid, .. } => write!(f, "cannot become user {uid} group {gid}"),
-            Self::Files { uid, gid } => write!(f, "cannot make files of user {uid} group {gid}"),
+            Self::Files { uid, gid } => write!(f, "cannot take the rights of user {uid} group {gid}"),
             Self::Mkdir(path) | Self::Touch(path) => {
                 write!(f, "cannot make the mount point {}", quoted(path))
             }

@@ -97,12 +97,13 @@ const fn command(number: u64) -> Rule<'static> {
 /// namespace all others need CAP_SYS_ADMIN over the jail's, which its processes lack unless they make jails.
 const LIMITS: [&std::ffi::CStr; 1] = [c"/proc/sys/user/max_user_namespaces"];
 /// The limits of those others.
-const OTHER_LIMITS: [&std::ffi::CStr; 6] = [
+const OTHER_LIMITS: [&std::ffi::CStr; 7] = [
     c"/proc/sys/user/max_cgroup_namespaces",
     c"/proc/sys/user/max_ipc_namespaces",
     c"/proc/sys/user/max_mnt_namespaces",
     c"/proc/sys/user/max_net_namespaces",
     c"/proc/sys/user/max_pid_namespaces",
+    c"/proc/sys/user/max_time_namespaces",
     c"/proc/sys/user/max_uts_namespaces",
 ];
 /// How many namespaces of a kind there may be for each jail that a jail may make. It has two at most; those of jails

@@ -9,7 +9,7 @@ mod told;
 use std::{
     fs::{self, read_dir},
     io::{self, ErrorKind::NotFound},
-    os::unix::fs::chown,
+    os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
 };
 
@@ -35,13 +35,20 @@ pub struct Children;
 
 const NAME: &str = "children";
 
+/// The folder of the store that has one for each jail that makes jails.
+pub const TOLD: &str = told::ALL;
+
 /// The cgroups that each child may have: its own, those in which it has its processes and its children, and what its
 /// programs make.
 const CGROUPS: i64 = 64;
 
+/// How deep they may be below the jail's own: two for each jail in a jail, and what programs make. A path of so many names
+/// can be walked.
+const DEPTH: u32 = 12;
+
 /// What whoever has a part of the cgroup tree to himself must be able to write, cgroups(7) and the kernel's
 /// cgroup-v2.rst, "Model of Delegation".
-const DELEGATED: [&str; 4] = ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"];
+const DELEGATED: [&str; 3] = ["cgroup.procs", "cgroup.threads", "cgroup.subtree_control"];
 
 impl Subsystem<Act> for Children {
     fn name(&self) -> &'static str {
@@ -83,11 +90,13 @@ impl Subsystem<Act> for Children {
         };
         let dir = Path::new(cgroup.object());
         let doing = || format!("children.max: cannot hand over the cgroup {}", dir.display());
-        let limit = (most(site.settings) + 1) * CGROUPS;
-        match fs::write(dir.join("cgroup.max.descendants"), limit.to_string()) {
-            // Before Linux 4.14.
-            Err(e) if e.kind() == NotFound => {}
-            written => written.doing_with(doing)?,
+        let most = (most(site.settings) + 1) * CGROUPS;
+        for (file, limit) in [("cgroup.max.descendants", most.to_string()), ("cgroup.max.depth", DEPTH.to_string())] {
+            match fs::write(dir.join(file), limit) {
+                // Before Linux 4.14.
+                Err(e) if e.kind() == NotFound => {}
+                written => written.doing_with(doing)?,
+            }
         }
         delegate(dir, ids.base).doing_with(doing)
     }
@@ -167,9 +176,13 @@ fn inside(dir: &Path) -> impl Iterator<Item = PathBuf> {
     read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
-/// Makes a user the owner of a cgroup, and of those in it.
+/// Hands a cgroup over to a user. What was in it before stays ours: he may move processes into it and out of it, and
+/// neither remove nor freeze it.
 fn delegate(dir: &Path, owner: u32) -> io::Result<()> {
-    let below = read_dir(dir)?.flatten().filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir()));
-    below.map(|entry| entry.path()).try_for_each(|below| delegate(&below, owner))?;
-    DELEGATED.iter().try_for_each(|file| chown(dir.join(file), Some(owner), Some(owner)))
+    let own = inside(dir).filter(|below| below.is_dir());
+    for dir in own.chain([dir.to_owned()]) {
+        DELEGATED.iter().try_for_each(|file| chown(dir.join(file), Some(owner), Some(owner)))?;
+    }
+    chown(dir, None, Some(owner))?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o1775))
 }

@@ -190,3 +190,59 @@ lab_test!(the_ancient_form_makes_a_jail_too for root; needs [CgroupV2]; |lab| {
     quiet(lab, "jail -r h; rm /tmp/jids");
     without_addresses(lab);
 });
+
+lab_test!(the_host_and_its_jails_serve_one_port for root;
+    needs [Debian, CgroupV2, Program("curl"), Program("nginx")]; with timeout(120); |lab| {
+    addresses(lab);
+    quiet(lab, "ip link set lo up");
+    let tree = lab.debian();
+    std::fs::write("/tmp/nginx.conf", "pid /tmp/nginx.pid; error_log /tmp/nginx.log; events { }
+        http { access_log off; server { listen 10.1.1.1:80; location / { return 200 'host'; } } }").unwrap();
+    lab.sh("nginx -c /tmp/nginx.conf");
+    for (name, ip) in [("one", "10.1.1.2"), ("two", "10.1.1.3")] {
+        quiet(lab, &format!("jail -c name={name} path={tree} ip4.addr={ip} mount='none /run tmpfs' mount='none /etc/nginx/sites-enabled tmpfs' persist"));
+        // Any address is the jail's, and so is the port at it.
+        let site = format!("server {{ listen 80; location / {{ return 200 {name}; }} }}");
+        lab.sh(&format!("echo '{site}' | jexec {name} tee /etc/nginx/sites-enabled/default; jexec {name} nginx"));
+    }
+    quiet(lab, &format!("jail -c name=net path={tree} vnet vnet.link='eth0 lan 10.9.0.11/24' vnet.host='lan 10.9.0.1/24' mount='none /run tmpfs' exec.start=nginx persist"));
+    let get = |from: &str, url: &str| lab.sh(&format!("{from} curl -sS --fail --max-time 5 {url}")).trim().to_owned();
+    for from in ["", "jexec one", "jexec two"] {
+        for (ip, who) in [("10.1.1.1", "host"), ("10.1.1.2", "one"), ("10.1.1.3", "two")] {
+            assert_eq!(get(from, &format!("http://{ip}/")), who, "{from} {ip}");
+        }
+        assert!(get(from, "http://10.9.0.11/").contains("Welcome to nginx"), "{from}");
+    }
+    // Each is its own localhost.
+    assert_eq!(get("jexec two", "http://127.0.0.1/"), "two");
+    assert_eq!(get("jexec one", "http://localhost/"), "one");
+    // What is served by name of the address only is not served at another.
+    assert!(run(lab, "curl -sS --max-time 2 http://127.0.0.1/").fails(7).contains("127.0.0.1"));
+    let log = lab.sh("jexec two cut -d' ' -f1 /var/log/nginx/access.log | sort -u");
+    assert_eq!(log, "10.1.1.1\n10.1.1.2\n10.1.1.3\n");
+    lab.sh("jail -q -r one two net; kill $(cat /tmp/nginx.pid); rm /tmp/nginx.conf");
+    lab.until("the host's has ended", || !run(lab, "pgrep -x nginx").status.success());
+    lab.sh("rm -f /tmp/nginx.log /tmp/nginx.pid");
+    without_addresses(lab);
+});
+
+lab_test!(a_database_in_a_classic_jail_is_reached_from_another for root; needs [Debian, CgroupV2]; with timeout(180); |lab| {
+    addresses(lab);
+    let tree = lab.debian();
+    const BIN: &str = "/usr/lib/postgresql/15/bin";
+    const DATA: &str = "/var/lib/postgresql/data";
+    quiet(lab, &format!("jail -c name=db path={tree} ip4.addr=10.1.1.2 mount='none /var/lib/postgresql tmpfs' mount='none /run/postgresql tmpfs mode=1777' persist
+        jail -c name=app path={tree} ip4.addr=10.1.1.3 persist"));
+    lab.sh(&format!("jexec db chown postgres:postgres /var/lib/postgresql
+        jexec -U postgres db {BIN}/initdb --auth=trust --no-sync --locale=C --encoding=UTF8 -D {DATA}
+        echo \"listen_addresses = '*'\" | jexec -U postgres db tee -a {DATA}/postgresql.conf
+        echo host all all 10.1.1.3/32 trust | jexec -U postgres db tee -a {DATA}/pg_hba.conf
+        jexec -U postgres db {BIN}/pg_ctl --wait --silent -D {DATA} -l {DATA}/log start"));
+    lab.until("the server is ready", || run(lab, "jexec db pg_isready --quiet").status.success());
+    let ask = |sql: &str| lab.sh(&format!("jexec app psql -h 10.1.1.2 -U postgres -tA -c '{sql}'")).trim().to_owned();
+    assert_eq!(ask("SELECT inet_server_addr() || $$ $$ || inet_client_addr()"), "10.1.1.2/32 10.1.1.3/32");
+    // In its own jail it is localhost; the host, which pg_hba.conf does not name, comes from another address.
+    assert_eq!(lab.sh("jexec db psql -h 127.0.0.1 -U postgres -tA -c 'SELECT inet_client_addr()' 2>&1 || true").matches("10.1.1.2").count(), 1);
+    quiet(lab, "jail -q -r app db");
+    without_addresses(lab);
+});

@@ -2,9 +2,11 @@
 //! end: it has a second and so many bytes, and of what it says only names, numbers and values that are such are taken.
 
 use std::{
-    fs::File,
+    cell::Cell,
+    collections::BTreeMap,
+    fs::{self, File},
     io::Read as _,
-    os::fd::OwnedFd,
+    os::fd::{AsFd as _, OwnedFd},
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -14,12 +16,14 @@ use ::jail::{
     process::{self, Command},
     record::Record,
 };
+use kernel::{fork::fork, spawn::reap};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     pipe::{PipeFlags, pipe_with},
+    process::{Signal, pidfd_send_signal},
 };
 use serde_json::Value as Tree;
-use vimage::{Context as _, Error, Result, Settings};
+use vimage::{Context as _, Error, ErrorKind, Result, Settings};
 
 use super::values::Values;
 
@@ -28,62 +32,131 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How many bytes it may say of each jail that there may be, and besides.
 const BYTES: usize = 16 << 10;
 
-/// The jails in one of ours, named and numbered as we see them. None if it makes none, or has no process, or cannot be
-/// entered by us.
-///
-/// # Errors
-/// It does not answer, or not so.
-pub(super) fn rows(jails: &Jails<'_>, of: &Record, dying: bool) -> Result<Vec<Values>> {
-    let runs = || of.init.as_ref().and_then(process::open).is_some();
-    if !subsystems::children::hosts(&of.settings) || ::jail::privilege::check().is_err() || !runs() {
-        return Ok(Vec::new());
-    }
-    let doing = || format!("{}: cannot list the jails that it has made", of.name);
-    let text = ask(jails, of, dying).doing_with(doing)?;
-    if text.is_empty() {
-        // It has no such tool, and so no jails of its own.
-        return Ok(Vec::new());
-    }
-    let document: Tree = serde_json::from_slice(&text).doing_with(doing)?;
-    let rows = document["jail-information"]["jail"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let most = usize::try_from(of.settings.int("children.max").unwrap_or(0)).unwrap_or(0);
-    Ok(rows.iter().take(most).filter_map(|row| seen(jails, of, row)).collect())
+/// How many are asked at once before the list begins; others when it is their turn.
+const AT_ONCE: usize = 200;
+
+/// Those that were asked, and have not been listened to.
+pub(super) struct Inner<'j, 'r> {
+    jails: &'j Jails<'r>,
+    dying: bool,
+    asked: BTreeMap<u32, Asked>,
 }
 
-/// What it says.
-fn ask(jails: &Jails<'_>, of: &Record, dying: bool) -> Result<Vec<u8>> {
-    let mut argv = vec!["jls", "--libxo=json"];
-    argv.extend(dying.then_some("-d"));
-    argv.push("all");
-    let mut command = Command::new(argv.into_iter().map(Into::into).collect());
-    command.env.retain(|(name, _)| name != "JAIL_ROOT");
-    command.session = true;
-    let null = File::options().read(true).write(true).open("/dev/null").doing("cannot open /dev/null")?;
-    let null = Rc::new(OwnedFd::from(null));
-    let (reads, writes) = pipe_with(PipeFlags::CLOEXEC).doing("cannot make a pipe")?;
-    command.input = Some(null.clone());
-    command.errors = Some(null);
-    command.output = Some(Rc::new(writes));
-    let running = match jails.enter(&of.name, &command) {
-        Ok(running) => running,
-        // It ends just now, or has no such tool.
-        Err(e) if e.kind() == vimage::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(e),
-    };
-    drop(command);
-    let room = usize::try_from(of.settings.int("children.max").unwrap_or(0)).unwrap_or(0);
-    let text = read(reads.into(), BYTES * (room + 1));
-    if text.is_err() {
-        running.kill();
-    } else {
-        running.wait()?;
+/// One that was asked.
+struct Asked {
+    /// The copy of ours that has asked it.
+    copy: OwnedFd,
+    /// What it says.
+    says: File,
+    /// Since when.
+    since: Instant,
+    /// As long as this is open, the copy lets it speak.
+    leash: OwnedFd,
+}
+
+impl<'j, 'r> Inner<'j, 'r> {
+    /// Nobody was asked yet.
+    pub(super) fn new(jails: &'j Jails<'r>, dying: bool) -> Self {
+        Self { jails, dying, asked: BTreeMap::new() }
     }
-    text
+
+    /// Asks all that may have made some: those that are told something, for that.
+    pub(super) fn ask_all(&mut self) {
+        let root = self.jails.premises.store.root().join(subsystems::children::TOLD);
+        let entries = fs::read_dir(root).into_iter().flatten().flatten();
+        let jids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        for jid in jids.take(AT_ONCE) {
+            if let Some(asked) = self.jails.premises.store.read(jid).ok().flatten().and_then(|of| self.ask(&of)) {
+                self.asked.insert(jid, asked);
+            }
+        }
+    }
+
+    /// The jails in one of ours, named and numbered as we see them. None if it makes none, or has no process, or cannot
+    /// be entered by us.
+    ///
+    /// # Errors
+    /// It does not answer, or not so.
+    pub(super) fn rows(&mut self, of: &Record) -> Result<Vec<Values>> {
+        let Some(asked) = self.asked.remove(&of.jid).or_else(|| self.ask(of)) else { return Ok(Vec::new()) };
+        let doing = || format!("{}: cannot list the jails that it has made", of.name);
+        let most = usize::try_from(of.settings.int("children.max").unwrap_or(0)).unwrap_or(0);
+        let text = asked.answer(BYTES * (most + 1)).doing_with(doing)?;
+        if text.is_empty() {
+            // It has no such tool, and so no jails of its own.
+            return Ok(Vec::new());
+        }
+        let document: Tree = serde_json::from_slice(&text).doing_with(doing)?;
+        let rows = document["jail-information"]["jail"].as_array().map(Vec::as_slice).unwrap_or_default();
+        Ok(rows.iter().take(most).filter_map(|row| seen(self.jails, of, row)).collect())
+    }
+
+    /// Asks one, in a copy of ours: whatever the jail does to whoever comes in, that can be left to itself.
+    fn ask(&self, of: &Record) -> Option<Asked> {
+        let runs = || of.init.as_ref().and_then(process::open).is_some();
+        if !subsystems::children::hosts(&of.settings) || ::jail::privilege::check().is_err() || !runs() {
+            return None;
+        }
+        let (says, writes) = pipe_with(PipeFlags::CLOEXEC).ok()?;
+        let (held, leash) = pipe_with(PipeFlags::CLOEXEC).ok()?;
+        // Taken by the copy, they are closed there, and are here as before.
+        let ours = Cell::new(Some((says, leash)));
+        let copy = fork(|| {
+            drop(ours.take());
+            u8::from(self.let_speak(of, writes, &held).is_err())
+        });
+        let (says, leash) = ours.take()?;
+        Some(Asked { copy: copy.ok()?, says: says.into(), since: Instant::now(), leash })
+    }
+
+    /// Runs its tool until that ends, or nobody listens any more.
+    fn let_speak(&self, of: &Record, output: OwnedFd, held: &OwnedFd) -> Result<()> {
+        let mut argv = vec!["jls", "--libxo=json"];
+        argv.extend(self.dying.then_some("-d"));
+        argv.push("all");
+        let mut command = Command::new(argv.into_iter().map(Into::into).collect());
+        command.env.retain(|(name, _)| name != "JAIL_ROOT");
+        command.session = true;
+        let null = File::options().read(true).write(true).open("/dev/null").doing("cannot open /dev/null")?;
+        let null = Rc::new(OwnedFd::from(null));
+        command.input = Some(null.clone());
+        command.errors = Some(null);
+        command.output = Some(Rc::new(output));
+        let running = match self.jails.enter(&of.name, &command) {
+            // It ends just now, or has no such tool, or none that can be executed.
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Denied) => return Ok(()),
+            running => running?,
+        };
+        drop(command);
+        let mut fds = [PollFd::from_borrowed_fd(running.pidfd(), PollFlags::IN), PollFd::new(held, PollFlags::IN)];
+        poll(&mut fds, None).doing("cannot wait")?;
+        running.kill();
+        Ok(())
+    }
+}
+
+impl Asked {
+    /// Its answer. What does not end is ended.
+    fn answer(self, most: usize) -> Result<Vec<u8>> {
+        let Self { copy, says, since, leash } = self;
+        let text = read(says, most, since + PATIENCE);
+        drop(leash);
+        let moment = Duration::from_millis(100).try_into().ok();
+        let ends = poll(&mut [PollFd::new(&copy, PollFlags::IN)], moment.as_ref());
+        if ends.is_ok_and(|ready| ready == 0) {
+            // It is kept where it went in.
+            let _gone = pidfd_send_signal(&copy, Signal::KILL);
+        }
+        let status = reap(copy.as_fd()).doing("cannot wait")?;
+        match text {
+            Ok(text) if text.is_empty() && status != 0 => Err(Error::unsupported("it cannot be entered")),
+            text => text,
+        }
+    }
 }
 
 /// All that comes, in time.
-fn read(mut from: File, most: usize) -> Result<Vec<u8>> {
-    let end = Instant::now() + PATIENCE;
+fn read(mut from: File, most: usize, end: Instant) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     let mut buffer = [0; 16 << 10];
     loop {
@@ -109,7 +182,8 @@ fn seen(jails: &Jails<'_>, of: &Record, row: &Tree) -> Option<Values> {
     let text = |name: &str| row.get(name).and_then(|value| value.as_str());
     let (inner, number) = (text("name")?, text("jid")?);
     ::jail::core::check_name(inner, inner.parse().ok()).ok()?;
-    let is_number = |number: &str| number.split('.').all(|part| matches!(part.parse::<u32>(), Ok(1..)));
+    let is_one = |part: &str| !part.starts_with(['0', '+']) && part.parse::<u32>().is_ok();
+    let is_number = |number: &str| number.split('.').all(is_one);
     if number.len() > 64 || !is_number(number) {
         return None;
     }
@@ -138,17 +212,21 @@ mod tests {
         (reads.into(), writes.into())
     }
 
+    fn soon() -> Instant {
+        Instant::now() + PATIENCE
+    }
+
     #[test]
     fn what_comes_in_time_is_read_to_its_end_and_no_more_than_there_is_room_for() {
         let (from, mut to) = pipe();
         to.write_all(b"{}").unwrap();
         drop(to);
-        assert_eq!(read(from, 10).unwrap(), b"{}");
+        assert_eq!(read(from, 10, soon()).unwrap(), b"{}");
         let (from, mut to) = pipe();
         to.write_all(&[b' '; 11]).unwrap();
-        assert_eq!(read(from, 10).unwrap_err().to_string(), "an answer of more than 10 bytes");
+        assert_eq!(read(from, 10, soon()).unwrap_err().to_string(), "an answer of more than 10 bytes");
         let (from, to) = pipe();
-        assert_eq!(read(from, 10).unwrap_err().to_string(), "no answer within 1 s");
+        assert_eq!(read(from, 10, soon()).unwrap_err().to_string(), "no answer within 1 s");
         drop(to);
     }
 }

@@ -187,6 +187,12 @@ impl Subsystem<Act> for Root {
         }
         identity::check(ask)?;
         let lines = fstab::lines(&ask.settings)?;
+        if children::hosts(&ask.settings)
+            && let Some(line) = lines.iter().find(|line| is_late(&line.at, !ask.settings.is_new("vnet")))
+        {
+            let what = format!("mount: {}: a jail that makes jails could take it away", line.at);
+            return Err(Error::unsupported(what).hint("mount it elsewhere than below /proc and /sys, or without children.max"));
+        }
         if path == "/" { places(&lines) } else { Ok(()) }
     }
 
@@ -336,7 +342,8 @@ impl Subsystem<Act> for Root {
         let mut steps = match locked {
             Some(ids) => vec![
                 Step::Unshare(Namespace::Mnt.flag()),
-                // The mount points that are missing are the jail's root's, too.
+                // Mount points are looked for and made as the jail's root: a link in a directory of its own may lead
+                // anywhere in the tree, which may be the host's.
                 Step::Files { uid: ids.base, gid: ids.base },
             ],
             None => Vec::new(),
@@ -351,8 +358,7 @@ impl Subsystem<Act> for Root {
                 .hint("it was unmounted on the host; make the jail anew"));
         }
         // Without /proc, no link in the tree leads through what is open here to the host: it comes last.
-        let (last, first): (Vec<_>, Vec<_>) =
-            trees.iter().partition(|(at, _)| Path::new(at).starts_with("/proc"));
+        let (last, first): (Vec<_>, Vec<_>) = trees.iter().partition(|(at, _)| is_late(at, has("/sys")));
         for (at, tree) in first {
             steps.extend(attach(at, tree)?);
         }
@@ -384,6 +390,12 @@ impl Subsystem<Act> for Root {
         let outside = outside.into_iter().map(|step| Act::Step(Stage::Outside, step));
         Ok(outside.chain(steps.into_iter().map(|step| Act::Step(Stage::Mounts, step))).collect())
     }
+}
+
+/// Whether a mount comes after those that the jail's own process makes: at or below /proc, or below its own /sys.
+fn is_late(at: &str, sys_is_given: bool) -> bool {
+    let at = Path::new(at);
+    at.starts_with("/proc") || (at.starts_with("/sys") && at != Path::new("/sys") && !sys_is_given)
 }
 
 /// Checks that mount points in the host's own tree are there. They are not made: by a jail with ids of its own
