@@ -81,6 +81,35 @@ fn parameters_are_listed_as_they_are_asked_for() {
 }
 
 #[test]
+fn a_document_has_all_jails_or_none() {
+    let dir = three();
+    let json = |args: &[&str]| answer(JLS, dir.path(), &[&["--libxo=json,pretty"], args].concat()).0;
+    let object = |jid: u32, name: &str| {
+        format!("      {{\n        \"jid\": \"{jid}\",\n        \"name\": \"{name}\"\n      }}")
+    };
+    let document = |jails: &str| {
+        format!("{{\n  \"__version\": \"2\",\n  \"jail-information\": {{\n    \"jail\": {jails}\n  }}\n}}\n")
+    };
+    let both = format!("[\n{},\n{}\n    ]", object(1, "web"), object(7, "web.db"));
+    assert_eq!(json(&["name", "jid"]), document(&both));
+    let none = tempfile::tempdir().unwrap();
+    let answered = answer(JLS, none.path(), &["--libxo=json,pretty", "name"]);
+    assert_eq!(answered, (document("[]"), String::new(), Some(0)));
+}
+
+#[test]
+fn a_line_has_a_word_for_each_parameter_that_can_be_given() {
+    let dir = three();
+    let line = |args: &[&str]| answer(JLS, dir.path(), args).0;
+    assert_eq!(line(&["-j", "web", "meta", "name", "env.x"]), "- web \n");
+    assert_eq!(line(&["-s", "-j", "web", "dying", "parent"]), "\n");
+    assert_eq!(
+        line(&["-s", "-j", "web.db", "dying", "parent", "children.max", "jid"]),
+        "children.max=2 jid=7\n"
+    );
+}
+
+#[test]
 fn a_jail_exists_or_not() {
     let dir = three();
     let silent = |args: &[&str]| {

@@ -92,3 +92,70 @@ impl<'j, 'r> Listing<'j, 'r> {
         Ok(record)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use kernel::act::Act;
+    use vimage::{Registry, Value};
+
+    use super::*;
+
+    /// Jails that persist, in an order in which most parents come first, as it is with numbers that were not asked for.
+    fn jails<'r>(registry: &'r Registry<Act>, names: &[(&str, i64)]) -> (tempfile::TempDir, Jails<'r>) {
+        let dir = tempfile::tempdir().unwrap();
+        let jails = Jails::open(dir.path(), registry).unwrap();
+        for (name, children) in names {
+            let mut locked = jails.premises.store.allocate(Some(name), None, &mut |_| Ok(false)).unwrap();
+            locked.record.state = State::Alive;
+            locked.record.settings.set("persist", Value::Bool(true));
+            locked.record.settings.set("children.max", Value::Int(*children));
+            let mut journal = locked.journal().unwrap();
+            locked.save(&mut journal).unwrap();
+        }
+        (dir, jails)
+    }
+
+    /// The names of the jails that one is in, as its subsystems see them.
+    fn above(listing: &Listing<'_, '_>, record: &Record) -> Result<String> {
+        listing.with_instance(record, |of| {
+            let names = std::iter::successors(of.parent, |parent| parent.parent).map(|parent| parent.name);
+            Ok(names.collect::<Vec<_>>().join(" "))
+        })
+    }
+
+    #[test]
+    fn a_record_is_read_once_however_many_jails_are_in_that_one() {
+        let registry = Registry::new(&[]).unwrap();
+        let (dir, jails) =
+            jails(&registry, &[("a.x.y", 0), ("b", 0), ("a", 9), ("a.x", 1), ("a.z", 0), ("b.c", 0)]);
+        let listing = Listing::new(&jails);
+        let mut seen = Vec::new();
+        for record in listing.records(false).unwrap() {
+            seen.push(format!("{}: {}", record.name, above(&listing, &record).unwrap()));
+            // Whoever reads it again finds none.
+            for read in listing.parents.borrow().keys() {
+                let _removed_before = fs::remove_file(dir.path().join(format!("jails/{read}/record")));
+            }
+        }
+        assert_eq!(seen, ["a.x.y: a.x a", "b: ", "a: ", "a.x: a", "a.z: a", "b.c: b"]);
+        // Of those that nobody can be in, only what somebody is in nevertheless is kept.
+        assert_eq!(listing.parents.borrow().keys().copied().collect::<Vec<_>>(), [2, 3, 4]);
+        let gone = Listing::new(&jails).ancestors("a.z").unwrap_err();
+        assert_eq!(gone.to_string(), "jail \"a\" not found");
+    }
+
+    #[test]
+    fn what_is_kept_of_a_parent_is_what_its_file_says() {
+        let registry = Registry::new(&[]).unwrap();
+        let (_dir, jails) = jails(&registry, &[("a", 1), ("a.b", 0)]);
+        // Its removal has begun, and nobody has written it down.
+        jails.premises.store.unname("a", 1).unwrap();
+        let listing = Listing::new(&jails);
+        let states = |dying| listing.records(dying).unwrap().map(|r| (r.jid, r.state)).collect::<Vec<_>>();
+        assert_eq!(states(false), [(2, State::Alive)]);
+        assert_eq!(states(true), [(1, State::Dying), (2, State::Alive)]);
+        assert_eq!(listing.parents.borrow()[&1].state, State::Alive);
+    }
+}
