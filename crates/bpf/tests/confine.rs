@@ -377,6 +377,10 @@ fn others_programs_stay_and_what_fails_changes_nothing() {
     lab.jail("same(error(socket, AF_INET), EAFNOSUPPORT); same(bound(AF_INET6, '::'), 'fd01::1')");
     Confined::default().attach(lab.cgroup()).unwrap();
     assert_eq!(lab.attached(bpf::confine::Point::Name4), 64);
+    // Where nothing was attached, nothing is.
+    before.attach(lab.cgroup()).unwrap_err();
+    assert!(Confined::default().is_attached(lab.cgroup()).unwrap());
+    assert_eq!(lab.attached(bpf::confine::Point::Name4), 64);
 }
 
 #[test]
