@@ -225,16 +225,23 @@ s = socket(AF_INET6); s.bind(('::', 0)); s.listen()
 port = s.getsockname()[1]
 same(outside(lambda: connected(AF_INET, ('10.1.1.1', port)).getpeername()[0]), '10.1.1.1')
 same(error(outside, lambda: connected(AF_INET, ('10.1.1.2', port))), 'timeout')
-# A protocol whose connect(2) does not ask.
-try:
-    listener = outside(listening, AF_INET, '127.0.0.1')
-    for bind in ('', '10.1.1.1'):
-        s = socket(AF_INET, SOCK_STREAM, 262) # IPPROTO_MPTCP
-        s.settimeout(.5)
-        s.bind((bind, 0))
-        assert error(s.connect, listener.getsockname()) in ('timeout', ECONNREFUSED)
-except OSError as e:
-    same(e.errno, EPROTONOSUPPORT)
+listener = outside(listening, AF_INET, '127.0.0.1')
+# A route over the host's own machine.
+s = timed(socket()); s.bind(('10.1.1.1', 0))
+s.setsockopt(IPPROTO_IP, IP_OPTIONS, bytes((1, 131, 7, 4)) + inet_aton('127.0.0.1')) # LSRR
+same(error(s.connect, ('10.1.1.1', listener.getsockname()[1])), 'timeout')
+# Sockets that are bound and send as they like.
+for own, to in (('10.1.1.2', '10.1.1.3'), ('10.1.1.1', '127.0.0.1')):
+    s = socket(AF_INET, SOCK_RAW, 253); s.bind((own, 0))
+    same(error(s.sendto, b'x', (to, 0)), EPERM)
+s.sendto(b'x', ('10.1.1.3', 0))
+# Another protocol for streams.
+def other(bind):
+    s = timed(socket(AF_INET, SOCK_STREAM, 262)) # IPPROTO_MPTCP
+    s.bind((bind, 0))
+    s.connect(listener.getsockname())
+for bind in ('', '10.1.1.1'):
+    assert error(other, bind) in ('timeout', ECONNREFUSED, EPROTONOSUPPORT, ENOPROTOOPT)
 ",
     );
 }
@@ -371,6 +378,10 @@ fn others_programs_stay_and_what_fails_changes_nothing() {
     lab.jail("same(error(socket, AF_INET), EAFNOSUPPORT); same(bound(AF_INET6, '::'), 'fd01::1')");
     Confined::default().attach(lab.cgroup()).unwrap();
     assert_eq!(lab.attached(bpf::confine::Point::Name4), 64);
+    // Where nothing was attached, nothing is.
+    before.attach(lab.cgroup()).unwrap_err();
+    assert!(Confined::default().is_attached(lab.cgroup()).unwrap());
+    assert_eq!(lab.attached(bpf::confine::Point::Name4), 64);
 }
 
 #[test]
@@ -383,4 +394,25 @@ same(outside(lambda: [bound(AF_INET, ip) for ip in ('10.1.1.2', '127.0.0.1', '')
 s = outside(socket); s.bind(('127.0.0.1', 0)); same(s.getsockname()[0], '127.0.0.1')
 ",
     );
+}
+
+#[test]
+fn a_jail_in_a_jail_has_what_both_allow() {
+    let two = Confined { v4: v4(&[([10, 1, 1, 1], 24), ([10, 1, 1, 2], 24)], false), ..Confined::default() };
+    let Some(outer) = Lab::new("a_jail_in_a_jail", &two) else { return };
+    // The second of its addresses, and one that it has not.
+    let inner =
+        Confined { v4: v4(&[([10, 1, 1, 2], 24), ([10, 1, 2, 1], 24)], false), ..Confined::default() };
+    let Some(inner) = Lab::within(&outer, "a_jail_in_a_jail", &inner) else { return };
+    inner.jail(
+        r"
+same([bound(AF_INET, ip) for ip in ('127.0.0.1', '10.1.1.2')], ['10.1.1.2'] * 2)
+for ip in ('10.1.1.1', '10.1.2.1', '10.1.1.3'):
+    same(error(bound, AF_INET, ip), EADDRNOTAVAIL)
+s = listening(AF_INET, '127.0.0.1')
+same(connected(AF_INET, ('127.0.0.1', s.getsockname()[1])).getsockname()[0], '10.1.1.2')
+same(s.accept()[1][0], '10.1.1.2')
+",
+    );
+    assert!(two.is_attached(outer.cgroup()).unwrap());
 }

@@ -4,13 +4,16 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Write},
     os::fd::{AsFd, BorrowedFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
-use bpf::confine::{Confined, Point};
+use bpf::{
+    Unavailable,
+    confine::{Confined, Point},
+};
 use kernel::bpf::{Program, prog_attach, prog_load, prog_query};
 use rustix::io::Errno;
 
@@ -26,14 +29,26 @@ const PRELUDE: &str = include_str!("prelude.py");
 impl Lab {
     /// Confines a new cgroup; `None`, and a line that says why, where that cannot be.
     pub fn new(test: &str, confined: &Confined) -> Option<Self> {
+        let Some(mount) = cgroup2() else {
+            println!("SKIP {test}: no cgroup v2 is mounted");
+            return None;
+        };
+        Self::below(&mount, test, confined)
+    }
+
+    /// Confines a new cgroup below another one.
+    pub fn within(outer: &Self, test: &str, confined: &Confined) -> Option<Self> {
+        Self::below(&outer.path, test, confined)
+    }
+
+    fn below(parent: &Path, test: &str, confined: &Confined) -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let skip = |why: &str| {
             println!("SKIP {test}: {why}");
             None
         };
-        let Some(mount) = cgroup2() else { return skip("no cgroup v2 is mounted") };
         let name = format!("vimage-bpf-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = mount.join(name);
+        let path = parent.join(name);
         if let Err(error) = fs::create_dir(&path) {
             return skip(&format!("no cgroup can be made: {error}"));
         }
@@ -42,9 +57,14 @@ impl Lab {
             Err(error) if matches!(error.errno(), Some(Errno::PERM | Errno::NOSYS)) => {
                 return skip(&error.to_string());
             }
+            // Nobody looked at it: the kernel knows no such programs.
+            Err(Unavailable::Refused { errno: Errno::INVAL, log }) if log.is_empty() => {
+                return skip("no programs at cgroups");
+            }
             attached => attached.unwrap(),
         }
-        let probe = Command::new("unshare").args(["-n", "python3", "-c", "import socket"]).output();
+        let probe =
+            Command::new("unshare").args(["-n", "python3", "-c", "from socket import send_fds"]).output();
         if !probe.is_ok_and(|output| output.status.success()) {
             return skip("no network namespace with python3 in it can be made");
         }
@@ -64,7 +84,9 @@ impl Lab {
     pub fn start(&self, program: &str) -> Jail {
         let program = format!("{PRELUDE}\n{program}");
         let mut python = Command::new("unshare");
-        python.args(["-n", "python3", "-c", &program]).arg(self.path.join("cgroup.procs"));
+        python
+            .args(["-n", "python3", "-c", &program])
+            .args([self.path.join("cgroup.procs"), cgroup2().unwrap()]);
         let mut child = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         Jail { child, input, output, waits: false }

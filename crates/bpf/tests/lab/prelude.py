@@ -15,7 +15,7 @@ for address in ("fd01::1", "fd01::2", "fd01::3"):
     ip("addr", "add", address + "/64", "dev", "lo", "nodad")
 
 # Where we were, and from now on the jail.
-inside, root = sys.argv[1], os.path.dirname(os.path.dirname(sys.argv[1]))
+inside, root = sys.argv[1:]
 before = next(line.strip()[3:] for line in open("/proc/self/cgroup") if line.startswith("0::"))
 
 
