@@ -6,11 +6,7 @@ use std::ffi::OsString;
 use ::jail::Jails;
 use vimage::Result;
 
-use crate::{
-    ExitCode,
-    flags::Call,
-    jexec, look,
-};
+use crate::{ExitCode, flags::Call, jexec, look};
 
 /// Does what is asked of jails in jails. Returns what came of it, if anything was asked of one, and whether that was all.
 ///
@@ -114,9 +110,16 @@ mod tests {
     fn an_errand_names_the_jail_as_it_is_called_there_and_no_other() {
         assert_eq!(errand_of(&["-q", "-r", "a.b", "c"], ("a.b", "b"), &["c"]), ["jail", "-q", "-r", "b"]);
         assert_eq!(
-            errand_of(&["--root", "/x", "-m", "host.hostname=a.b", "name=a.b", "meta=a.b"], ("a.b", "b"), &[]),
+            errand_of(
+                &["--root", "/x", "-m", "host.hostname=a.b", "name=a.b", "meta=a.b"],
+                ("a.b", "b"),
+                &[]
+            ),
             ["jail", "-m", "host.hostname=a.b", "name=b", "meta=a.b"]
         );
-        assert_eq!(errand_of(&["--root=/x", "a.b", "echo", "a.b"], ("a.b", "b"), &[]), ["jail", "b", "echo", "a.b"]);
+        assert_eq!(
+            errand_of(&["--root=/x", "a.b", "echo", "a.b"], ("a.b", "b"), &[]),
+            ["jail", "b", "echo", "a.b"]
+        );
     }
 }

@@ -91,7 +91,9 @@ impl Subsystem<Act> for Children {
         let dir = Path::new(cgroup.object());
         let doing = || format!("children.max: cannot hand over the cgroup {}", dir.display());
         let most = (most(site.settings) + 1) * CGROUPS;
-        for (file, limit) in [("cgroup.max.descendants", most.to_string()), ("cgroup.max.depth", DEPTH.to_string())] {
+        for (file, limit) in
+            [("cgroup.max.descendants", most.to_string()), ("cgroup.max.depth", DEPTH.to_string())]
+        {
             match fs::write(dir.join(file), limit) {
                 // Before Linux 4.14.
                 Err(e) if e.kind() == NotFound => {}

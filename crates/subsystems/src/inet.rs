@@ -178,10 +178,9 @@ impl Subsystem<Act> for Inet {
             alias::share(site, interface, *family, item)?;
         }
         confine(site)?;
-        let kept: Vec<_> =
-            now.iter().map(|(interface, family, item)| alias::key(interface, *family, item)).collect();
-        for (interface, family, item) in &before {
-            let key = alias::key(interface, *family, item);
+        let kept: Vec<_> = now.iter().map(|(interface, _, item)| alias::key(interface, item)).collect();
+        for (interface, _, item) in &before {
+            let key = alias::key(interface, item);
             if !kept.contains(&key) {
                 site.leave(&key)?;
             }
@@ -255,7 +254,7 @@ fn same(family: Family, above: &Settings, own: &Settings) -> bool {
 fn confined(settings: &Settings, reserved_ports: Option<u32>) -> Result<Confined> {
     let addresses = |family: Family| -> Result<Vec<(IpAddr, u8)>> {
         let items = items(family, settings)?.into_iter();
-        Ok(items.map(|item| (item.ip, item.len.unwrap_or(family.bits()))).collect())
+        Ok(items.map(|item| (item.ip, item.prefix())).collect())
     };
     let v4 = addresses(Family::Four)?.into_iter().filter_map(|(ip, len)| match ip {
         IpAddr::V4(ip) => Some((ip, len)),
@@ -294,7 +293,10 @@ fn confine(site: &mut Site<'_>) -> Result<()> {
     if there.is_none() && !needed {
         return Ok(());
     }
-    let root = site.settings.bool("allow.reserved_ports").then(|| user::nearest_ids(&instance).map_or(0, |ids| ids.base));
+    let root = site
+        .settings
+        .bool("allow.reserved_ports")
+        .then(|| user::nearest_ids(&instance).map_or(0, |ids| ids.base));
     let confined = if needed { confined(site.settings, root)? } else { Confined::default() };
     let attach = || {
         let cgroup = File::open(&dir).doing("cannot open the jail's cgroup")?;

@@ -205,7 +205,7 @@ lab_test!(the_host_and_its_jails_serve_one_port for root;
         let site = format!("server {{ listen 80; location / {{ return 200 {name}; }} }}");
         lab.sh(&format!("echo '{site}' | jexec {name} tee /etc/nginx/sites-enabled/default; jexec {name} nginx"));
     }
-    quiet(lab, &format!("jail -c name=net path={tree} vnet vnet.link='eth0 lan 10.9.0.11/24' vnet.host='lan 10.9.0.1/24' mount='none /run tmpfs' exec.start=nginx persist"));
+    quiet(lab, &format!("jail -c name=net path={tree} vnet vnet.link='eth0 lan 10.9.0.11/24' vnet.host='lan 10.9.0.1/24' vnet.route='10.1.1.0/24 via 10.9.0.1' mount='none /run tmpfs' exec.start=nginx persist"));
     let get = |from: &str, url: &str| lab.sh(&format!("{from} curl -sS --fail --max-time 5 {url}")).trim().to_owned();
     for from in ["", "jexec one", "jexec two"] {
         for (ip, who) in [("10.1.1.1", "host"), ("10.1.1.2", "one"), ("10.1.1.3", "two")] {

@@ -111,7 +111,7 @@ lab_test!(what_a_jail_has_made_is_seen_and_reached_from_every_level for root; ne
         "   7.1                  bee             \n",
         " 7.1.1                  c               \n",
         "     9                  z               \n"));
-    says(lab, "a", "jls jid name; jls -j b.c jid parent", "1 b\n1.1 b.c\n1 0\n");
+    says(lab, "a", "jls jid name; jls -j b.c jid parent", "1 b\n1.1 b.c\n1.1 1\n");
     prints(lab, "jls --libxo=json jid name | grep -o '\"jid\":\"7.1.1\",\"name\":\"a.b.c\"'", "\"jid\":\"7.1.1\",\"name\":\"a.b.c\"\n");
     prints(lab, "jexec a.b.c hostname; jexec 7.1 hostname; jls -j 7.1.1 name; jls -c -j a.b", "c\nbee\nc\n");
     quiet(lab, "jail -m name=a.b host.hostname=wasp; jail -r 7.1.1");
@@ -218,4 +218,81 @@ lab_test!(a_hostile_store_in_a_jail_harms_nobody_above for root; needs [CgroupV2
         all_gone(lab);
     }
     quiet(lab, "rm -r /tmp/safe /tmp/forge");
+});
+
+lab_test!(a_link_in_a_directory_of_the_jails_leads_no_mount_point_out for root; needs [CgroupV2]; |lab| {
+    quiet(lab, "mkdir -p /tmp/victim /tmp/given; echo hi > /tmp/given/file; mkdir -m 755 /media/victim 2>/dev/null || true");
+    let victim = if std::path::Path::new("/media/victim").is_dir() { "/media/victim" } else { "/tmp/victim" };
+    quiet(lab, "jail -c name=a children.max=1 mount='/tmp/given/file /tmp/d/made none ro' persist; jexec a true");
+    // The next first process of the jail finds a link to where only the host's root may make files.
+    let pid = lab.sh("jexec a sh -c 'pgrep -x keeper || pgrep -f ^keeper'");
+    quiet(lab, &format!("jexec a sh -c 'mv /tmp/d /tmp/e; ln -s {victim} /tmp/d; kill -9 {}' || true", pid.trim()));
+    lab.until("it has no process", || run(lab, "jexec a true").status.code() == Some(1) || lab.sh(&format!("ls {victim}")).is_empty());
+    let _refused = run(lab, "jexec a true");
+    prints(lab, &format!("ls {victim}"), "");
+    quiet(lab, "jail -r a; rm -r /tmp/victim /tmp/given; rmdir /media/victim 2>/dev/null || true");
+    all_gone(lab);
+});
+
+lab_test!(what_could_not_be_locked_is_not_mounted_in_a_jail_that_makes_jails for root; needs [CgroupV2]; |lab| {
+    quiet(lab, "mkdir /tmp/given");
+    for (at, vnet) in [("/proc/fs", ""), ("/proc", ""), ("/sys/fs/bpf", "vnet")] {
+        refused(lab, &format!("jail -c name=a {vnet} children.max=1 mount='/tmp/given {at} none ro' persist"),
+            &format!("jail: mount: {at}: a jail that makes jails could take it away\nhint: mount it elsewhere than below /proc and /sys, or without children.max\n"));
+    }
+    // Where no jails are made it is there, also below a /sys of the jail's own.
+    quiet(lab, "touch /tmp/given/seen; jail -c name=a vnet mount='/tmp/given /sys/fs/bpf none ro' command=test -e /sys/fs/bpf/seen");
+    quiet(lab, "rm -r /tmp/given");
+    all_gone(lab);
+});
+
+lab_test!(whatever_a_jail_does_to_who_comes_in_the_list_is_there for root; needs [CgroupV2]; with timeout(180); |lab| {
+    for hostility in [
+        // Its processes are put to sleep, as far as they are its own.
+        "cd /sys/fs/cgroup; rmdir self; echo 1 > self/cgroup.freeze; mkdir mine; for p in $(cat self/cgroup.procs); do echo $p > mine/cgroup.procs; done; echo 1 > mine/cgroup.freeze",
+        "setsid sh -c 'while :; do for p in /proc/[0-9]*; do p=${p#/proc/}; test $p -gt 3 -a $p != $$ && kill -STOP $p; done; done' >/dev/null 2>&1 </dev/null & sleep 0.2",
+    ] {
+        quiet(lab, "jail -c name=a jid=7 children.max=2 persist; jail -c name=z jid=8 persist; jexec a true");
+        std::fs::write("/tmp/hostile", hostility).unwrap();
+        let _held = run(lab, "timeout -s KILL 5 jexec a sh -c \"$(cat /tmp/hostile)\" >/dev/null 2>&1");
+        let listed = run(lab, "timeout -s KILL 10 jls name");
+        assert_eq!(listed.stdout, "a\nz\n", "{hostility}: {listed}");
+        quiet(lab, "timeout -s KILL 10 jail -m name=z meta=x; timeout -s KILL 10 jail -q -R a z");
+        all_gone(lab);
+    }
+    quiet(lab, "rm /tmp/hostile");
+});
+
+lab_test!(cgroups_that_a_jail_makes_are_few_and_not_deep_and_no_strays for root; needs [CgroupV2, Program("python3")]; |lab| {
+    quiet(lab, "jail -c name=a children.max=2 persist");
+    prints(lab, "jexec a python3 -c '
+import os
+os.chdir(\"/sys/fs/cgroup\")
+n = 0
+try:
+    while True: os.mkdir(\"d\" * 200); os.chdir(\"d\" * 200); n += 1
+except OSError: print(n)
+'", "12\n");
+    quiet(lab, "jexec a sh -c 'mkdir /sys/fs/cgroup/99; chown 5:5 /sys/fs/cgroup/99; rmdir /sys/fs/cgroup/self || true; mv /sys/fs/cgroup/self /sys/fs/cgroup/x || true' 2>/dev/null");
+    quiet(lab, "jdb audit; jexec a true; jail -r a");
+    all_gone(lab);
+});
+
+lab_test!(when_all_processes_of_a_jail_are_killed_its_jails_are_gone_with_them for root; needs [CgroupV2]; |lab| {
+    quiet(lab, "jail -c name=a children.max=3 persist; jexec a jail -c name=b persist; jexec a jail -c name=c persist");
+    let _killed = run(lab, "jexec a sh -c 'kill -9 -1'");
+    says(lab, "a", "jls name; jdb audit; jail -c name=b persist; jls name; jdb audit", "b\n");
+    quiet(lab, "jail -r a");
+    all_gone(lab);
+});
+
+lab_test!(a_command_about_jails_in_jails_does_the_rest_too for root; needs [CgroupV2]; |lab| {
+    quiet(lab, "jail -c name=a children.max=3 persist; jail -c name=z persist; jexec a jail -c name=b persist");
+    let got = run(lab, "jail -q -r a.nope z");
+    assert_eq!(got.status.code(), Some(1), "{got}");
+    prints(lab, "jls name", "a\na.b\n");
+    quiet(lab, "jail -m host.hostname=a.b name=a.b");
+    prints(lab, "jexec a.b hostname; jls -j a.b name host.hostname children.max", "a.b\na.b a.b 0\n");
+    quiet(lab, "jail -q -r 'a.*'; jls -c -j a.b; jail -r a");
+    all_gone(lab);
 });

@@ -66,7 +66,9 @@ impl<'j, 'r> Inner<'j, 'r> {
         let entries = fs::read_dir(root).into_iter().flatten().flatten();
         let jids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         for jid in jids.take(AT_ONCE) {
-            if let Some(asked) = self.jails.premises.store.read(jid).ok().flatten().and_then(|of| self.ask(&of)) {
+            if let Some(asked) =
+                self.jails.premises.store.read(jid).ok().flatten().and_then(|of| self.ask(&of))
+            {
                 self.asked.insert(jid, asked);
             }
         }
@@ -128,7 +130,8 @@ impl<'j, 'r> Inner<'j, 'r> {
             running => running?,
         };
         drop(command);
-        let mut fds = [PollFd::from_borrowed_fd(running.pidfd(), PollFlags::IN), PollFd::new(held, PollFlags::IN)];
+        let mut fds =
+            [PollFd::from_borrowed_fd(running.pidfd(), PollFlags::IN), PollFd::new(held, PollFlags::IN)];
         poll(&mut fds, None).doing("cannot wait")?;
         running.kill();
         Ok(())

@@ -26,8 +26,8 @@ struct Made {
 
 /// The key of what is shared.
 #[must_use]
-pub fn key(interface: &str, family: Family, item: &Item) -> String {
-    format!("{interface},{},{}", item.ip, item.len.unwrap_or(family.bits()))
+pub fn key(interface: &str, item: &Item) -> String {
+    format!("{interface},{},{}", item.ip, item.prefix())
 }
 
 /// Checks that the interface is there.
@@ -50,9 +50,8 @@ pub fn check(family: Family, item: &Item, interface: &str) -> Result<()> {
 /// # Errors
 /// The kernel refuses.
 pub fn share(site: &mut Site<'_>, interface: &str, family: Family, item: &Item) -> Result<()> {
-    site.share(&key(interface, family, item), |site| {
-        let made =
-            Made { interface: interface.to_owned(), ip: item.ip, len: item.len.unwrap_or(family.bits()) };
+    site.share(&key(interface, item), |site| {
+        let made = Made { interface: interface.to_owned(), ip: item.ip, len: item.prefix() };
         let doing = || format!("{}: \"{item}\": cannot give it to {interface}", family.list());
         let mut socket: Socket<Route> = stack::socket(stack::own()?)?;
         let link = socket.link_by_name(interface).map_err(refused).doing_with(doing)?;

@@ -123,6 +123,16 @@ impl Item {
         Ok(Self { interface: interface.map(str::to_owned), ip, len })
     }
 
+    /// The length of the prefix; that of an address alone if none is said.
+    #[must_use]
+    pub fn prefix(&self) -> u8 {
+        match (self.len, self.ip) {
+            (Some(len), _) => len,
+            (None, IpAddr::V4(_)) => Family::Four.bits(),
+            (None, IpAddr::V6(_)) => Family::Six.bits(),
+        }
+    }
+
     /// All of a family in a jail's settings, the first of which is the primary one.
     ///
     /// # Errors
@@ -158,7 +168,8 @@ impl fmt::Display for Item {
 fn length(family: Family, text: &str) -> Option<u8> {
     if let (Family::Four, Ok(mask)) = (family, text.parse::<Ipv4Addr>()) {
         let bits = mask.to_bits();
-        return (bits.leading_ones() + bits.trailing_zeros() == 32).then(|| bits.leading_ones() as u8);
+        let together = bits.leading_ones() + bits.trailing_zeros() == 32;
+        return u8::try_from(bits.leading_ones()).ok().filter(|_| together);
     }
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten().filter(|len| *len <= family.bits())

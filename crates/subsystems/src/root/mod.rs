@@ -191,7 +191,8 @@ impl Subsystem<Act> for Root {
             && let Some(line) = lines.iter().find(|line| is_late(&line.at, !ask.settings.is_new("vnet")))
         {
             let what = format!("mount: {}: a jail that makes jails could take it away", line.at);
-            return Err(Error::unsupported(what).hint("mount it elsewhere than below /proc and /sys, or without children.max"));
+            return Err(Error::unsupported(what)
+                .hint("mount it elsewhere than below /proc and /sys, or without children.max"));
         }
         if path == "/" { places(&lines) } else { Ok(()) }
     }
