@@ -219,7 +219,7 @@ lab_test!(the_host_and_its_jails_serve_one_port for root;
     // What is served by name of the address only is not served at another.
     assert!(run(lab, "curl -sS --max-time 2 http://127.0.0.1/").fails(7).contains("127.0.0.1"));
     let log = lab.sh("jexec two cut -d' ' -f1 /var/log/nginx/access.log | sort -u");
-    assert_eq!(log, "10.1.1.1\n10.1.1.2\n10.1.1.3\n");
+    assert_eq!(log, "10.1.1.1\n10.1.1.2\n10.1.1.3\n10.9.0.1\n");
     lab.sh("jail -q -r one two net; kill $(cat /tmp/nginx.pid); rm /tmp/nginx.conf");
     lab.until("the host's has ended", || !run(lab, "pgrep -x nginx").status.success());
     lab.sh("rm -f /tmp/nginx.log /tmp/nginx.pid");

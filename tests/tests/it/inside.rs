@@ -113,7 +113,7 @@ lab_test!(what_a_jail_has_made_is_seen_and_reached_from_every_level for root; ne
         "     9                  z               \n"));
     says(lab, "a", "jls jid name; jls -j b.c jid parent", "1 b\n1.1 b.c\n1.1 1\n");
     prints(lab, "jls --libxo=json jid name | grep -o '\"jid\":\"7.1.1\",\"name\":\"a.b.c\"'", "\"jid\":\"7.1.1\",\"name\":\"a.b.c\"\n");
-    prints(lab, "jexec a.b.c hostname; jexec 7.1 hostname; jls -j 7.1.1 name; jls -c -j a.b", "c\nbee\nc\n");
+    prints(lab, "jexec a.b.c hostname; jexec 7.1 hostname; jls -j 7.1.1 name; jls -c -j a.b", "c\nbee\na.b.c\n");
     quiet(lab, "jail -m name=a.b host.hostname=wasp; jail -r 7.1.1");
     prints(lab, "jls name host.hostname", "a a\na.b wasp\nz z\n");
     quiet(lab, "jail -q -r z a.b");
