@@ -23,6 +23,9 @@ const COMPARED: [Comparison; 4] = [
     ALL,
 ];
 
+/// How much the program prints.
+const LINES: usize = 5;
+
 /// Measures and prints.
 ///
 /// # Errors
@@ -39,11 +42,11 @@ pub fn figures(lab: &Lab, pairs: usize) -> Result<()> {
     }
     for (against, filter) in [("host", false), ("filtered", true)] {
         let mut runs: Vec<[Vec<(String, f64)>; 2]> = Vec::new();
-        let inside = || used(lab, jail(lab, &ALL, "new", "ipc"));
+        let inside = || used(lab, jail(lab, &ALL, "new", "ipc"), LINES);
         let outside = || {
             let mut command = lab.quiet(&lab.ipc());
             command.args(filter.then_some("filter"));
-            used(lab, command)
+            used(lab, command, LINES)
         };
         for n in 0..pairs {
             runs.push(if n % 2 == 0 {
@@ -66,25 +69,31 @@ pub fn figures(lab: &Lab, pairs: usize) -> Result<()> {
 
 /// A jail of one command with the compared ipc in a mode.
 fn jail(lab: &Lab, (_, parameters, others): &Comparison, mode: &str, command: &str) -> Command {
+    let parameters = parameters.iter().map(|p| format!("{p}={mode}")).collect::<Vec<_>>();
+    let all: Vec<_> = parameters.iter().map(String::as_str).chain(others.iter().copied()).collect();
+    jail_of(lab, &all, command, &[])
+}
+
+/// A jail of one command.
+pub(crate) fn jail_of(lab: &Lab, parameters: &[&str], command: &str, words: &[&str]) -> Command {
     // The one before may not be gone when the next is made.
     let mut jail = lab.jail(["-c", &format!("name=n{}", lab.numbers(1)), &lab.path()]);
-    jail.args(parameters.iter().map(|p| format!("{p}={mode}"))).args(*others);
-    jail.arg(format!("command={command}"));
+    jail.args(parameters).arg(format!("command={command}")).args(words);
     jail
 }
 
-/// What the program that uses ipc prints: names and nanoseconds.
-fn used(lab: &Lab, mut command: Command) -> Result<Vec<(String, f64)>> {
+/// What a program that measures prints: so many names, each with nanoseconds.
+pub(crate) fn used(lab: &Lab, mut command: Command, lines: usize) -> Result<Vec<(String, f64)>> {
     // Not a pipe: the jail's init has it open, too, for a moment longer.
     command.stdout(File::create(lab.scratch())?);
     finish(&mut command)?;
     let text = fs::read_to_string(lab.scratch())?;
-    let lines: Option<Vec<_>> = text
+    let found: Option<Vec<_>> = text
         .lines()
         .map(|line| line.rsplit_once(' ').and_then(|(name, ns)| Some((name.to_owned(), ns.parse().ok()?))))
         .collect();
-    match lines {
-        Some(lines) if lines.len() == 5 => Ok(lines),
+    match found {
+        Some(found) if found.len() == lines => Ok(found),
         _ => Err(format!("{command:?}: printed {text:?}").into()),
     }
 }

@@ -66,6 +66,7 @@ impl Lab {
         })?;
         lab.compile("floor", include_str!("../floor.c"), &lab.floor())?;
         lab.compile("ipc", include_str!("../ipc.c"), &lab.ipc())?;
+        lab.compile("net", include_str!("../net.c"), &lab.net())?;
         lab.compile("busy", include_str!("../busy.c"), &lab.tree().join("bin/busy"))?;
         Ok(lab)
     }
@@ -92,6 +93,11 @@ impl Lab {
     /// The program that uses ipc: in the tree, as bin/ipc.
     pub fn ipc(&self) -> PathBuf {
         self.tree().join("bin/ipc")
+    }
+
+    /// The program that uses sockets: in the tree, as bin/net.
+    pub fn net(&self) -> PathBuf {
+        self.tree().join("bin/net")
     }
 
     /// The cgroup of those that the floor makes.

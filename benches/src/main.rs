@@ -13,6 +13,7 @@ macro_rules! say {
 
 mod census;
 mod churn;
+mod classic;
 mod conf;
 mod create;
 mod ipc;
@@ -33,10 +34,11 @@ use std::{
 use lab::{Lab, Result};
 
 const USAGE: &str =
-    "usage: figures [create|ipc|memory|orphan|census|conf|start|removal|churn|all] [--pairs=N] [--jails=N] [--rounds=N]
+    "usage: figures [create|ipc|classic|memory|orphan|census|conf|start|removal|churn|all] [--pairs=N] [--jails=N] [--rounds=N]
 
 create  one jail with its own network stack, made, run and removed, against the same done bare
 ipc     what ipc of its own adds to a jail's creation, and its throughput against the host's
+classic what holding a jail to an address of the host's costs its sockets, and its creation
 memory  what an idle jail takes, against the same namespaces held bare
 orphan  how long a stack with an orphaned connection lives on, against a bare one
 census  how long it takes to find who holds a jail among thousands of files, processes and sockets
@@ -100,6 +102,9 @@ fn run() -> Result<()> {
     if wants("ipc") {
         ipc::figures(&lab, asked.pairs)?;
     }
+    if wants("classic") {
+        classic::figures(&lab, asked.pairs)?;
+    }
     if wants("memory") {
         memory::figures(&lab, asked.jails.unwrap_or(100), asked.rounds)?;
     }
@@ -138,7 +143,8 @@ fn parse() -> Result<Option<Asked>> {
             Some(("--rounds", text)) => asked.rounds = value(text)?,
             Some(("--patience", text)) => asked.patience = value(text)? as u64,
             _ if [
-                "create", "ipc", "memory", "orphan", "census", "conf", "start", "removal", "churn", "all",
+                "create", "ipc", "classic", "memory", "orphan", "census", "conf", "start", "removal",
+                "churn", "all",
             ]
             .contains(&word.as_str()) =>
             {

@@ -17,6 +17,7 @@ use vimage::{Context as _, Error, ErrorKind, Given, Registry, Result, Value};
 use crate::{
     ExitCode, close,
     flags::{Call, Flag, Tool, Word},
+    jls::has_made,
     misused, open,
     output::{Output, complain, warn},
     sealed,
@@ -410,6 +411,12 @@ fn make(
     let taken = |name: &str| jails.read(name).is_ok_and(|record| record.name == name);
     if let Some(name) = given.settings.text("name").filter(|n| operation == Operation::Create && taken(n)) {
         return Err(exists(name));
+    }
+    let parent = named.as_deref().and_then(|name| Some((name, jails.read(name.rsplit_once('.')?.0).ok()?)));
+    if let Some((name, parent)) = parent.filter(|_| operation.creates() && there == Some(false))
+        && has_made(jails, &parent, name)
+    {
+        return Err(exists(name).hint(format!("the jail {} has made it itself", parent.name)));
     }
     match (operation, named, there) {
         (Operation::Modify, Some(name), Some(false)) => Err(not_found(&name)),

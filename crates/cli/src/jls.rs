@@ -15,10 +15,11 @@ use vimage::{Error, ErrorKind, Result};
 use crate::{
     ExitCode,
     flags::{Call, Flag, Tool, Word},
-    inside, look,
+    look,
     output::{Output, complain},
 };
 use inner::Inner;
+pub(crate) use inner::has_made;
 use print::{Json, Manner, NamedJson};
 use values::{Column, Values, Wanted};
 
@@ -122,23 +123,17 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     let json = call.value("libxo").map(Json::parse).transpose()?.flatten();
     let dying = call.has("a") || call.has("d");
     let store = look(&call.root, call.registry)?;
-    if let (Some(word), Some(jails)) = (call.value("j"), &store)
-        && let Some((outer, inner)) = inside::split(jails, word)
-    {
-        let of = jails.read(&outer)?;
-        let (name, number) = (format!("{}.{inner}", of.name), format!("{}.{inner}", of.jid));
-        let mut rows = Inner::new(jails, dying).rows(&of)?.into_iter();
-        let found = rows.find(|row| row.record.name == name || row.number() == number);
-        return match found {
-            Some(_) if call.has("c") => Ok(ExitCode::SUCCESS),
-            None if call.has("c") => Ok(ExitCode::FAILURE),
-            Some(values) => {
-                let columns = values::columns(call.registry, &words, &manner)?;
-                print(call, &mut iter::once(values), columns, &manner, json);
-                Ok(ExitCode::SUCCESS)
-            }
-            None => Err(Error::new(ErrorKind::NotFound, format!("jail \"{word}\" not found"))),
-        };
+    let elsewhere = match (call.value("j"), &store) {
+        (Some(word), Some(jails)) => inner::find(jails, word, dying).transpose(),
+        _ => None,
+    };
+    if let Some(found) = elsewhere {
+        if call.has("c") {
+            return Ok(if found.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        let columns = values::columns(call.registry, &words, &manner)?;
+        print(call, &mut iter::once(found?), columns, &manner, json);
+        return Ok(ExitCode::SUCCESS);
     }
     let found = match (call.value("j"), &store) {
         (None, _) if call.has("c") => return Err(Error::usage("-c needs -j JAIL")),

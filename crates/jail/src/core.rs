@@ -103,7 +103,8 @@ static PARAMS: &[Param] = &[
               it was created with: that many ids were set aside for children. With user=new and proc=new the jail's \
               root makes jails itself, with the jail, jls and jexec of the jail's own tree. For \
               that it has CAP_SYS_ADMIN over its own user namespace, and may mount there what the kernel lets the \
-              root of a user namespace mount; what it was given it cannot take away.",
+              root of a user namespace mount; what it was given it cannot take away. Limits of System V IPC, message queues and /dev/shm are \
+              those of the jail's own, and jails that it makes have theirs.",
         ..Param::BASE
     },
     Param {

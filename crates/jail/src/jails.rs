@@ -118,7 +118,7 @@ impl<'r> Jails<'r> {
     pub fn read(&self, word: &str) -> Result<Record> {
         let jid = self.premises.store.jid(word);
         let record = jid.map(|jid| self.premises.store.read(jid)).transpose()?.flatten();
-        record.filter(|r| is_called(r, word) && self.is_alive(r)).ok_or_else(|| not_found(word))
+        record.filter(|r| is_called(r, word) && self.is_alive(r)).ok_or_else(|| self.unknown(word))
     }
 
     /// All jails that can be entered; with `dying`, also those that are on their way out.
@@ -222,16 +222,26 @@ impl<'r> Jails<'r> {
     }
 
     pub(crate) fn lock_alive(&self, word: &str, wait: Wait<'_>) -> Result<Locked> {
-        let jid = self.premises.store.jid(word).ok_or_else(|| not_found(word))?;
+        let jid = self.premises.store.jid(word).ok_or_else(|| self.unknown(word))?;
         let locked = self.premises.store.lock(jid, wait)?;
-        let mut locked = locked.ok_or_else(|| not_found(word))?;
+        let mut locked = locked.ok_or_else(|| self.unknown(word))?;
         locked.record.pieces = locked.journal()?.pieces().to_vec();
         if !is_called(&locked.record, word) || !self.is_alive(&locked.record) {
-            return Err(not_found(word));
+            return Err(self.unknown(word));
         }
         // What cannot be mended is the audit's to tell: the jail may be good enough to enter.
         let _left = self.mend(&mut locked);
-        if self.is_alive(&locked.record) { Ok(locked) } else { Err(not_found(word)) }
+        if self.is_alive(&locked.record) { Ok(locked) } else { Err(self.unknown(word)) }
+    }
+
+    /// That there is no such jail; where it is one that was made from further up, that it cannot be reached from here.
+    fn unknown(&self, word: &str) -> Error {
+        let told = || above::others(&self.premises.store);
+        match self.premises.above().is_some() && told().iter().any(|told| told.name == word) {
+            true => not_found(word)
+                .hint("it was made from outside this jail, and is entered, changed and removed there"),
+            false => not_found(word),
+        }
     }
 
     /// Whether one more jail may exist below each ancestor, and in the jail that we are in ourselves.

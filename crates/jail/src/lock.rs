@@ -130,7 +130,15 @@ fn insist(
 fn holder(file: &File) -> Option<i32> {
     let meta = file.metadata().ok()?;
     let id = format!("{:02x}:{:02x}:{}", major(meta.dev()), minor(meta.dev()), meta.ino());
-    let locks = fs::read_to_string("/proc/locks").ok()?;
+    // It is read by and by, and while others come and go one that stays can be left out.
+    (0..LOOKS).find_map(|_| listed(&fs::read_to_string("/proc/locks").ok()?, &id))
+}
+
+/// How often the list of locks is read for one that is not in it.
+const LOOKS: usize = 3;
+
+/// The process that a list of locks has for the lock on a file.
+fn listed(locks: &str, id: &str) -> Option<i32> {
     locks.lines().find_map(|line| {
         // `1: FLOCK  ADVISORY  WRITE 4711 00:18:29 0 EOF`; who waits has an arrow before the kind.
         let fields: Vec<_> = line.split_whitespace().collect();

@@ -121,6 +121,10 @@ lab_test!(what_a_jail_has_made_is_seen_and_reached_from_every_level for root; ne
     refused(lab, "jexec a.b true", "jexec: jail \"b\" not found\n");
     refused(lab, "jexec z.b true", "jexec: jail \"z.b\" not found\n");
     refused(lab, "jls -c -j a.b", "");
+    refused(lab, "jls -j a.b", "jls: jail \"a.b\" not found\n");
+    // One name is one jail's.
+    quiet(lab, "jexec a jail -c name=b persist");
+    refused(lab, "jail -c name=a.b persist", "jail: \"a.b\" already exists\nhint: the jail a has made it itself\n");
     quiet(lab, "jail -r a");
     all_gone(lab);
 });
@@ -128,7 +132,13 @@ lab_test!(what_a_jail_has_made_is_seen_and_reached_from_every_level for root; ne
 lab_test!(a_jail_sees_what_was_made_in_it_from_outside for root; needs [CgroupV2]; |lab| {
     quiet(lab, "jail -c name=a jid=7 children.max=5 persist; jail -c name=a.x jid=8 children.max=1 meta=secret persist; jail -c name=a.x.y jid=9 persist");
     quiet(lab, "jexec a jail -c name=b persist");
-    says(lab, "a", "jls jid name", "1 b\n.8 x\n.9 x.y\n");
+    says(lab, "a", "jls jid name; jls -j x jid name parent; jls -j .9 name parent", "1 b\n.8 x\n.9 x.y\n.8 x 0\nx.y .8\n");
+    says(
+        lab,
+        "a",
+        "jexec x true",
+        "jexec: jail \"x\" not found\nhint: it was made from outside this jail, and is entered, changed and removed there\n",
+    );
     // By name or by the number that it has outside.
     quiet(lab, "jail -m jid=8 name=a.q");
     says(lab, "a", "jls name; grep -l secret /run/jail/above/* || echo none", "b\nq\nq.y\nnone\n");

@@ -12,7 +12,7 @@ use std::{
 };
 
 use ::jail::{
-    Jails,
+    Jails, above,
     process::{self, Command},
     record::Record,
 };
@@ -23,9 +23,10 @@ use rustix::{
     process::{Signal, pidfd_send_signal},
 };
 use serde_json::Value as Tree;
-use vimage::{Context as _, Error, ErrorKind, Result, Settings};
+use vimage::{Context as _, Error, ErrorKind, Result, Settings, Told};
 
 use super::values::Values;
+use crate::inside;
 
 /// How long it may take.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -156,6 +157,32 @@ impl Asked {
             text => text,
         }
     }
+}
+
+/// The jail of a name or number that is in no record of ours; `None`: if there is one, it is.
+///
+/// # Errors
+/// There is none; the jail that it would be in does not answer.
+pub(super) fn find(jails: &Jails<'_>, word: &str, dying: bool) -> Result<Option<Values>> {
+    let mut told = above::others(&jails.premises.store).into_iter();
+    let is_it = |told: &Told| told.name == word || word.strip_prefix('.') == Some(&told.jid.to_string());
+    if let Some(told) = told.find(is_it).filter(|_| jails.read(word).is_err()) {
+        return Ok(Some(Values::told(told)));
+    }
+    let Some((outer, inner)) = inside::split(jails, word) else { return Ok(None) };
+    let of = jails.read(&outer)?;
+    let (name, number) = (format!("{}.{inner}", of.name), format!("{}.{inner}", of.jid));
+    let mut rows = Inner::new(jails, dying).rows(&of)?.into_iter();
+    match rows.find(|row| row.record.name == name || row.number() == number) {
+        Some(found) => Ok(Some(found)),
+        None => Err(Error::new(ErrorKind::NotFound, format!("jail \"{word}\" not found"))),
+    }
+}
+
+/// Whether a jail has made one of this name, as we see it. One that does not answer is taken at its silence.
+pub(crate) fn has_made(jails: &Jails<'_>, of: &Record, name: &str) -> bool {
+    let rows = Inner::new(jails, false).rows(of).unwrap_or_default();
+    rows.iter().any(|row| row.record.name == name)
 }
 
 /// All that comes, in time.
