@@ -46,7 +46,7 @@ impl Lab {
         fs::create_dir(&lab.cgroup)
             .map_err(|e| format!("cannot make the cgroup {}: {e}\nhint: be root", lab.cgroup.display()))?;
         install(&jail, &lab.jail)?;
-        for tool in ["jdb", "jexec"] {
+        for tool in ["jdb", "jexec", "jls"] {
             install(&jail.with_file_name(tool), &lab.jail.with_file_name(tool))?;
         }
         fs::create_dir(lab.run())?;

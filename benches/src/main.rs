@@ -18,6 +18,7 @@ mod conf;
 mod create;
 mod ipc;
 mod lab;
+mod list;
 mod memory;
 mod orphan;
 mod pairs;
@@ -34,7 +35,7 @@ use std::{
 use lab::{Lab, Result};
 
 const USAGE: &str =
-    "usage: figures [create|ipc|classic|memory|orphan|census|conf|start|removal|churn|all] [--pairs=N] [--jails=N] [--rounds=N]
+    "usage: figures [create|ipc|classic|memory|orphan|census|conf|start|list|removal|churn|all] [--pairs=N] [--jails=N] [--rounds=N]
 
 create  one jail with its own network stack, made, run and removed, against the same done bare
 ipc     what ipc of its own adds to a jail's creation, and its throughput against the host's
@@ -44,11 +45,12 @@ orphan  how long a stack with an orphaned connection lives on, against a bare on
 census  how long it takes to find who holds a jail among thousands of files, processes and sockets
 conf    how long it takes to know what a jail.conf of ten thousand jails says, against wc(1); needs no root
 start   how long two hundred configured jails take to start at once, against a command for each
+list    how long it takes to list a thousand jails, against reading what is written of them
 removal how long a thousand jails with connections take to be gone; takes a minute, and is not part of all
 churn   what thousands of jails leave behind that use all they have; takes minutes, and is not part of all
 
---pairs=30   how many pairs of create, ipc and conf
---jails=N    how many jails: 100 of memory, 200 of start, 1000 of removal, 10000 of conf and churn
+--pairs=30   how many pairs of create, ipc, classic, conf and list
+--jails=N    how many jails: 100 of memory, 200 of start, 1000 of list and removal, 10000 of conf and churn
 --rounds=5   how often memory, orphan, census, start and removal are measured
 --patience=5 for how many seconds orphan waits for the bare stack";
 
@@ -120,6 +122,9 @@ fn run() -> Result<()> {
     if wants("start") {
         start::figures(&lab, asked.jails.unwrap_or(200), asked.rounds)?;
     }
+    if wants("list") {
+        list::figures(&lab, asked.jails.unwrap_or(1_000), asked.pairs)?;
+    }
     if asked.what == "removal" {
         removal::figures(&lab, asked.jails.unwrap_or(1_000), asked.rounds)?;
     }
@@ -143,7 +148,7 @@ fn parse() -> Result<Option<Asked>> {
             Some(("--rounds", text)) => asked.rounds = value(text)?,
             Some(("--patience", text)) => asked.patience = value(text)? as u64,
             _ if [
-                "create", "ipc", "classic", "memory", "orphan", "census", "conf", "start", "removal",
+                "create", "ipc", "classic", "memory", "orphan", "census", "conf", "start", "list", "removal",
                 "churn", "all",
             ]
             .contains(&word.as_str()) =>

@@ -26,7 +26,7 @@ use vimage::{
 use crate::{
     root::tmpfs,
     shown::{self, PLACE, attach, folder},
-    user,
+    user::{self, Ids},
 };
 
 /// The subsystem.
@@ -165,8 +165,17 @@ impl Subsystem<Act> for Children {
 /// its own, and to be root at all.
 #[must_use]
 pub fn hosts(settings: &Settings) -> bool {
-    let own = settings.is_new("user") && settings.is_new("proc");
-    own && most(settings) > 0 && settings.bool("allow.suser")
+    is_able(settings) && most(settings) > 0
+}
+
+fn is_able(settings: &Settings) -> bool {
+    settings.is_new("user") && settings.is_new("proc") && settings.bool("allow.suser")
+}
+
+/// The ids of a jail that was made with room for jails: though it may make none for now, it may again, while the mounts
+/// are there that its first process gets.
+pub(crate) fn could_host(of: &Instance<'_>) -> Option<Ids> {
+    user::ids(of).filter(|ids| is_able(of.settings) && ids.children > 0)
 }
 
 /// How many jails there may be in one.

@@ -256,6 +256,17 @@ lab_test!(what_could_not_be_locked_is_not_mounted_in_a_jail_that_makes_jails for
     all_gone(lab);
 });
 
+lab_test!(mounts_are_locked_also_while_a_jail_may_make_none for root; needs [CgroupV2]; |lab| {
+    quiet(lab, "mkdir /tmp/given; jail -c name=a children.max=1 mount='/tmp/given /srv none ro' persist; jail -m name=a children.max=0");
+    // The mounts are those of this process when it may make jails again.
+    quiet(lab, "jexec a sh -c 'sleep 1000 >/dev/null 2>&1 &'; jail -m name=a children.max=1");
+    for line in ["umount -l /srv", "mount -o remount,rw,bind /srv"] {
+        assert!(!run(lab, &format!("jexec a {line}")).status.success(), "{line}");
+    }
+    quiet(lab, "jail -q -R a; rmdir /tmp/given");
+    all_gone(lab);
+});
+
 lab_test!(whatever_a_jail_does_to_who_comes_in_the_list_is_there for root; needs [CgroupV2]; with timeout(180); |lab| {
     for hostility in [
         // Its processes are put to sleep, as far as they are its own.

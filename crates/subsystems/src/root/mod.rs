@@ -339,7 +339,7 @@ impl Subsystem<Act> for Root {
         let own_user = user::has_namespace(of.settings);
         // Whose root has CAP_SYS_ADMIN could take these away, and change what they forbid, unless they were there when
         // the mount namespace was copied into another user namespace: they are locked then.
-        let locked = if children::hosts(of.settings) { user::ids(of) } else { None };
+        let locked = children::could_host(of);
         let mut steps = match locked {
             Some(ids) => vec![
                 Step::Unshare(Namespace::Mnt.flag()),
