@@ -302,6 +302,9 @@ except OSError: print(n)
 lab_test!(when_all_processes_of_a_jail_are_killed_its_jails_are_gone_with_them for root; needs [CgroupV2]; |lab| {
     quiet(lab, "jail -c name=a children.max=3 persist; jexec a jail -c name=b persist; jexec a jail -c name=c persist");
     let _killed = run(lab, "jexec a sh -c 'kill -9 -1'");
+    // Its init leaves when it finds itself alone.
+    let processes = "find /sys/fs/cgroup -path '*/self/cgroup.procs' -exec cat {} +";
+    lab.until("it has none", || lab.sh(processes).is_empty());
     says(lab, "a", "jls name; jdb audit; jail -c name=b persist; jls name; jdb audit", "b\n");
     quiet(lab, "jail -r a");
     all_gone(lab);
