@@ -13,11 +13,11 @@ use std::{fs::File, net::IpAddr, os::fd::AsFd as _};
 use bpf::confine::{Addresses, Confined, Family as Held};
 use kernel::act::Act;
 use vimage::{
-    Ask, Child, Context as _, Doomed, Error, ErrorKind, House, Kind, Known, Mode, Param, Piece, Result,
-    Settings, Site, Subsystem, Value, When,
+    Ask, Child, Context as _, Doomed, Error, ErrorKind, House, Instance, Kind, Known, Mode, Param, Piece,
+    Result, Settings, Site, Subsystem, Value, When,
 };
 
-use crate::user;
+use crate::{children, user};
 use item::{Family, Item};
 
 /// The subsystem.
@@ -69,7 +69,10 @@ static PARAMS: [Param; 8] = [
         "the jail's IPv4 addresses",
         "Addresses that the jail has, each as [INTERFACE|]ADDRESS[/LENGTH], the first of which is its primary one. It \
          binds to no other, and nothing leaves it or arrives with another. The loopback address stands for the primary \
-         one, and so does 0.0.0.0 where there is but one: of several a socket has all. An interface, of the item or of \
+         one, and so does 0.0.0.0 where there is but one: of several a socket has all. Such a socket at all that several \
+         may share (SO_REUSEADDR, SO_REUSEPORT) takes what comes to the host's own of the same port, and of other jails, \
+         and loses it; so does one at :: of a jail with both families. Unix sockets without a file are those of the \
+         host's stack. An interface, of the item or of \
          the parameter interface, is given the address (with a /32 if no length is said) while a jail that asks for it is \
          there; one that has it keeps it.",
     ),
@@ -135,6 +138,13 @@ impl Subsystem<Act> for Inet {
         lookup::check(ask)?;
         let restricted: Vec<_> =
             Family::ALL.into_iter().filter(|family| is_restricted(*family, &ask.settings)).collect();
+        if let Some(living) = ask.living.filter(|living| children::hosts(living.settings)) {
+            let freed =
+                |family: &Family| is_restricted(*family, living.settings) && !restricted.contains(family);
+            if let Some(family) = Family::ALL.into_iter().find(freed) {
+                return Err(loosened(family));
+            }
+        }
         if restricted.is_empty() {
             return Ok(());
         }
@@ -152,8 +162,15 @@ impl Subsystem<Act> for Inet {
                         Error::new(ErrorKind::Denied, what).hint("the jail that it is in does not have it")
                     );
                 }
-                if let Some(interface) = interface(&item, &ask.settings) {
+                let had = ask.living.is_some_and(|living| had(family, &item, living.settings, &ask.settings));
+                if let Some(interface) = interface(&item, &ask.settings).filter(|_| !had) {
                     alias::check(family, &item, interface)?;
+                }
+                let hosts = |living: &Instance<'_>| {
+                    children::hosts(living.settings) && is_restricted(family, living.settings)
+                };
+                if !had && ask.living.is_some_and(hosts) {
+                    return Err(loosened(family));
                 }
             }
         }
@@ -174,7 +191,11 @@ impl Subsystem<Act> for Inet {
     fn update(&self, site: &mut Site<'_>, old: &Settings) -> Result<Vec<Act>> {
         let before = aliases(old)?;
         let now = aliases(site.settings)?;
-        for (interface, family, item) in &now {
+        // One that it has already it keeps, also if its interface is gone meanwhile.
+        let had: Vec<_> = before.iter().map(|(interface, _, item)| (interface, item)).collect();
+        for (interface, family, item) in
+            now.iter().filter(|(interface, _, item)| !had.contains(&(interface, item)))
+        {
             alias::share(site, interface, *family, item)?;
         }
         confine(site)?;
@@ -243,11 +264,25 @@ fn items(family: Family, settings: &Settings) -> Result<Vec<Item>> {
     if settings.is_new(family.mode()) { Item::all(family, settings) } else { Ok(Vec::new()) }
 }
 
-/// Whether what a jail above is held to is all that one is held to.
+/// Whether a living jail has an address already, at the same interface.
+fn had(family: Family, item: &Item, before: &Settings, now: &Settings) -> bool {
+    let all = items(family, before).unwrap_or_default();
+    all.iter().any(|other| other == item && interface(other, before) == interface(item, now))
+}
+
+/// Jails that it has made are held by its own programs, perhaps, and by no others.
+fn loosened(family: Family) -> Error {
+    let what = format!("{}: a jail that makes jails is given no more addresses as it lives", family.list());
+    Error::unsupported(what).hint("jails that it has made would have them, too; make it anew")
+}
+
+/// Whether what the jail that we are in is held to is all that one is held to.
 fn same(family: Family, above: &Settings, own: &Settings) -> bool {
-    let ips =
-        |settings| items(family, settings).map(|all| all.into_iter().map(|item| item.ip).collect::<Vec<_>>());
-    !is_restricted(family, own) || (is_restricted(family, above) && ips(above).ok() == ips(own).ok())
+    let all = |settings| -> Vec<_> {
+        items(family, settings).unwrap_or_default().into_iter().map(|item| (item.ip, item.len)).collect()
+    };
+    let alike = || all(above) == all(own) && above.get(family.select()) == own.get(family.select());
+    !is_restricted(family, own) || (is_restricted(family, above) && alike())
 }
 
 /// What the kernel is to hold a jail to.
@@ -284,7 +319,8 @@ fn held<A>(is_restricted: bool, addresses: Option<Addresses<A>>) -> Held<A> {
 /// Has the kernel hold the jail to its addresses.
 fn confine(site: &mut Site<'_>) -> Result<()> {
     let restricted = Family::ALL.into_iter().any(|family| is_restricted(family, site.settings));
-    let above = site.parent.map(|parent| parent.settings).or_else(|| site.house.above());
+    // In a jail no programs can be attached, and need not be for what that is held to.
+    let above = site.house.above();
     let is_held = above.is_some_and(|above| Family::ALL.into_iter().all(|f| same(f, above, site.settings)));
     let needed = restricted && !is_held;
     let instance = site.instance();

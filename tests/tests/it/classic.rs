@@ -129,6 +129,17 @@ lab_test!(an_interface_has_the_address_while_a_jail_asks_for_it for root; needs 
     assert!(has("10.2.0.1") && !has("10.2.0.2") && !has("fd02::1") && has("10.1.1.4"));
     quiet(lab, "jail -m name=b ip4.addr='d0|10.2.0.3'");
     assert!(!has("10.2.0.1") && has("10.2.0.3") && has("10.1.1.4"));
+    // Others of its network, of whomever, do not go with the first of them.
+    quiet(lab, "jail -c name=x ip4.addr='d0|10.3.0.1/24' persist; jail -c name=y ip4.addr='d0|10.3.0.2/24' persist; ip addr add 10.3.0.3/24 dev d0; jail -r x");
+    assert!(!has("10.3.0.1") && has("10.3.0.2") && has("10.3.0.3"));
+    refused(lab, "jail -c name=z ip4.addr='d0|10.3.0.2' persist",
+        "jail: z: ip4.addr: \"d0|10.3.0.2\": d0 has it as 10.3.0.2/24\nhint: a jail has asked for it so; it is another's when that gives it up\n");
+    quiet(lab, "jail -r y; ip addr del 10.3.0.3/24 dev d0");
+    // Another store's are nobody's strays.
+    quiet(lab, "mkdir /tmp/store; JAIL_ROOT=/tmp/store jail -c name=o ip4.addr='d0|10.3.0.4' persist; jdb audit; JAIL_ROOT=/tmp/store jdb audit");
+    quiet(lab, "JAIL_ROOT=/tmp/store jail -r o; JAIL_ROOT=/tmp/store jdb wait o >/dev/null 2>&1; rm -r /tmp/store");
+    // A jail whose interface is gone is changed all the same.
+    quiet(lab, "ip link add d1 type bridge; jail -c name=g ip4.addr='d1|10.4.0.1' persist; ip link del d1; jail -m name=g host.hostname=gg; jail -r g");
     refused(lab, "jail -m name=b ip4.addr='nosuch|10.2.0.3'", "jail: ip4.addr: \"nosuch|10.2.0.3\": no interface nosuch\n");
     quiet(lab, "jail -r b");
     // One that was there before is not ours.
@@ -164,6 +175,16 @@ lab_test!(a_child_has_addresses_of_its_parents for root; needs [CgroupV2, Progra
     assert_eq!(bound("a.b", "10.1.1.2"), "EADDRNOTAVAIL");
     assert_eq!(bound("a.c", "127.0.0.1"), "10.1.1.2");
     assert_eq!(bound("a.c", "10.1.1.1"), "EADDRNOTAVAIL");
+    // What the parent is given later the child is not; and one that makes jails itself is given no more.
+    quiet(lab, "jail -c name=p ip4.addr=10.1.1.2 user=inherit children.max=3 persist; jail -c name=p.c ip4.addr=10.1.1.2 user=inherit persist; jail -m name=p ip4.addr=10.1.1.2,10.1.1.3");
+    assert_eq!(bound("p.c", "10.1.1.3"), "EADDRNOTAVAIL");
+    quiet(lab, "jail -m name=p ip4=inherit ip6=inherit");
+    assert_eq!(bound("p.c", "10.1.1.3"), "EADDRNOTAVAIL");
+    quiet(lab, "jail -q -r p");
+    for given in ["ip4.addr=10.1.1.2,10.1.1.3,10.1.1.4", "ip4=inherit", "ip6=inherit"] {
+        let why = run(lab, &format!("jail -m name=a {given}")).fails(1);
+        assert!(why.contains(": a jail that makes jails is given no more addresses as it lives\n"), "{given}: {why}");
+    }
     // What the parent loses the child has no longer.
     quiet(lab, "jail -m name=a ip4.addr=10.1.1.2");
     assert_eq!(bound("a.b", "10.1.1.3"), "EADDRNOTAVAIL");

@@ -70,7 +70,7 @@ const HOSTNAME: &str = "host.hostname";
 /// The interfaces whose addresses are shown.
 const LINKS: &str = "vnet.link";
 /// Addresses of the host's stack.
-const ADDRESSES: [&str; 2] = ["ip4.addr", "ip6.addr"];
+const ADDRESSES: [(&str, &str); 2] = [("ip4", "ip4.addr"), ("ip6", "ip6.addr")];
 /// What cannot be given again: on the command line it takes all that follows.
 const COMMAND: &str = "command";
 
@@ -279,7 +279,8 @@ impl Values {
 
     /// The jail's addresses, those of the host's stack and those of its links, without the lengths of their networks.
     pub(super) fn addresses(&self) -> Vec<&str> {
-        let own = ADDRESSES.iter().flat_map(|list| self.items(list));
+        let own =
+            ADDRESSES.iter().filter(|(mode, _)| self.is_new(mode)).flat_map(|(_, list)| self.items(list));
         let own = own.filter_map(|item| item.rsplit('|').next()?.split(['/', ' ']).next());
         let links = self.items(LINKS).iter().flat_map(|link| {
             let tokens = link.split_whitespace().skip(2).take_while(|token| token.contains('/'));

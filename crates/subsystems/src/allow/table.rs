@@ -151,8 +151,8 @@ pub static ROWS: [Row; 31] = [
         caps: &[cap::NET_RAW],
         help: "root in the jail may use raw sockets",
         doc: "Raw IP sockets, which ping(8) and traceroute(8) may need. A jail with vnet=new has them anyway. \
-              Otherwise it takes user=inherit; packet sockets stay denied then, but source addresses are not \
-              forced to the jail's as they are on FreeBSD.",
+              Otherwise it takes user=inherit; packet sockets stay denied then. What a jail with ip4.addr sends with \
+              another address is dropped, and not given its own as on FreeBSD: ping -I ADDRESS.",
         ..Row::BASE
     },
     Row {
@@ -269,7 +269,9 @@ pub static ROWS: [Row; 31] = [
         caps: &[cap::NET_BIND_SERVICE],
         help: "root in the jail may bind ports below 1024",
         doc: "CAP_NET_BIND_SERVICE. Without it nobody in the jail binds ports below \
-              net.ipv4.ip_unprivileged_port_start; root of a jail with vnet=new can change that number.",
+              net.ipv4.ip_unprivileged_port_start; root of a jail with vnet=new can change that number. With ids of \
+              its own and all addresses of the host's stack the jail has none over that stack: it takes ip4.addr or \
+              ip6.addr, or vnet=new, or user=inherit.",
         ..Row::BASE
     },
     Row {

@@ -2,7 +2,7 @@
 //!
 //! One that several jails ask for goes with the last. One that the interface had before is not ours, and stays.
 
-use std::net::IpAddr;
+use std::{fs, net::IpAddr};
 
 use netlink::{Route, Socket, address};
 use rustix::io::Errno;
@@ -24,10 +24,10 @@ struct Made {
     len: u8,
 }
 
-/// The key of what is shared.
+/// The key of what is shared: an interface has an address once, whatever the length of its prefix.
 #[must_use]
 pub fn key(interface: &str, item: &Item) -> String {
-    format!("{interface},{},{}", item.ip, item.prefix())
+    format!("{interface},{}", item.ip)
 }
 
 /// Checks that the interface is there.
@@ -50,7 +50,7 @@ pub fn check(family: Family, item: &Item, interface: &str) -> Result<()> {
 /// # Errors
 /// The kernel refuses.
 pub fn share(site: &mut Site<'_>, interface: &str, family: Family, item: &Item) -> Result<()> {
-    site.share(&key(interface, item), |site| {
+    let there = site.share(&key(interface, item), |site| {
         let made = Made { interface: interface.to_owned(), ip: item.ip, len: item.prefix() };
         let doing = || format!("{}: \"{item}\": cannot give it to {interface}", family.list());
         let mut socket: Socket<Route> = stack::socket(stack::own()?)?;
@@ -63,17 +63,31 @@ pub fn share(site: &mut Site<'_>, interface: &str, family: Family, item: &Item) 
             return Ok(json!(null));
         }
         let piece = Piece::new(KIND, format!("{interface},{}", made.ip)).with(&made);
+        let mark = mark(site.house);
         site.make(piece, || {
-            let (message, flags) = address::add_marked(link.index, made.ip, made.len, MARK);
+            let (message, flags) = address::add_marked(link.index, made.ip, made.len, mark);
             socket.ack(message, flags).map_err(refused).doing_with(doing)
         })?;
-        Ok(json!(null))
-    })
-    .map(drop)
+        Ok(json!(made.len))
+    })?;
+    // One that the interface had before is as it was.
+    match there.as_u64() {
+        Some(len) if len != u64::from(item.prefix()) => {
+            let what = format!("{}: \"{item}\": {interface} has it as {}/{len}", family.list(), item.ip);
+            Err(Error::new(ErrorKind::Exists, what)
+                .hint("a jail has asked for it so; it is another's when that gives it up"))
+        }
+        _ => Ok(()),
+    }
 }
 
-/// Our mark on an address: `IFA_PROTO` of linux/if_addr.h, Linux 5.18. Earlier kernels know none.
+/// Our mark on an address: `IFA_PROTO` of linux/if_addr.h, Linux 5.18; earlier kernels know none. It is a byte, too little
+/// to tell stores apart: so only the one that machines have by default marks, and looks for what is marked.
 const MARK: u8 = 0x6a;
+
+fn mark(house: &dyn House) -> u8 {
+    if house.mark() == "jail" { MARK } else { 0 }
+}
 
 /// Takes an address back; one that is gone is success.
 ///
@@ -87,10 +101,25 @@ pub fn undo(piece: &Piece) -> Result<()> {
         return Ok(());
     };
     let (message, flags) = address::delete(link.index, made.ip, made.len);
-    match socket.ack(message, flags) {
+    match keeping_others(&made, || socket.ack(message, flags)) {
         Err(e) if e.errno() == Errno::ADDRNOTAVAIL => Ok(()),
         done => done.map_err(refused).doing_with(doing),
     }
+}
+
+/// Does something to an address that others of its network must not go with: the kernel takes them along with the first
+/// of them, unless it is told to promote the next (`promote_secondaries` of the kernel's ip-sysctl).
+fn keeping_others<T>(made: &Made, act: impl FnOnce() -> T) -> T {
+    let file = format!("/proc/sys/net/ipv4/conf/{}/promote_secondaries", made.interface);
+    let before = fs::read(&file).ok().filter(|_| made.ip.is_ipv4());
+    if before.is_some() {
+        let _as_it_was = fs::write(&file, "1");
+    }
+    let done = act();
+    if let Some(before) = before {
+        let _promotes = fs::write(&file, before);
+    }
+    done
 }
 
 /// Whether the interface has the address.
@@ -109,7 +138,10 @@ pub fn exists(piece: &Piece) -> Result<bool> {
 ///
 /// # Errors
 /// The kernel does not say.
-pub fn strays(known: &Known, _house: &dyn House) -> Result<Vec<Piece>> {
+pub fn strays(known: &Known, house: &dyn House) -> Result<Vec<Piece>> {
+    if mark(house) == 0 {
+        return Ok(Vec::new());
+    }
     let mut socket: Socket<Route> = stack::socket(stack::own()?)?;
     let there = socket.addresses().map_err(refused)?;
     let mut strays = Vec::new();

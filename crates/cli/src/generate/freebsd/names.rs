@@ -143,7 +143,7 @@ pub(super) static ALL: &[Group] = &[
         rows: &[
             changing("allow.set_hostname"),
             changing("allow.sysvipc"),
-            changing("allow.raw_sockets").but("source addresses are not forced to the jail's"),
+            changing("allow.raw_sockets").but("a packet with a source address that is not the jail's is dropped, and not given its own: ping -I ADDRESS"),
             changing("allow.chflags"),
             changing("allow.mount"),
             changing("allow.mount.devfs"),
