@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::{
     ipc::{jail_of, used},
     lab::{Lab, Result, finish, settle, time},
-    pairs::{Pairs, head},
+    pairs::{Pairs, head, in_turn},
 };
 
 /// The host's address and the jail's, both on an interface without a wire.
@@ -27,7 +27,6 @@ pub fn figures(lab: &Lab, pairs: usize) -> Result<()> {
     let [host, own] = ADDRESSES;
     let addresses = format!("ip4.addr={own}");
     for (against, others) in [("the host", None), ("a jail of all addresses", Some("ip4=inherit"))] {
-        let mut runs: Vec<[Vec<(String, f64)>; 2]> = Vec::new();
         let inside = || used(lab, net(lab, &addresses, own), LINES);
         let outside = || {
             let command = match others {
@@ -40,15 +39,7 @@ pub fn figures(lab: &Lab, pairs: usize) -> Result<()> {
             };
             used(lab, command, LINES)
         };
-        for n in 0..pairs {
-            runs.push(if n % 2 == 0 {
-                let inside = inside()?;
-                [inside, outside()?]
-            } else {
-                let outside = outside()?;
-                [inside()?, outside]
-            });
-        }
+        let runs = in_turn(pairs, inside, outside)?;
         head(&format!("classic: one operation in a jail of one address, against {against}"), "jail", "other");
         for n in 0..LINES {
             let pairs = runs.iter().map(|[inside, outside]| (inside[n].1, outside[n].1));

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     lab::{Lab, Result, finish, settle, time},
-    pairs::{Pairs, head},
+    pairs::{Pairs, head, in_turn},
 };
 
 /// One comparison: what it is called, the parameters that are new or inherited, what else is said of ipc.
@@ -41,22 +41,13 @@ pub fn figures(lab: &Lab, pairs: usize) -> Result<()> {
         measured.print_difference("us");
     }
     for (against, filter) in [("host", false), ("filtered", true)] {
-        let mut runs: Vec<[Vec<(String, f64)>; 2]> = Vec::new();
         let inside = || used(lab, jail(lab, &ALL, "new", "ipc"), LINES);
         let outside = || {
             let mut command = lab.quiet(&lab.ipc());
             command.args(filter.then_some("filter"));
             used(lab, command, LINES)
         };
-        for n in 0..pairs {
-            runs.push(if n % 2 == 0 {
-                let inside = inside()?;
-                [inside, outside()?]
-            } else {
-                let outside = outside()?;
-                [inside()?, outside]
-            });
-        }
+        let runs = in_turn(pairs, inside, outside)?;
         let title = if filter { "the host under a filter that denies nothing" } else { "the host" };
         head(&format!("ipc: one operation inside a jail, against {title}"), "jail", against);
         for n in 0..runs[0][0].len() {

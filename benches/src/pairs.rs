@@ -5,6 +5,26 @@ use crate::{
     stats::{interval, median},
 };
 
+/// Runs two things so often, one right after the other; which comes first alternates.
+///
+/// # Errors
+/// The first failure of either.
+pub fn in_turn<T>(
+    count: usize,
+    one: impl Fn() -> Result<T>,
+    other: impl Fn() -> Result<T>,
+) -> Result<Vec<[T; 2]>> {
+    let pair = |n| {
+        if n % 2 == 0 {
+            let first = one()?;
+            return Ok([first, other()?]);
+        }
+        let first = other()?;
+        Ok([one()?, first])
+    };
+    (0..count).map(pair).collect()
+}
+
 /// Measurements of two things, each pair taken at nearly the same time.
 #[derive(Debug)]
 pub struct Pairs(Vec<(f64, f64)>);

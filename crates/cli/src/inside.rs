@@ -1,9 +1,9 @@
 //! Jails that a jail has made itself: `b` in `a` is `a.b` here, and `2` is `1.2`. Whoever names one from here is
 //! served by the tools that `a` has, in `a` and with its rights: what it keeps about its jails is never read by ours.
 
-use std::ffi::OsString;
+use std::{collections::BTreeSet, ffi::OsString};
 
-use ::jail::Jails;
+use ::jail::{Jails, process::Command};
 use vimage::Result;
 
 use crate::{ExitCode, flags::Call, jexec, look};
@@ -27,7 +27,7 @@ pub(crate) fn run(call: &mut Call<'_>, args: &[OsString]) -> Result<Option<(Exit
     for (name, (jail, inner)) in &theirs {
         let others: Vec<_> = names.iter().filter(|other| other != name).map(String::as_str).collect();
         let argv = errand(call.tool.name, args, (name, inner), &others);
-        let code = jexec::run_in(call, jail, &argv)?;
+        let code = jexec::run_in(call, jail, argv)?;
         worst = worst.filter(|worst| *worst != ExitCode::SUCCESS).or(Some(code));
         call.words.retain(|word| word != name.as_str());
     }
@@ -35,22 +35,23 @@ pub(crate) fn run(call: &mut Call<'_>, args: &[OsString]) -> Result<Option<(Exit
 }
 
 /// The jails that a command names and that must be there.
-fn named(call: &Call<'_>) -> Vec<String> {
+fn named(call: &Call<'_>) -> BTreeSet<String> {
     let words = call.words.iter().filter_map(|word| word.to_str());
-    let names = match call.tool.name {
+    match call.tool.name {
         "jexec" => words.take(1).map(str::to_owned).collect(),
         // What a file configures is ours.
-        "jail" if call.has("f") || call.has("c") => Vec::new(),
+        "jail" if call.has("f") || call.has("c") => BTreeSet::new(),
         "jail" if call.has("r") || call.has("R") => words.map(str::to_owned).collect(),
         "jail" if call.has("m") => {
             let values = words.filter_map(|word| KEYS.iter().find_map(|key| word.strip_prefix(key)));
             values.take(1).map(str::to_owned).collect()
         }
-        "jdb" => words.skip(1).map(str::to_owned).collect(),
-        _ => Vec::new(),
-    };
-    let mut seen = Vec::new();
-    names.into_iter().filter(|name| !seen.contains(name) && (seen.push(name.clone()), true).1).collect()
+        // Of a bundle the file would be in the jail.
+        "jdb" if call.words.first().is_none_or(|word| word != "bundle") => {
+            words.skip(1).take(1).map(str::to_owned).collect()
+        }
+        _ => BTreeSet::new(),
+    }
 }
 
 /// The definitions that say which jail is meant.
@@ -69,6 +70,14 @@ pub(crate) fn split(jails: &Jails<'_>, name: &str) -> Option<(String, String)> {
         let makes = subsystems::children::hosts(&record.settings);
         (makes && !inner.is_empty()).then(|| (outer.to_owned(), inner.to_owned()))
     })
+}
+
+/// A tool of ours that a jail has, to be run in it.
+pub(crate) fn tool(argv: Vec<OsString>) -> Command {
+    let mut command = Command::new(argv);
+    // That of the store is ours.
+    command.env.retain(|(name, _)| name != "JAIL_ROOT");
+    command
 }
 
 /// The command line of the tool in the jail, from ours: with what the jail is called there, without the other jails that

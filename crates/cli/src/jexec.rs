@@ -16,7 +16,7 @@ use vimage::{Context as _, Error, Result};
 use crate::{
     ExitCode, close,
     flags::{Call, Flag, Tool, Word},
-    misused, open as open_store, relay, sealed,
+    inside, misused, open as open_store, relay, sealed,
 };
 
 /// The tool.
@@ -109,14 +109,9 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
 ///
 /// # Errors
 /// It cannot be entered, or has no such tool.
-pub(crate) fn run_in(call: &Call<'_>, jail: &str, argv: &[OsString]) -> Result<ExitCode> {
-    enter(call, jail, |_| {
-        let mut command = Command::new(argv.to_vec());
-        // That of the store is ours.
-        command.env.retain(|(name, _)| name != "JAIL_ROOT");
-        Ok(command)
-    })
-    .hint("what a jail has made itself is asked for by its own tools")
+pub(crate) fn run_in(call: &Call<'_>, jail: &str, argv: Vec<OsString>) -> Result<ExitCode> {
+    enter(call, jail, |_| Ok(inside::tool(argv)))
+        .hint("what a jail has made itself is asked for by its own tools")
 }
 
 /// Runs a command in a jail to its end, in a terminal of the jail's own where ours is one.

@@ -32,7 +32,8 @@ pub(crate) static TOOL: Tool = Tool {
         "Lists the jails: number, first address, host name and path of each, or the parameters that are named. \
          Values that the kernel has are read from it; where the caller may not, they are those that were set.",
         "An empty text is printed as \"\", an empty list as -. Addresses are those of the jail's links.",
-        "Reading takes no lock and changes nothing.",
+        "Reading takes no lock and changes nothing; but a jail that makes jails itself, and has processes, is asked for \
+         them by the jls of its own tree, which has a second for it.",
     ],
     flags: &[
         Flag {
@@ -129,7 +130,7 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
     };
     if let Some(found) = elsewhere {
         if call.has("c") {
-            return Ok(if found.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            return exists(found.map(drop));
         }
         let columns = values::columns(call.registry, &words, &manner)?;
         print(call, &mut iter::once(found?), columns, &manner, json);
@@ -144,11 +145,7 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
         }
     };
     if call.has("c") {
-        return match found.transpose() {
-            Ok(_) => Ok(ExitCode::SUCCESS),
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(ExitCode::FAILURE),
-            Err(e) => Err(e),
-        };
+        return exists(found.transpose().map(drop));
     }
     let columns = values::columns(call.registry, &words, &manner)?;
     let found = found.transpose()?;
@@ -183,6 +180,15 @@ fn run(call: &mut Call<'_>) -> Result<ExitCode> {
         }
     }
     Ok(if failed.get() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What -c says of a jail that was looked for.
+fn exists(found: Result<()>) -> Result<ExitCode> {
+    match found {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(ExitCode::FAILURE),
+        Err(e) => Err(e),
+    }
 }
 
 /// The jails that one has made itself.

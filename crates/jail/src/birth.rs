@@ -52,16 +52,10 @@ pub(crate) fn bear(
 ) -> Result<Option<Running>> {
     process::hide()?;
     let (early, late): (Vec<_>, Vec<_>) = driver.prepare(owner)?.into_iter().partition(is_early);
-    let cgroup = {
-        // Where its cgroup namespace begins. A jail that makes jails itself begins with no process at all, and then that is
-        // the cgroup of them all.
-        let instance = owner.instance(driver.house);
-        entry::open_cgroup(&if run.is_some() {
-            entry::cgroup_of(&instance)
-        } else {
-            entry::whole(&instance)
-        }?)?
-    };
+    // Where its cgroup namespace begins. A jail that makes jails itself begins with no process at all, and then that is the
+    // cgroup of them all.
+    let begins = if run.is_some() { entry::cgroup_of } else { entry::whole };
+    let cgroup = entry::open_cgroup(&begins(&owner.instance(driver.house))?)?;
     let first = run.map(|_| driver.first(&owner.settings)).unwrap_or_default();
     let folded = fold(early.into_iter().chain(first).collect()).doing("cannot make a filter")?;
     let namespaces = folded.namespaces;

@@ -1,4 +1,5 @@
-//! What a boot ends. A store on a disk outlives it, and with it the records of jails that are gone.
+//! What a boot ends. A store on a disk outlives it, and with it the records of jails that are gone. In a jail its store
+//! outlives the mounts of the jail, and these are what its jails are held in.
 //!
 //! After a boot the kernel gives the names of its objects again. So while such a store is taken up none of them is looked
 //! for: what its records speak of is gone, and what is left are files.

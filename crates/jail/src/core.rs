@@ -100,11 +100,11 @@ static PARAMS: &[Param] = &[
         help: "how many jails may exist below this one",
         doc: "How many jails may exist in this one, those in its children counted. A child's own number is \
               smaller than its parent's. With user=new it can be made less in a living jail, and not more than \
-              it was created with: that many ids were set aside for children. With user=new and proc=new the jail's \
-              root makes jails itself, with the jail, jls and jexec of the jail's own tree. For \
-              that it has CAP_SYS_ADMIN over its own user namespace, and may mount there what the kernel lets the \
-              root of a user namespace mount; what it was given it cannot take away. Limits of System V IPC, message queues and /dev/shm are \
-              those of the jail's own, and jails that it makes have theirs.",
+              it was created with: that many ids were set aside for children. With user=new and proc=new the \
+              jail's root makes jails itself, with the jail, jls and jexec of the jail's own tree. For that it has \
+              CAP_SYS_ADMIN over its own user namespace, and may mount there what the kernel lets the root of a user \
+              namespace mount; what it was given it cannot take away. Limits of System V IPC, message queues and \
+              /dev/shm are those of the jail's own, and jails that it makes have theirs.",
         ..Param::BASE
     },
     Param {

@@ -16,7 +16,7 @@ const NEEDED: CapSet = CapSet::of(&[cap::SYS_ADMIN, cap::SETUID, cap::SETGID, ca
 pub fn check() -> Result<()> {
     match missing() {
         CapSet::EMPTY => Ok(()),
-        missing => Err(Error::new(ErrorKind::Denied, NOT_PERMITTED).hint(advice(missing))),
+        missing => Err(Error::new(ErrorKind::Denied, NOT_PERMITTED).hint(advice(missing, is_root()))),
     }
 }
 
@@ -38,7 +38,7 @@ pub fn check_set() -> Result<()> {
 pub(crate) fn explain(error: Error) -> Error {
     match missing() {
         missing if error.kind() == ErrorKind::Denied && missing != CapSet::EMPTY => {
-            error.hint(advice(missing))
+            error.hint(advice(missing, is_root()))
         }
         _ => error,
     }
@@ -52,7 +52,7 @@ pub fn sees_all() -> Result<()> {
     let needed = CapSet::of(&[cap::SYS_PTRACE]);
     match CapSet(needed.0 & lacking().0) {
         CapSet::EMPTY => Ok(()),
-        missing => Err(Error::new(ErrorKind::Denied, NOT_PERMITTED).hint(advice(missing))),
+        missing => Err(Error::new(ErrorKind::Denied, NOT_PERMITTED).hint(advice(missing, is_root()))),
     }
 }
 
@@ -61,7 +61,7 @@ pub fn sees_all() -> Result<()> {
 pub fn explain_reading(error: Error) -> Error {
     match CapSet(CapSet::of(&[cap::DAC_READ_SEARCH]).0 & lacking().0) {
         missing if error.kind() == ErrorKind::Denied && missing != CapSet::EMPTY => {
-            error.hint(advice(missing))
+            error.hint(advice(missing, is_root()))
         }
         _ => error,
     }
@@ -76,10 +76,15 @@ fn lacking() -> CapSet {
     rustix::thread::capabilities(None).map_or(CapSet::EMPTY, |own| CapSet(!own.effective.bits()))
 }
 
-fn advice(missing: CapSet) -> String {
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Who has what is missing; of one who is root already, where he would have it.
+fn advice(missing: CapSet, is_root: bool) -> String {
     let names: Vec<_> = missing.iter().filter_map(cap::name).map(|name| format!("CAP_{name}")).collect();
     let names = names.join(", ");
-    if missing.contains(cap::SYS_ADMIN) && rustix::process::geteuid().is_root() {
+    if missing.contains(cap::SYS_ADMIN) && is_root {
         return format!(
             "this needs {names}, which root has outside a jail, and in one with children.max above 0"
         );
@@ -94,6 +99,11 @@ mod tests {
     #[test]
     fn the_advice_names_what_is_missing() {
         let missing = CapSet::of(&[cap::SYS_ADMIN, cap::SETUID]);
-        assert!(advice(missing).starts_with("this needs CAP_SETUID, CAP_SYS_ADMIN, which root has"));
+        assert_eq!(advice(missing, false), "this needs CAP_SETUID, CAP_SYS_ADMIN, which root has");
+        assert_eq!(
+            advice(missing, true),
+            "this needs CAP_SETUID, CAP_SYS_ADMIN, which root has outside a jail, and in one with children.max above 0"
+        );
+        assert_eq!(advice(CapSet::of(&[cap::SETUID]), true), "this needs CAP_SETUID, which root has");
     }
 }

@@ -69,12 +69,11 @@ static PARAMS: [Param; 8] = [
         "the jail's IPv4 addresses",
         "Addresses that the jail has, each as [INTERFACE|]ADDRESS[/LENGTH], the first of which is its primary one. It \
          binds to no other, and nothing leaves it or arrives with another. The loopback address stands for the primary \
-         one, and so does 0.0.0.0 where there is but one: of several a socket has all. Such a socket at all that several \
-         may share (SO_REUSEADDR, SO_REUSEPORT) takes what comes to the host's own of the same port, and of other jails, \
-         and loses it; so does one at :: of a jail with both families. Unix sockets without a file are those of the \
-         host's stack. An interface, of the item or of \
-         the parameter interface, is given the address (with a /32 if no length is said) while a jail that asks for it is \
-         there; one that has it keeps it.",
+         one, and so does 0.0.0.0 where there is but one: of several a socket has all. A socket that has all, or one at :: \
+         of a jail with both families, and that others may share (SO_REUSEADDR, SO_REUSEPORT), takes what comes to the \
+         same port of the host's or another jail's of this kind, and loses it. Unix sockets without a file are those of \
+         the host's stack. An interface, of the item or of the parameter interface, is given the address (with a /32 if \
+         no length is said) while a jail that asks for it is there; one that has it keeps it.",
     ),
     select("ip4.saddrsel"),
     mode("ip6", "which IPv6 addresses of the host's stack the jail has", "As ip4, for IPv6 and ip6.addr."),

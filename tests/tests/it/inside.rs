@@ -256,6 +256,14 @@ lab_test!(what_could_not_be_locked_is_not_mounted_in_a_jail_that_makes_jails for
     all_gone(lab);
 });
 
+lab_test!(a_file_that_is_named_like_a_jail_is_a_file for root; needs [CgroupV2]; |lab| {
+    quiet(lab, "jail -c name=a jid=1 children.max=1 persist; jexec a true; jdb bundle a /tmp/a.tar; jdb bundle 1 /tmp/1.5");
+    quiet(lab, "cd /tmp; jdb bundle a a.tar2; test -s a.tar2");
+    assert!(!run(lab, "jdb wait a 1.5").stderr.contains("\"5\""));
+    quiet(lab, "rm /tmp/a.tar /tmp/1.5 /tmp/a.tar2; jail -r a");
+    all_gone(lab);
+});
+
 lab_test!(mounts_are_locked_also_while_a_jail_may_make_none for root; needs [CgroupV2]; |lab| {
     quiet(lab, "mkdir /tmp/given; jail -c name=a children.max=1 mount='/tmp/given /srv none ro' persist; jail -m name=a children.max=0");
     // The mounts are those of this process when it may make jails again.

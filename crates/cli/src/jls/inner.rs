@@ -11,11 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::jail::{
-    Jails, above,
-    process::{self, Command},
-    record::Record,
-};
+use ::jail::{Jails, above, process, record::Record};
 use kernel::{fork::fork, spawn::reap};
 use rustix::{
     event::{PollFd, PollFlags, poll},
@@ -117,8 +113,7 @@ impl<'j, 'r> Inner<'j, 'r> {
         let mut argv = vec!["jls", "--libxo=json"];
         argv.extend(self.dying.then_some("-d"));
         argv.push("all");
-        let mut command = Command::new(argv.into_iter().map(Into::into).collect());
-        command.env.retain(|(name, _)| name != "JAIL_ROOT");
+        let mut command = inside::tool(argv.into_iter().map(Into::into).collect());
         command.session = true;
         let null = File::options().read(true).write(true).open("/dev/null").doing("cannot open /dev/null")?;
         let null = Rc::new(OwnedFd::from(null));

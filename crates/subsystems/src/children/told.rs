@@ -70,8 +70,12 @@ pub(super) fn again(site: &mut Site<'_>) -> Result<()> {
     let instance = site.instance();
     let itself = instance.pieces_of(NAME, FOLDER).map(|piece| Path::new(&piece.key).join(Told::SELF));
     let others = instance.pieces_of(NAME, FILE).map(|piece| PathBuf::from(&piece.key));
+    let files: Vec<_> = itself.chain(others).collect();
+    if files.is_empty() {
+        return Ok(());
+    }
     let text = text(site)?;
-    itself.chain(others).try_for_each(|path| file::publish(&path, &text))
+    files.iter().try_for_each(|path| file::publish(path, &text))
 }
 
 /// What is said of a jail. What those above it are called is nobody's business below.

@@ -22,9 +22,12 @@ pub fn failed(name: &str) -> String {
 fn addresses(name: &str) -> Result<Vec<IpAddr>> {
     let found = (name, 0).to_socket_addrs();
     let found = found.map_err(|e| Error::new(ErrorKind::NotFound, failed(name) + &e.to_string()))?;
-    let mut addresses: Vec<_> = found.map(|address| address.ip()).collect();
-    let mut seen = Vec::new();
-    addresses.retain(|ip| !seen.contains(ip) && (seen.push(*ip), true).1);
+    let mut addresses = Vec::new();
+    for ip in found.map(|address| address.ip()) {
+        if !addresses.contains(&ip) {
+            addresses.push(ip);
+        }
+    }
     Ok(addresses)
 }
 
