@@ -23,6 +23,7 @@ mod memory;
 mod orphan;
 mod pairs;
 mod removal;
+mod served;
 mod start;
 mod stats;
 
@@ -35,11 +36,12 @@ use std::{
 use lab::{Lab, Result};
 
 const USAGE: &str =
-    "usage: figures [create|ipc|classic|memory|orphan|census|conf|start|list|removal|churn|all] [--pairs=N] [--jails=N] [--rounds=N]
+    "usage: figures [create|ipc|classic|served|memory|orphan|census|conf|start|list|removal|churn|all] [--pairs=N] [--jails=N] [--rounds=N]
 
 create  one jail with its own network stack, made, run and removed, against the same done bare
 ipc     what ipc of its own adds to a jail's creation, and its throughput against the host's
 classic what holding a jail to an address of the host's costs its sockets, and its creation
+served  what nginx and iperf3 in such a jail serve, and what each program takes a run
 memory  what an idle jail takes, against the same namespaces held bare
 orphan  how long a stack with an orphaned connection lives on, against a bare one
 census  how long it takes to find who holds a jail among thousands of files, processes and sockets
@@ -49,7 +51,7 @@ list    how long it takes to list a thousand jails, against reading what is writ
 removal how long a thousand jails with connections take to be gone; takes a minute, and is not part of all
 churn   what thousands of jails leave behind that use all they have; takes minutes, and is not part of all
 
---pairs=30   how many pairs of create, ipc, classic, conf and list
+--pairs=30   how many pairs of create, ipc, classic, served, conf and list
 --jails=N    how many jails: 100 of memory, 200 of start, 1000 of list and removal, 10000 of conf and churn
 --rounds=5   how often memory, orphan, census, start and removal are measured
 --patience=5 for how many seconds orphan waits for the bare stack";
@@ -107,6 +109,9 @@ fn run() -> Result<()> {
     if wants("classic") {
         classic::figures(&lab, asked.pairs)?;
     }
+    if asked.what == "served" {
+        served::figures(&lab, asked.pairs)?;
+    }
     if wants("memory") {
         memory::figures(&lab, asked.jails.unwrap_or(100), asked.rounds)?;
     }
@@ -148,8 +153,8 @@ fn parse() -> Result<Option<Asked>> {
             Some(("--rounds", text)) => asked.rounds = value(text)?,
             Some(("--patience", text)) => asked.patience = value(text)? as u64,
             _ if [
-                "create", "ipc", "classic", "memory", "orphan", "census", "conf", "start", "list", "removal",
-                "churn", "all",
+                "create", "ipc", "classic", "served", "memory", "orphan", "census", "conf", "start", "list",
+                "removal", "churn", "all",
             ]
             .contains(&word.as_str()) =>
             {

@@ -58,6 +58,11 @@ impl Assembler {
         self.jump_by(Instruction::jump_unless_word_equal(register, value, 0), to)
     }
 
+    /// Appends a jump to a label, which is taken if the register has more than the other, without sign.
+    pub fn jump_if_greater(&mut self, register: Register, other: Register, to: Label) -> &mut Self {
+        self.jump_by(Instruction::jump_if_greater(register, other, 0), to)
+    }
+
     /// Appends a jump to a label, which is always taken.
     pub fn jump(&mut self, to: Label) -> &mut Self {
         self.jump_by(Instruction::jump(0), to)

@@ -44,6 +44,8 @@ pub struct Confined {
     /// The user, as the first user namespace numbers him, who may bind to ports below 1024
     /// (`net.ipv4.ip_unprivileged_port_start`) without a capability. Linux 5.12.
     pub reserved_ports: Option<u32>,
+    /// Whether its users are users outside, too, who may share ports with them (`SO_REUSEPORT`).
+    pub same_users: bool,
 }
 
 /// What a jail may do with one family of addresses.
@@ -70,6 +72,7 @@ impl Confined {
     fn programs_with(&self, refusal: Refusal) -> Vec<Hook> {
         let (v4, v6) = (&Rule::from(&self.v4), &Rule::from(&self.v6));
         let reserved = self.reserved_ports;
+        let ports = bind::Ports { reserved, same_users: self.same_users };
         let hook = |point, wanted: bool, write: &dyn Fn(&mut Code)| {
             let code = || {
                 let mut code = Code::new(refusal);
@@ -81,8 +84,8 @@ impl Confined {
         let (four, six) = (v4.restricts(), v6.restricts());
         let hooks = [
             hook(Point::Create, v4.is_closed() || v6.is_closed(), &|code| create::create(code, v4, v6)),
-            hook(Point::Bind4, four || reserved.is_some(), &|code| bind::four(code, v4, reserved)),
-            hook(Point::Bind6, four || six || reserved.is_some(), &|code| bind::six(code, v4, v6, reserved)),
+            hook(Point::Bind4, four || reserved.is_some(), &|code| bind::four(code, v4, ports)),
+            hook(Point::Bind6, four || six || reserved.is_some(), &|code| bind::six(code, v4, v6, ports)),
             hook(Point::Connect4, four, &|code| connect::four(code, v4)),
             hook(Point::Connect6, four || six, &|code| connect::six(code, v4, v6)),
             hook(Point::Send4, four, &|code| send::four(code, v4)),

@@ -170,6 +170,12 @@ impl Instruction {
         Self { code: 0x10 | JMP, to: register, from: R0, offset, immediate: value }
     }
 
+    /// `if register > other`, without sign, goes on `offset` instructions behind the next.
+    #[must_use]
+    pub const fn jump_if_greater(register: Register, other: Register, offset: i16) -> Self {
+        Self { code: 0x20 | X | JMP, to: register, from: other, offset, immediate: 0 }
+    }
+
     /// Calls a helper of the kernel by its number: bpf-helpers(7), `enum bpf_func_id` of linux/bpf.h.
     #[must_use]
     pub const fn call(helper: i32) -> Self {
@@ -210,6 +216,7 @@ mod tests {
             (Instruction::load(Size::Half, R1, R2, 3), [0x69, 0x21, 3, 0, 0, 0, 0, 0]),
             (Instruction::load(Size::Word, R1, R2, 3), [0x61, 0x21, 3, 0, 0, 0, 0, 0]),
             (Instruction::load(Size::Double, R9, R10, -8), [0x79, 0xa9, 0xf8, 0xff, 0, 0, 0, 0]),
+            (Instruction::jump_if_greater(R1, R2, 5), [0x2d, 0x21, 5, 0, 0, 0, 0, 0]),
             (Instruction::store(Size::Word, R10, -4, R3), [0x63, 0x3a, 0xfc, 0xff, 0, 0, 0, 0]),
             (Instruction::store(Size::Double, R10, -16, R0), [0x7b, 0x0a, 0xf0, 0xff, 0, 0, 0, 0]),
             (Instruction::store_value(Size::Word, R10, -12, 7), [0x62, 0x0a, 0xf4, 0xff, 7, 0, 0, 0]),

@@ -19,7 +19,7 @@ fn v6(last: &[u16]) -> Family<Ipv6Addr> {
 
 /// 10.1.1.1 and fd01::1.
 fn one_of_each() -> Confined {
-    Confined { v4: v4(&[([10, 1, 1, 1], 24)], false), v6: v6(&[1]), reserved_ports: None }
+    Confined { v4: v4(&[([10, 1, 1, 1], 24)], false), v6: v6(&[1]), reserved_ports: None, same_users: false }
 }
 
 #[test]
@@ -60,6 +60,7 @@ fn with_more_addresses_any_stays_any() {
         v4: v4(&[([10, 1, 1, 1], 24), ([10, 1, 1, 2], 24)], false),
         v6: v6(&[1, 2]),
         reserved_ports: None,
+        same_users: false,
     };
     let Some(lab) = Lab::new("with_more_addresses", &two) else { return };
     lab.jail(
@@ -81,6 +82,45 @@ for family, own, foreign in ((AF_INET, ('10.1.1.1', '10.1.1.2'), ('10.1.1.3', '1
         same(error(outside, lambda: connected(family, (ip, port))), 'timeout')
 ",
     );
+}
+
+#[test]
+fn a_port_that_others_may_have_too_is_that_of_one_address() {
+    let two = v4(&[([10, 1, 1, 1], 24), ([10, 1, 1, 2], 24)], false);
+    let confined =
+        |same_users| Confined { v4: two.clone(), v6: v6(&[1, 2]), reserved_ports: None, same_users };
+    let Some(lab) = Lab::new("a_port_that_others_may_have", &confined(false)) else { return };
+    let bound = r"
+def shared(family, kind, option, asked):
+    s = socket(family, kind); s.setsockopt(SOL_SOCKET, option, 1); s.bind((asked, 0)); return s.getsockname()[0]
+UDP, TCP, ADDR, PORT = SOCK_DGRAM, SOCK_STREAM, SO_REUSEADDR, SO_REUSEPORT
+def all_of(family, asked): return [shared(family, kind, option, asked) for kind in (UDP, TCP) for option in (ADDR, PORT)]
+";
+    lab.jail(&format!(
+        r"{bound}
+same(all_of(AF_INET, '0.0.0.0'), ['10.1.1.1', '0.0.0.0', '0.0.0.0', '0.0.0.0'])
+same(all_of(AF_INET6, '::'), ['fd01::1', '::', '::', '::'])
+same(all_of(AF_INET6, '::ffff:0.0.0.0')[0], '::ffff:10.1.1.1')
+
+# What is for somebody outside at the same port does not come here.
+def sharing():
+    s = socket(AF_INET, UDP); s.setsockopt(SOL_SOCKET, ADDR, 1); s.bind(('0.0.0.0', 0)); return s
+theirs = outside(sharing)
+port = theirs.getsockname()[1]
+s = socket(AF_INET, UDP); s.setsockopt(SOL_SOCKET, ADDR, 1); s.bind(('0.0.0.0', port)); s.settimeout(1)
+a = outside(socket, AF_INET, UDP)
+for ip, to in (('10.1.1.3', theirs), ('10.1.1.1', s)):
+    a.sendto(ip.encode(), (ip, port))
+    same(to.recv(99).decode(), ip)
+"
+    ));
+    confined(true).attach(lab.cgroup()).unwrap();
+    lab.jail(&format!(
+        r"{bound}
+same(all_of(AF_INET, '0.0.0.0'), ['10.1.1.1', '10.1.1.1', '0.0.0.0', '10.1.1.1'])
+same(all_of(AF_INET6, '::'), ['fd01::1', 'fd01::1', '::', 'fd01::1'])
+"
+    ));
 }
 
 #[test]
@@ -248,7 +288,7 @@ for bind in ('', '10.1.1.1'):
 
 #[test]
 fn a_family_that_the_jail_has_not_cannot_be_used() {
-    let no_v4 = Confined { v4: Family::Disable, v6: v6(&[1]), reserved_ports: None };
+    let no_v4 = Confined { v4: Family::Disable, v6: v6(&[1]), reserved_ports: None, same_users: false };
     let Some(lab) = Lab::new("a_family", &no_v4) else { return };
     lab.jail(
         r"
@@ -266,7 +306,8 @@ same(error(outside, lambda: connected(AF_INET, ('10.1.1.1', port))), 'timeout')
 socket(AF_UNIX)
 ",
     );
-    let no_v6 = Confined { v4: Family::Inherit, v6: Family::Disable, reserved_ports: None };
+    let no_v6 =
+        Confined { v4: Family::Inherit, v6: Family::Disable, reserved_ports: None, same_users: false };
     no_v6.attach(lab.cgroup()).unwrap();
     lab.jail(
         r"

@@ -11,7 +11,7 @@ pub mod lookup;
 use std::{fs::File, net::IpAddr, os::fd::AsFd as _};
 
 use bpf::confine::{Addresses, Confined, Family as Held};
-use kernel::act::Act;
+use kernel::{act::Act, namespace};
 use vimage::{
     Ask, Child, Context as _, Doomed, Error, ErrorKind, House, Instance, Kind, Known, Mode, Param, Piece,
     Result, Settings, Site, Subsystem, Value, When,
@@ -25,6 +25,10 @@ use item::{Family, Item};
 pub struct Inet;
 
 const NAME: &str = "inet";
+/// The privilege that takes a program where the jail has no capability over the stack.
+const PORTS: &str = "allow.reserved_ports";
+/// What attaching one takes.
+const NEEDS: &str = "it takes CONFIG_CGROUP_BPF, and root outside of any jail";
 /// The piece of the programs at the jail's cgroup.
 const PROGRAMS: &str = "programs";
 
@@ -69,9 +73,10 @@ static PARAMS: [Param; 8] = [
         "the jail's IPv4 addresses",
         "Addresses that the jail has, each as [INTERFACE|]ADDRESS[/LENGTH], the first of which is its primary one. It \
          binds to no other, and nothing leaves it or arrives with another. The loopback address stands for the primary \
-         one, and so does 0.0.0.0 where there is but one: of several a socket has all. A socket that has all, or one at :: \
-         of a jail with both families, and that others may share (SO_REUSEADDR, SO_REUSEPORT), takes what comes to the \
-         same port of the host's or another jail's of this kind, and loses it. Unix sockets without a file are those of \
+         one, and so does 0.0.0.0 where there is but one: of several a socket has all. A socket \
+         that has all, or one at :: of a jail with both families, has but the primary one if others may have the same port \
+         (SO_REUSEADDR for datagrams; SO_REUSEPORT where the jail's users are the host's, user=inherit), as it would take, and \
+         lose, what comes to that port of theirs. Before Linux 6.1 it has all, and does. Unix sockets without a file are those of \
          the host's stack. An interface, of the item or of the parameter interface, is given the address (with a /32 if \
          no length is said) while a jail that asks for it is there; one that has it keeps it.",
     ),
@@ -111,12 +116,15 @@ impl Subsystem<Act> for Inet {
     }
 
     fn after(&self) -> &'static [&'static str] {
-        &["jail", "user"]
+        &["jail", "user", "allow"]
     }
 
     fn resolve(&self, ask: &mut Ask<'_>) {
         if ask.living.is_some() {
             return;
+        }
+        if ask.given.get(PORTS).is_none() && has_ports(&ask.settings) && !can_give_ports() {
+            ask.settings.set(PORTS, Value::Bool(false));
         }
         lookup::resolve(ask);
         let said = Family::ALL.map(|family| ask.settings.get(family.mode()).is_some());
@@ -135,6 +143,10 @@ impl Subsystem<Act> for Inet {
 
     fn check(&self, ask: &Ask<'_>) -> Result<()> {
         lookup::check(ask)?;
+        if ask.living.is_none() && has_ports(&ask.settings) && !can_give_ports() {
+            let error = Error::unsupported(format!("{PORTS}: {NEEDS}"));
+            return Err(error.hint("with vnet=new or user=inherit it can be granted"));
+        }
         let restricted: Vec<_> =
             Family::ALL.into_iter().filter(|family| is_restricted(*family, &ask.settings)).collect();
         if let Some(living) = ask.living.filter(|living| children::hosts(living.settings)) {
@@ -211,7 +223,8 @@ impl Subsystem<Act> for Inet {
     fn undo(&self, doomed: &[Doomed<'_>]) -> Vec<Result<()>> {
         let undo = |doomed: &Doomed<'_>| match doomed.piece.kind.as_str() {
             alias::KIND => alias::undo(doomed.piece),
-            PROGRAMS => free(&doomed.piece.key),
+            // Those of a jail that goes are taken along by its cgroup.
+            PROGRAMS if doomed.alone => free(&doomed.piece.key),
             _ => Ok(()),
         };
         doomed.iter().map(undo).collect()
@@ -304,6 +317,7 @@ fn confined(settings: &Settings, reserved_ports: Option<u32>) -> Result<Confined
         v4: held(is_restricted(Family::Four, settings), Addresses::new(v4, select(Family::Four))),
         v6: held(is_restricted(Family::Six, settings), Addresses::new(v6, select(Family::Six))),
         reserved_ports,
+        same_users: !settings.is_new("user"),
     })
 }
 
@@ -315,29 +329,42 @@ fn held<A>(is_restricted: bool, addresses: Option<Addresses<A>>) -> Held<A> {
     }
 }
 
+/// Whether root of the jail may have ports below 1024 of the host's stack, over which it has no capability.
+fn has_ports(settings: &Settings) -> bool {
+    settings.bool(PORTS) && user::has_namespace(settings) && !settings.is_new("vnet")
+}
+
+/// Whether we are root outside of any jail, who can let it have them.
+fn can_give_ports() -> bool {
+    namespace::is_first(namespace::Kind::User).is_ok_and(|first| first)
+}
+
 /// Has the kernel hold the jail to its addresses.
 fn confine(site: &mut Site<'_>) -> Result<()> {
     let restricted = Family::ALL.into_iter().any(|family| is_restricted(family, site.settings));
     // In a jail no programs can be attached, and need not be for what that is held to.
     let above = site.house.above();
     let is_held = above.is_some_and(|above| Family::ALL.into_iter().all(|f| same(f, above, site.settings)));
-    let needed = restricted && !is_held;
+    let ports = above.is_none() && has_ports(site.settings);
+    let needed = ports || (restricted && !is_held);
     let instance = site.instance();
     let there = instance.pieces_of(NAME, PROGRAMS).next().cloned();
     let Some(dir) = instance.anchor("cgroup").map(|cgroup| cgroup.object().to_owned()) else { return Ok(()) };
     if there.is_none() && !needed {
         return Ok(());
     }
-    let root = site
-        .settings
-        .bool("allow.reserved_ports")
-        .then(|| user::nearest_ids(&instance).map_or(0, |ids| ids.base));
+    let root = site.settings.bool(PORTS).then(|| user::nearest_ids(&instance).map_or(0, |ids| ids.base));
     let confined = if needed { confined(site.settings, root)? } else { Confined::default() };
     let attach = || {
         let cgroup = File::open(&dir).doing("cannot open the jail's cgroup")?;
         confined.attach(cgroup.as_fd()).map_err(|unavailable| {
-            Error::unsupported(format!("ip4, ip6: {unavailable}"))
-                .hint("it takes CONFIG_CGROUP_BPF, and root outside of any jail; vnet=new does without")
+            if restricted {
+                let error = Error::unsupported(format!("ip4, ip6: {unavailable}"));
+                error.hint(format!("{NEEDS}; vnet=new does without"))
+            } else {
+                let error = Error::unsupported(format!("{PORTS}: {unavailable}"));
+                error.hint(format!("{NEEDS}; allow.noreserved_ports does without"))
+            }
         })
     };
     match there {

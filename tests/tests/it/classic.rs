@@ -119,6 +119,21 @@ except OSError as e: print(name(e) != '')
     without_addresses(lab);
 });
 
+lab_test!(root_of_a_jail_in_the_hosts_stack_binds_low_ports_unless_forbidden for root; needs [CgroupV2, Program("python3")]; |lab| {
+    quiet(lab, "ip link set lo up; jail -c name=a persist; jail -c name=b allow.noreserved_ports persist; jail -c name=c vnet persist; jail -c name=d children.max=2 persist");
+    let bound = |jail: &str| python(lab, jail, "print([bound(family, '', 81) for family in (AF_INET, AF_INET6)])");
+    let user = |jail: &str| python(lab, jail, "os.setuid(1); print(bound(AF_INET, '127.0.0.1', 81))");
+    assert_eq!((bound("a"), user("a").as_str()), ("['0.0.0.0', '::']".to_owned(), "EACCES"));
+    assert_eq!(bound("b"), "['EACCES', 'EACCES']");
+    assert_eq!(bound("c"), "['0.0.0.0', '::']");
+    // Nobody in a jail can let another one have them, and says so.
+    prints(lab, "jexec d jail -c name=e persist; jexec d jls -j e allow.reserved_ports", "false\n");
+    refused(lab, "jexec d jail -c name=f allow.reserved_ports persist",
+        "jail: allow.reserved_ports: it takes CONFIG_CGROUP_BPF, and root outside of any jail\nhint: with vnet=new or user=inherit it can be granted\n");
+    quiet(lab, "jail -q -r a b c d");
+    all_gone(lab);
+});
+
 lab_test!(an_interface_has_the_address_while_a_jail_asks_for_it for root; needs [CgroupV2]; |lab| {
     addresses(lab);
     let has = |ip: &str| lab.sh(&format!("ip -o addr show dev d0 | grep -c ' {ip}/' || true")).trim() == "1";

@@ -73,6 +73,11 @@ impl Code {
         self
     }
 
+    pub(super) fn jump_if_greater(&mut self, register: Register, other: Register, to: Label) -> &mut Self {
+        self.program.jump_if_greater(register, other, to);
+        self
+    }
+
     /// Loads words that are one behind the other.
     pub(super) fn load(&mut self, words: &[Register], from: Register, at: i16) -> &mut Self {
         for (word, at) in words.iter().zip((at..).step_by(4)) {

@@ -3,12 +3,13 @@
 
 use super::{
     code::Code,
-    context::{ALLOW, PROTOCOL, SKB_LOAD_BYTES, V4, V6},
+    context::{ALLOW, DATA, DATA_END, PROTOCOL, V4, V6},
     rule::{Own, Rule},
 };
 use crate::instruction::{
     Instruction,
-    Register::{self, R0, R1, R2, R3, R4, R5, R6, R10},
+    Register::{self, R0, R1, R5, R6, R7},
+    Size,
 };
 
 /// What a program returns for a packet that is dropped.
@@ -33,8 +34,9 @@ const HEADERS: [(Header, u16); 2] = [
 pub(super) fn ingress(code: &mut Code, v4: &Rule, v6: &Rule) {
     each(code, [v4, v6], |code, own, header, drop| {
         let ours = code.label();
-        bytes(code, header.source + header.length, header.length, drop);
-        code.load(header.words, R10, -header.length).if_one_of(header.words, own.addresses(), ours);
+        head(code, header, drop);
+        code.load(header.words, R7, header.source + header.length);
+        code.if_one_of(header.words, own.addresses(), ours);
         code.jump(drop).place(ours).end(ALLOW);
     });
 }
@@ -44,9 +46,9 @@ pub(super) fn egress(code: &mut Code, v4: &Rule, v6: &Rule) {
     each(code, [v4, v6], |code, own, header, drop| {
         let (ours, sent) = (code.label(), code.label());
         let Header { words, source, length } = *header;
-        bytes(code, source, 2 * length, drop);
-        code.load(words, R10, -2 * length).if_one_of(words, own.addresses(), ours).jump(drop);
-        code.place(ours).load(words, R10, -length).unless_within(words, &own.loopback, sent);
+        head(code, header, drop);
+        code.load(words, R7, source).if_one_of(words, own.addresses(), ours).jump(drop);
+        code.place(ours).load(words, R7, source + length).unless_within(words, &own.loopback, sent);
         code.if_one_of(words, own.loopbacks(), sent).jump(drop);
         code.place(sent).end(ALLOW);
     });
@@ -73,10 +75,14 @@ fn each(code: &mut Code, rules: [&Rule; 2], write: impl Fn(&mut Code, &Own, &Hea
     code.place(drop).end(DROP);
 }
 
-/// Loads bytes of the network header to the end of the stack.
-fn bytes(code: &mut Code, from: i16, length: i16, drop: crate::Label) {
-    code.push(Instruction::copy(R1, R6)).push(Instruction::set(R2, from.into()));
-    code.push(Instruction::copy(R3, R10)).push(Instruction::add(R3, (-length).into()));
-    code.push(Instruction::set(R4, length.into())).push(Instruction::call(SKB_LOAD_BYTES));
-    code.jump_unless(R0, 0, drop);
+/// Leaves in `R7` where the network header is. Whoever has received a packet, or sends it, has its header in one piece.
+fn head(code: &mut Code, header: &Header, drop: crate::Label) {
+    let end = i32::from(header.source + 2 * header.length);
+    code.push(Instruction::load(Size::Word, R7, R6, DATA)).push(Instruction::load(
+        Size::Word,
+        R0,
+        R6,
+        DATA_END,
+    ));
+    code.push(Instruction::copy(R1, R7)).push(Instruction::add(R1, end)).jump_if_greater(R1, R0, drop);
 }

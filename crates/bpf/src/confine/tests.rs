@@ -29,6 +29,7 @@ fn all() -> Vec<Confined> {
                         v4: four.map_or(Family::Inherit, |count| v4(count, select)),
                         v6: six.map_or(Family::Inherit, |count| v6(count, select)),
                         reserved_ports,
+                        same_users: select,
                     });
                 }
             }
@@ -92,7 +93,7 @@ fn the_smallest_is_as_it_is_written_down() {
 #[test]
 fn an_address_costs_what_its_words_cost() {
     let length = |v4, v6, point| {
-        let programs = Confined { v4, v6, reserved_ports: None }.programs();
+        let programs = Confined { v4, v6, reserved_ports: None, same_users: false }.programs();
         programs.into_iter().find(|hook| hook.point == point).unwrap().code.len()
     };
     let four = |count| length(v4(count, false), Family::Inherit, Point::Bind4);

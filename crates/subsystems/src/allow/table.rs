@@ -269,9 +269,9 @@ pub static ROWS: [Row; 31] = [
         caps: &[cap::NET_BIND_SERVICE],
         help: "root in the jail may bind ports below 1024",
         doc: "CAP_NET_BIND_SERVICE. Without it nobody in the jail binds ports below \
-              net.ipv4.ip_unprivileged_port_start; root of a jail with vnet=new can change that number. With ids of \
-              its own and all addresses of the host's stack the jail has none over that stack: it takes ip4.addr or \
-              ip6.addr, or vnet=new, or user=inherit.",
+              net.ipv4.ip_unprivileged_port_start; root of a jail with vnet=new can change that number. A jail with ids of \
+              its own in the host's stack has no capability over that: a program at its cgroup lets its root bind them, which \
+              only root outside of any jail can put there. For others, jails in jails among them, the default is false then.",
         ..Row::BASE
     },
     Row {

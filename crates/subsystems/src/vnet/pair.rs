@@ -134,15 +134,15 @@ pub fn create(house: &dyn House, pair: &Pair, switch: &OwnedFd) -> Result<()> {
     let veth = Veth { name: &a.park, index: Some(a.index), mac: mac(a)?, peer, ..Veth::default() };
     let mut batch = Batch::default();
     batch.must(format!("vnet.link: cannot make the cable {}-{}", a.park, b.park), veth.create());
-    pair.ends.iter().for_each(|end| mark(&mut batch, house, end));
+    pair.ends.iter().for_each(|end| mark(&mut batch, house, end, &[]));
     batch.send(&mut stack::socket(switch)?)
 }
 
 /// Marks an end that is, or goes, into the switch stack.
-fn mark(batch: &mut Batch, house: &dyn House, end: &End) {
+fn mark(batch: &mut Batch, house: &dyn House, end: &End, fine: &'static [Errno]) {
     let alias = format!("jail cable {} {}", end.name, segment::mark(house));
-    batch.must("cannot mark it", link::set_group(end.index, GROUP));
-    batch.must("cannot mark it", link::set_alias(end.index, &alias));
+    batch.may("cannot mark it", fine, link::set_group(end.index, GROUP));
+    batch.may("cannot mark it", fine, link::set_alias(end.index, &alias));
 }
 
 /// The lock on the ways of all ends. Who has it takes no other.
@@ -220,10 +220,12 @@ pub fn send_home(house: &dyn House, pair: &Pair, which: usize, stack: &OwnedFd) 
     if find(&mut socket, pair, which)?.is_none() {
         return Ok(());
     }
+    // A stack that ends by itself takes the pair along, perhaps just now.
+    const GONE: &[Errno] = &[Errno::NODEV];
     let mut batch = Batch::default();
-    batch.must("cannot take it down", link::set_down(end.index));
-    mark(&mut batch, house, end);
-    batch.must("cannot unplug it", link::set_netns(end.index, switch.as_fd(), Some(&end.park)));
+    batch.may("cannot take it down", GONE, link::set_down(end.index));
+    mark(&mut batch, house, end, GONE);
+    batch.may("cannot unplug it", GONE, link::set_netns(end.index, switch.as_fd(), Some(&end.park)));
     batch.send(&mut socket)
 }
 
