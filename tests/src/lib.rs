@@ -10,6 +10,7 @@
 mod audit;
 mod cmd;
 mod debian;
+pub mod guest;
 mod inside;
 mod machine;
 mod mounts;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
 
-use crate::{cmd, mounts};
+use crate::{cmd, guest, mounts};
 
 /// Something that not every host has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Need {
     Debian,
     /// A program that the product has no part in.
     Program(&'static str),
+    /// A kernel for virtual machines, as packages of Debian have it, with modules that are not compressed.
+    GuestKernel,
     /// Linux of this version, or a later one.
     Kernel(u32, u32),
     /// A device that can be opened for reading and writing.
@@ -34,6 +36,7 @@ impl fmt::Display for Need {
             Self::CgroupV2 => f.write_str("cgroup2"),
             Self::Debian => f.write_str("debian"),
             Self::Program(name) | Self::Device(name) => f.write_str(name),
+            Self::GuestKernel => f.write_str("guest-kernel"),
             Self::Kernel(..) => f.write_str("kernel"),
         }
     }
@@ -50,6 +53,9 @@ impl Need {
                 let found =
                     cmd::PATH.split(':').any(|dir| fs::exists(format!("{dir}/{name}")).unwrap_or(false));
                 (!found).then(|| format!("no program {name}"))
+            }
+            Self::GuestKernel => {
+                guest::kernel().is_none().then(|| "no kernel in /boot with its modules".to_owned())
             }
             Self::Kernel(major, minor) => {
                 let release = rustix::system::uname().release().to_string_lossy().into_owned();

@@ -97,8 +97,6 @@ impl Jails<'_> {
             errors.extend(unknown);
             return Ok(errors);
         }
-        errors.extend(self.driver().sweep_shared(&|jid| self.has_record(jid)).err());
-        errors.extend(self.premises.store.unname_lost().err());
         let settings = Settings::default();
         let nobody = Instance {
             name: "stray",
@@ -121,6 +119,9 @@ impl Jails<'_> {
         for piece in strays.iter().rev() {
             errors.extend(self.driver().undo_stray(piece, &nobody).err());
         }
+        // Behind what only they may lead to: an interface of another in the switch stack.
+        errors.extend(self.driver().sweep_shared(&|jid| self.has_record(jid)).err());
+        errors.extend(self.premises.store.unname_lost().err());
         Ok(errors)
     }
 

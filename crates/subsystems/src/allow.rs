@@ -205,6 +205,17 @@ pub fn sets_hostname(settings: &Settings) -> bool {
     settings.bool("allow.set_hostname") && settings.bool("allow.suser")
 }
 
+/// The devices of the host, by their paths below /dev, that a jail with these settings has whatever its rule set shows.
+#[must_use]
+pub fn devices(settings: &Settings) -> &'static [&'static str] {
+    match (settings.bool("allow.vmm"), settings.is_new("vnet")) {
+        (false, _) => &[],
+        // A tap is made in a stack that one rules.
+        (true, false) => &["kvm"],
+        (true, true) => &["kvm", "net/tun"],
+    }
+}
+
 /// The capabilities that a jail's processes lose.
 #[must_use]
 pub fn dropped(settings: &Settings) -> CapSet {

@@ -13,10 +13,10 @@ struct Case {
     remove: &'static str,
 }
 
-/// One jail with something of every subsystem: links, a cable, an interface of the host's, mounts, limits, a process.
+/// One jail with something of every subsystem: links, a cable, interfaces of the host's, mounts, limits, a process.
 const WHOLE: Case = Case {
     create: r#"exec jail -c name=w vnet vnet.link="eth0 lan 10.9.0.11/24" vnet.link="eth1 x:eth1 10.8.0.1/24" \
-        vnet.host="lan 10.9.0.1/24" vnet.interface=card0 vnet.route="default via 10.9.0.1" \
+        vnet.host="lan 10.9.0.1/24" vnet.member="lan card2" vnet.interface=card0 vnet.route="default via 10.9.0.1" \
         vnet.sysctl="net.ipv4.ip_forward=1" rctl.maxproc=90 host.hostname=w mqueue.queues=7 shm.size=1M \
         sysvmsg.queues=9 sysvsem=disable env.a=1 mount="/tmp/data /mnt none rw" allow.raw_sockets \
         persist exec.start='sleep 31415.7 & exit 0'"#,
@@ -83,7 +83,8 @@ impl House<'_> {
     /// A creation and a removal of a case, at every point.
     fn walk(&self, how: &str, case: &Case) {
         self.sh("mkdir -p /tmp/data /tmp/tree/etc /tmp/tree/dev /tmp/tree/proc /tmp/tree/sys; echo kept >/tmp/data/file
-            ip link add card0 address 02:00:00:00:00:77 mtu 1400 up type veth peer name card1");
+            ip link add card0 address 02:00:00:00:00:77 mtu 1400 up type veth peer name card1
+            ip link add card2 address 02:00:00:00:00:78 mtu 1400 up type veth peer name card3");
         // What stays of a first jail is there before.
         self.sh(case.create);
         self.sh(case.remove);
@@ -119,7 +120,8 @@ impl House<'_> {
         self.sh(
             "jdb audit --all; test \"$(cat /tmp/data/file)\" = kept; test ! -e /tmp/tree/etc/resolv.conf",
         );
-        self.sh("ip -o link show up card0 | grep 'mtu 1400 .* 02:00:00:00:00:77'; ip link del card0");
+        self.sh("ip -o link show up card0 | grep 'mtu 1400 .* 02:00:00:00:00:77'; ip link del card0
+            ip -o link show up card2 | grep 'mtu 1400 .* 02:00:00:00:00:78'; ip link del card2");
     }
 }
 

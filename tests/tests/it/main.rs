@@ -7,6 +7,8 @@ mod cable;
 mod classic;
 /// A jail's root tries to get out.
 mod escape;
+/// Virtual machines on a segment.
+mod guest;
 /// A store of a test's own.
 mod house;
 /// The lab itself: it is a machine of its own, and notices what is left behind.
@@ -49,6 +51,7 @@ mod limits;
 /// Many jails.
 mod many;
 /// Strings that go with a jail.
+mod member;
 mod meta;
 /// Jails in jails.
 mod nested;

@@ -26,7 +26,8 @@ const DIFFERS: &[(&str, &str)] = &[
          has addresses of one family has none of the other. The host's own sockets at 0.0.0.0 take a port from jails, too. \
          A jail with a stack of its own, vnet, gets addresses with vnet.link=\"eth0 SEGMENT ADDR/LEN\": a segment is a bridge of \
          ours that needs no set-up. vnet.host gives the host an interface on it, and a bridge of the host's serves as a \
-         segment, too.",
+         segment, too. What addm of ifconfig(8) does for an interface of the host's, such as the tap(4) of a virtual machine, \
+         vnet.member does.",
     ),
     (
         "ids",

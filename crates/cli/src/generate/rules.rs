@@ -99,7 +99,8 @@ pub(super) fn page() -> String {
     page.line(".SH EXAMPLES");
     page.verbatim(EXAMPLE);
     page.line(".PP");
-    page.text("A jail with them: jail -c name=vm devfs_ruleset=machines command=qemu-system-x86_64");
+    page.text("A jail with them: jail -c name=vm devfs_ruleset=machines command=qemu-system-x86_64. Virtual machines need no rule set of their \
+         own: allow.vmm has these two devices, as the host has them.");
     page.line(".SH SEE ALSO");
     page.line("\\fBjail.conf\\fR(5),\n\\fBglob\\fR(7),\n\\fBjail\\fR(8)");
     page.into_text()

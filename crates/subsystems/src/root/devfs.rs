@@ -11,7 +11,7 @@ use conf::devfs::{Class, Id, Rules, Rulesets, Verdict};
 use vimage::{Ask, Context as _, Error, ErrorKind, Result, Settings, Value};
 
 use self::host::Device;
-use crate::user;
+use crate::{allow, user};
 
 /// The parameter.
 pub(super) const PARAM: &str = "devfs_ruleset";
@@ -97,8 +97,8 @@ impl Sets {
         Err(Error::new(ErrorKind::NotFound, format!("no rule set \"{word}\"")).hint(names.join(", ")))
     }
 
-    /// What a jail with these rules has in its /dev.
-    fn nodes(&self, rules: &Rules<'_>) -> Result<Vec<Node>> {
+    /// What a jail with these rules has in its /dev, and of the host's devices these besides.
+    fn nodes(&self, rules: &Rules<'_>, besides: &[&str]) -> Result<Vec<Node>> {
         let mut nodes = Vec::new();
         for (path, what, class) in super::dev::OWN {
             let verdict = rules.verdict(path, *class);
@@ -114,9 +114,13 @@ impl Sets {
                 nodes.push(self.said(plain, &verdict)?);
             }
         }
-        for device in host::devices(rules.names().as_ref())? {
+        let mut names = rules.names();
+        if let Some(names) = &mut names {
+            names.extend(besides);
+        }
+        for device in host::devices(names.as_ref())? {
             let verdict = rules.verdict(&device.path, device.class);
-            if verdict.is_visible {
+            if verdict.is_visible || besides.contains(&device.path.as_str()) {
                 self.permit(&device, &verdict)?;
                 let Device { path, number, mode, uid, gid, .. } = device;
                 let plain = Node { path, what: What::Device(number), mode, uid, gid, is_said: false };
@@ -201,7 +205,19 @@ pub(super) fn check(ask: &Ask<'_>) -> Result<()> {
     if let Some(living) = ask.living {
         super::dev::of(living).doing(PARAM)?;
     }
-    nodes(&ask.settings).map(drop)
+    let nodes = nodes(&ask.settings)?;
+    let lacks = lacks(&ask.settings, &nodes);
+    if ask.living.is_none() && !lacks.is_empty() && lacks.len() == allow::devices(&ask.settings).len() {
+        let what = format!("allow.vmm: the host has no /dev/{}", lacks.join(" and no /dev/"));
+        return Err(Error::unsupported(what));
+    }
+    Ok(())
+}
+
+/// What a jail is granted of the host's devices and the host lacks.
+pub(super) fn lacks(settings: &Settings, nodes: &[Node]) -> Vec<&'static str> {
+    let is_there = |path: &&&str| nodes.iter().any(|node| node.path == **path);
+    allow::devices(settings).iter().filter(|path| !is_there(path)).copied().collect()
 }
 
 /// What a jail is to have in its /dev.
@@ -210,7 +226,7 @@ pub(super) fn check(ask: &Ask<'_>) -> Result<()> {
 /// As [`check`].
 pub(super) fn nodes(settings: &Settings) -> Result<Vec<Node>> {
     let sets = Sets::get();
-    let nodes = sets.rules(word(settings)).and_then(|rules| sets.nodes(&rules));
+    let nodes = sets.rules(word(settings)).and_then(|rules| sets.nodes(&rules, allow::devices(settings)));
     nodes.doing(PARAM)
 }
 
@@ -224,10 +240,14 @@ mod tests {
     use super::*;
 
     fn nodes_of(text: &str) -> Result<Vec<String>> {
+        nodes_with(text, &[])
+    }
+
+    fn nodes_with(text: &str, besides: &[&str]) -> Result<Vec<String>> {
         let texts = [("devfs.rules", BUILT_IN), ("f", text)];
         let texts = texts.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())).into();
         let sets = Sets { sets: Rulesets::read(texts), unread: None };
-        let nodes = sets.rules("x").and_then(|rules| sets.nodes(&rules))?;
+        let nodes = sets.rules("x").and_then(|rules| sets.nodes(&rules, besides))?;
         Ok(nodes.iter().map(|n| format!("{} {:o} {} {}", n.path, n.mode, n.uid, n.gid)).collect())
     }
 

@@ -94,7 +94,8 @@ static PARAMS: &[Param] = &[
         doc: "Which devices the jail has in its /dev: a rule set, by its number or its name, of those that are built \
               in or of /etc/devfs.rules, see devfs.rules(5). The default 4, devfsrules_jail, shows null, zero, full, random, \
               urandom, tty, ptmx, fd, stdin, stdout and stderr, and no device of the host. Others show what they \
-              say, but never a disk or memory of the host: such a set is refused, and so is 0, which is none. A \
+              say, but never a disk or memory of the host: such a set is refused, and so is 0, which is none. With \
+              allow.vmm there are those for virtual machines besides. A \
               jail in a jail has the rule set of that. When it is changed, devices come to a living jail and go from \
               it; a process that has one open keeps it. What the set says is looked up when the jail is made and when \
               its number is changed.",
@@ -211,7 +212,11 @@ impl Subsystem<Act> for Root {
                 prepared.push((at.to_owned(), tmpfs(mode, None)?));
             }
         }
-        let devices = dev::make(user::nearest_ids(&instance), &devfs::nodes(site.settings)?)?;
+        let nodes = devfs::nodes(site.settings)?;
+        for path in devfs::lacks(site.settings, &nodes) {
+            site.house.tell(format!("{}: allow.vmm: the host has no /dev/{path}", site.name));
+        }
+        let devices = dev::make(user::nearest_ids(&instance), &nodes)?;
         let own = devices.iter().find(|(at, _)| at == "/dev").map(|(_, dev)| dev::system(dev)).transpose()?;
         prepared.extend(devices);
         let inherits = |name| !site.settings.is_new(name);

@@ -4,12 +4,12 @@ use std::{os::fd::OwnedFd, time::Duration};
 
 use netlink::Route;
 use serde_json::json;
-use vimage::{Anchor, House, Known, Piece, Result, Shared};
+use vimage::{Anchor, Context as _, House, Known, Piece, Result, Shared};
 
 use super::{
     NAME, borrowed, bridge, cable, claim, host, interface,
     pair::{self, Pair},
-    port, segment, stack, sysctl,
+    port, segment, stack, sysctl, visitor,
 };
 
 /// Whether a piece exists.
@@ -24,6 +24,7 @@ pub fn exists(piece: &Piece, house: &dyn House) -> Result<bool> {
         cable::END => cable::exists(house, piece),
         pair::KIND => pair::exists(house, piece),
         borrowed::KIND => interface::exists(house, piece),
+        visitor::KIND => visitor::exists(house, piece),
         segment::HELD => match piece.text("anchor") {
             Some(anchor) => Ok(house.open(&Anchor(anchor.to_owned()))?.is_some()),
             None => Ok(true),
@@ -46,7 +47,8 @@ pub fn strays(known: &Known, house: &dyn House) -> Result<Vec<Piece>> {
     let mark = segment::mark(house);
     let mut stacks = vec![stack::own()?];
     stacks.extend(switch(house)?);
-    let interfaces = borrowed::strays(known, house)?;
+    let mut interfaces = borrowed::strays(known, house)?;
+    interfaces.extend(visitor::strays(known, house, &stacks)?);
     let mut strays = Vec::new();
     for look in 1..=LOOKS {
         strays.clear();
@@ -69,7 +71,16 @@ pub fn strays(known: &Known, house: &dyn House) -> Result<Vec<Piece>> {
 fn switch(house: &dyn House) -> Result<Option<OwnedFd>> {
     let (_, pieces) = Shared::peek(house.shelf(), &Shared::name(NAME, segment::SWITCH))?;
     let anchor = pieces.into_iter().find_map(|piece| piece.anchor);
-    anchor.map_or(Ok(None), |anchor| house.open(&anchor))
+    match anchor {
+        Some(anchor) => house.open(&anchor),
+        // Its record is lost.
+        None => house
+            .kept(segment::SWITCH)?
+            .get("net")
+            .map(|stack| stack.try_clone())
+            .transpose()
+            .doing(segment::SWITCH),
+    }
 }
 
 /// The links of a stack that carry the mark, as pieces.

@@ -14,6 +14,7 @@ use super::{
     address::Cidr,
     cable, claim, host, interface,
     link::Spec,
+    member,
     port::{self, Made},
     route,
     segment::{self, Around},
@@ -33,6 +34,8 @@ pub struct Wanted {
     pub cables: Vec<Spec>,
     /// `vnet.host`.
     pub hosts: Vec<host::Spec>,
+    /// `vnet.member`.
+    pub members: Vec<member::Spec>,
     /// `vnet.route`.
     pub routes: Vec<route::Spec>,
     /// `vnet.sysctl`.
@@ -53,6 +56,7 @@ impl Wanted {
             links,
             cables,
             hosts: host::Spec::parse_all(settings.list("vnet.host"))?,
+            members: member::Spec::parse_all(settings.list("vnet.member"))?,
             routes: route::Spec::parse_all(settings.list("vnet.route"))?,
             sysctls: sysctl::Spec::parse_all(settings.list("vnet.sysctl"))?,
             interfaces: settings.list("vnet.interface").to_vec(),
@@ -61,6 +65,12 @@ impl Wanted {
             if wanted.interfaces[..n].contains(name) || wanted.names().any(|l| l == name) {
                 return Err(Error::usage(format!("vnet.interface: {name} is declared twice")));
             }
+        }
+        let of_members = || wanted.members.iter().flat_map(|member| &member.interfaces);
+        if let Some(name) = wanted.interfaces.iter().find(|name| of_members().any(|member| member == *name)) {
+            return Err(Error::usage(format!(
+                "vnet.member: {name} is moved into the jail by vnet.interface"
+            )));
         }
         for host in &wanted.hosts {
             let links = wanted.links.iter().filter(|l| l.segment == host.segment);
@@ -84,7 +94,7 @@ impl Wanted {
     /// Whether anything is to be connected to the parent's stack.
     #[must_use]
     pub fn connects(&self) -> bool {
-        !(self.links.is_empty() && self.hosts.is_empty() && self.interfaces.is_empty())
+        self.segments().next().is_some() || !self.interfaces.is_empty()
     }
 
     /// The names of all links.
@@ -95,7 +105,8 @@ impl Wanted {
     /// The segments, each perhaps several times.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         let of_links = self.links.iter().map(|link| link.segment.as_str());
-        of_links.chain(self.hosts.iter().map(|host| host.segment.as_str()))
+        let of_hosts = self.hosts.iter().map(|host| host.segment.as_str());
+        of_links.chain(of_hosts).chain(self.members.iter().map(|member| member.segment.as_str()))
     }
 }
 
@@ -117,9 +128,14 @@ pub fn check(ask: &Ask<'_>) -> Result<()> {
         return Ok(());
     }
     let mut around = Around::of(ask.parent);
-    for name in wanted.segments() {
-        let by_link = wanted.links.iter().any(|link| link.segment == name);
-        around.foreign(ask.house, if by_link { "vnet.link" } else { "vnet.host" }, name)?;
+    for link in &wanted.links {
+        around.foreign(ask.house, "vnet.link", &link.segment)?;
+    }
+    for host in &wanted.hosts {
+        around.foreign(ask.house, "vnet.host", &host.segment)?;
+    }
+    for member in &wanted.members {
+        member::check(&mut around, ask.house, ask.parent, member)?;
     }
     for link in &wanted.links {
         let key = segment::key(ask.parent, &link.segment);
@@ -219,11 +235,14 @@ pub fn furnish(site: &mut Site<'_>) -> Result<()> {
 /// Makes segments that do not exist, and the parent's interfaces on them.
 ///
 /// # Errors
-/// As [`segment::share`] and [`host::share`].
+/// As [`segment::share`], [`host::share`] and [`member::share`].
 pub fn connect(site: &mut Site<'_>, around: &mut Around<'_>, wanted: &Wanted) -> Result<()> {
     segment::share(site, around, wanted.segments())?;
-    let places = segment::places(site, around, wanted.hosts.iter().map(|host| host.segment.as_str()))?;
-    wanted.hosts.iter().try_for_each(|host| host::share(site, around, &places[&host.segment], host))
+    let of_hosts = wanted.hosts.iter().map(|host| host.segment.as_str());
+    let of_members = wanted.members.iter().map(|member| member.segment.as_str());
+    let places = segment::places(site, around, of_hosts.chain(of_members))?;
+    wanted.hosts.iter().try_for_each(|host| host::share(site, around, &places[&host.segment], host))?;
+    wanted.members.iter().try_for_each(|member| member::share(site, around, &places[&member.segment], member))
 }
 
 /// Claims the addresses of a link.

@@ -85,8 +85,11 @@ fn seal(house: &dyn House, text: &str, jail: &str) -> Result<u64> {
     house.stable(&format!("borrowed {jail} {text}"))
 }
 
-/// What an interface was that is found in a jail's stack, if its alias says so.
-fn read(house: &dyn House, link: &Link, jail: &Anchor) -> Result<Option<Was>> {
+/// What an interface was that is found in a stack, if its alias says so.
+///
+/// # Errors
+/// The machine's secret cannot be read.
+pub fn read(house: &dyn House, link: &Link, jail: &Anchor) -> Result<Option<Was>> {
     let words = link.alias.as_ref().and_then(|alias| alias.strip_prefix(WORDS)?.strip_suffix(&mark(house)));
     let Some((text, sealed)) = words.and_then(|words| words.trim_end().rsplit_once(' ')) else {
         return Ok(None);

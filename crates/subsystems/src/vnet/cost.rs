@@ -2,7 +2,7 @@
 
 use vimage::{Cost, House, Piece};
 
-use super::{borrowed, bridge, cable, claim, pair, port, segment, stack, sysctl};
+use super::{borrowed, bridge, cable, claim, pair, port, segment, stack, sysctl, visitor};
 
 /// The kinds of pieces.
 pub const OBJECTS: &[(&str, &str)] = &[
@@ -15,6 +15,7 @@ pub const OBJECTS: &[(&str, &str)] = &[
     cable::OBJECT,
     claim::OBJECT,
     borrowed::OBJECT,
+    visitor::OBJECT,
     sysctl::OBJECT,
 ];
 
@@ -25,6 +26,7 @@ pub fn cost(piece: &Piece, house: &dyn House) -> Cost {
     match piece.kind.as_str() {
         claim::KIND => none.words(claim::cost(piece)),
         borrowed::KIND => none.words(borrowed::cost(piece)),
+        visitor::KIND => none.words(visitor::cost(piece)),
         bridge::KIND => bridge::ports(house, piece).map_or(none, |ports| {
             Cost::default().count(1, "bridge", "bridges").count(ports, "port in use", "ports in use")
         }),

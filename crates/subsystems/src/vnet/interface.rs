@@ -187,7 +187,10 @@ fn find(socket: &mut Socket<Route>, was: &Was) -> Result<Option<Link>> {
 }
 
 /// The interface's own name, or, where somebody took it meanwhile, the first that is free of `NAME.1`, ….
-fn free_name(home: &mut Socket<Route>, name: &str) -> Result<String> {
+///
+/// # Errors
+/// There is none.
+pub fn free_name(home: &mut Socket<Route>, name: &str) -> Result<String> {
     let taken: Vec<_> = home.links().map_err(stack::refused)?.into_iter().map(|link| link.name).collect();
     let free = renamed(name).find(|name| !taken.contains(name));
     free.ok_or_else(|| Error::new(ErrorKind::Exists, "no free name at home"))
@@ -208,7 +211,10 @@ fn renamed(name: &str) -> impl Iterator<Item = String> {
 }
 
 /// Puts back what a move takes away. The bridge it was a port of may be gone, and so is not missed.
-fn restore(home: &mut Socket<Route>, link: &Link, was: &Was) -> Result<()> {
+///
+/// # Errors
+/// The kernel refuses.
+pub fn restore(home: &mut Socket<Route>, link: &Link, was: &Was) -> Result<()> {
     let mut batch = Batch::default();
     let alias = match link.name == was.name {
         true => was.alias.clone().unwrap_or_default(),

@@ -3,7 +3,8 @@
 //! Its interfaces are veth pairs, born with one end in the jail and the other on a segment: a bridge of ours
 //! in a stack that only switches, where the host's own tools do not see it, or a foreign bridge of the
 //! parent's. A cable is such a pair with an end in each of two jails. Everything is done from outside, by sockets opened in the stacks concerned; nothing is renamed
-//! or moved, but for interfaces that are handed in by `vnet.interface` and handed back at the end.
+//! or moved, but for interfaces of the parent's that are handed in by `vnet.interface`, or to a segment by
+//! `vnet.member`, and handed back at the end.
 
 mod address;
 mod audit;
@@ -17,6 +18,7 @@ mod host;
 mod interface;
 mod link;
 mod mac;
+mod member;
 mod mend;
 mod pair;
 mod params;
@@ -28,6 +30,7 @@ pub(crate) mod stack;
 mod sysctl;
 mod teardown;
 mod update;
+mod visitor;
 
 use std::time::Instant;
 
@@ -133,6 +136,7 @@ fn undo(&Doomed { piece, of, alone }: &Doomed<'_>) -> Result<()> {
         port::KIND => port::delete(of.house, piece),
         claim::KIND => claim::undo(of.house, piece),
         borrowed::KIND => interface::give_back(of.house, of.name, piece),
+        visitor::KIND => visitor::give_back(of.house, piece),
         cable::END => cable::undo_end(of, piece),
         pair::KIND => mend::undo(of.house, piece),
         bridge::KIND | bridge::TRUNK => bridge::undo(of, piece, alone),

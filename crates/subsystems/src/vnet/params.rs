@@ -3,7 +3,7 @@
 use vimage::{Kind, Mode, Param, When};
 
 /// All of them.
-pub static PARAMS: [Param; 6] = [
+pub static PARAMS: [Param; 7] = [
     Param {
         name: "vnet",
         kind: Kind::Mode(&[Mode::New, Mode::Inherit]),
@@ -39,6 +39,22 @@ pub static PARAMS: [Param; 6] = [
         doc: "The parent gets an interface named SEGMENT with these addresses, as long as any jail asks for \
               it. The first jail's addresses hold; others ask for the same ones, or for some of them. With an IPv6 \
               address it has a link-local one, too, as a jail's interface has.",
+        ..Param::BASE
+    },
+    Param {
+        name: "vnet.member",
+        kind: Kind::List { commas: false },
+        help: "interfaces of the parent's that are on a segment: SEGMENT INTERFACE ...",
+        doc: "Each INTERFACE, a tap of a virtual machine, say, an ethernet card, or one end of a veth(4) pair, is a port of \
+              SEGMENT, as long as any jail asks for it. It is used and never removed. For a segment of ours it \
+              leaves the parent's stack, and comes home to where it was with the last jail that asks for it: with \
+              its name, ethernet address, MTU, and up if it was; the addresses it had before are lost. A program that has a \
+              tap open goes on with it meanwhile. If SEGMENT is a bridge of the parent's, the interface stays where it \
+              is and is a port of that bridge for as long; one that is a port of it already is left alone. One that is \
+              a port of another bridge is refused, and so is what the kernel does not let out of its network stack, \
+              as a bridge or a wireless card. A tap whose program ends is gone, which does no harm; when one of that name is there anew, \
+              the next jail that asks for it, or a change of the jail's network, makes it a port again. While it is a port its alias is ours: by it jdb(8) repair finds the \
+              way home of one whose record is lost.",
         ..Param::BASE
     },
     Param {

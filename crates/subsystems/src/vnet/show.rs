@@ -4,7 +4,7 @@ use netlink::{Af, Diag, Route, diag};
 use serde_json::json;
 use vimage::{Instance, Node, Result};
 
-use super::{mac, stack};
+use super::{mac, member, stack};
 
 /// A jail's links, addresses, routes and sockets; of one without a stack of its own only that it has none.
 ///
@@ -44,6 +44,16 @@ pub fn show(of: &Instance<'_>) -> Result<Node> {
     }
     node.put("routes", table);
     drop(socket);
+    let members = member::all(of)?;
+    if !members.is_empty() {
+        let mut table = Node::table(&["segment", "member", "mac", "mtu", "carrier"]);
+        for (segment, name, link) in members {
+            let mac = link.as_ref().and_then(|link| link.mac).map(mac::text);
+            let (mtu, running) = (link.as_ref().map(|link| link.mtu), link.as_ref().map(|link| link.running));
+            table.row(vec![json!(segment), json!(name), json!(mac), json!(mtu), json!(running)]);
+        }
+        node.put("members", table);
+    }
     let mut socket = stack::socket::<Diag>(&*jail)?;
     let mut counts = Node::map();
     for (word, protocol) in [("tcp", diag::TCP), ("udp", diag::UDP), ("raw", diag::RAW)] {

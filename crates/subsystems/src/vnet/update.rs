@@ -19,7 +19,7 @@ use super::{
     birth::{self, Wanted},
     borrowed, cable, claim, host, interface,
     link::Spec,
-    pair,
+    member, pair,
     port::{self, Made},
     segment::{self, Around, Place},
     stack::{self, Batch},
@@ -38,6 +38,8 @@ pub fn update(site: &mut Site<'_>, old: &Settings) -> Result<()> {
     unplug(site, &wanted)?;
     cable::leave(site, &wanted)?;
     leave_hosts(site, &wanted, old)?;
+    let members = uses(site, member::PREFIX);
+    member::leave(site, &wanted.members, members)?;
     birth::connect(site, &mut around, &wanted)?;
     let places = segment::places(site, &mut around, wanted.segments())?;
     let old_links = Spec::parse_all(old.list("vnet.link")).unwrap_or_default();

@@ -234,15 +234,24 @@ fn a_failure_anywhere_leaves_nothing() {
     alone("a_failure_anywhere_leaves_nothing", |_| {
         run("ip link add br0 up type bridge");
         run("ip link add e0a up type veth peer name e0b");
+        run("ip link add e1a up type veth peer name e1b");
         let words = [
             "vnet.link=eth0 lan 10.9.0.11/24",
             "vnet.link=eth1 br0",
             "vnet.host=lan 10.9.0.1/24",
+            "vnet.member=lan e1a",
+            "vnet.member=br0 e1b",
             "vnet.route=default via 10.9.0.1",
             "vnet.sysctl=net.ipv4.ip_forward=1",
             "vnet.interface=e0b",
         ];
-        let changed = ["vnet.link=eth0 wan 10.9.0.12/24", "vnet.host=", "vnet.interface=", "vnet.route="];
+        let changed = [
+            "vnet.link=eth0 wan 10.9.0.12/24",
+            "vnet.host=",
+            "vnet.member=wan e1a",
+            "vnet.interface=",
+            "vnet.route=",
+        ];
         let links = || run("ip -o link").lines().count();
         let before = links();
         for at in 1..500 {

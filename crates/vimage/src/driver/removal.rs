@@ -84,24 +84,33 @@ impl<S> Driver<'_, S> {
         let results = self.recorder.point("undo", &label).map(|()| {
             let instances: Vec<_> = owners.iter().map(|o| o.instance(self.house)).collect();
             if batch.first().is_some_and(|(_, p)| p.kind == Shared::USE) {
-                batch.iter().map(|(o, p)| self.leave(subsystem, p, &instances[*o], alone)).collect()
+                let mut stuck = vec![false; owners.len()];
+                let leave = |(owner, piece): &(usize, Piece)| {
+                    // What is left behind one may be what that is in: a segment, the switch stack.
+                    let left =
+                        (!stuck[*owner]).then(|| self.leave(subsystem, piece, &instances[*owner], alone));
+                    stuck[*owner] |= matches!(left, Some(Err(_)));
+                    left
+                };
+                batch.iter().map(leave).collect()
             } else {
                 let doomed: Vec<_> = batch
                     .iter()
                     .map(|(owner, piece)| Doomed { piece, of: &instances[*owner], alone })
                     .collect();
-                subsystem.undo(&doomed)
+                subsystem.undo(&doomed).into_iter().map(Some).collect()
             }
         });
         self.recorder.note(&jails, "undo", &label, start, results.as_ref().err());
-        let results: Vec<Result<()>> = match results {
+        let results: Vec<Option<Result<()>>> = match results {
             Ok(results) => results,
-            Err(error) => batch.iter().map(|_| Err(error.clone())).collect(),
+            Err(error) => batch.iter().map(|_| Some(Err(error.clone()))).collect(),
         };
         let mut failed = Vec::new();
         // A piece without an answer is not known to be gone.
-        let results = results.into_iter().chain(std::iter::repeat_with(|| Err(unanswered())));
+        let results = results.into_iter().chain(std::iter::repeat_with(|| Some(Err(unanswered()))));
         for ((owner, piece), result) in batch.into_iter().zip(results) {
+            let Some(result) = result else { continue };
             let forgotten = result.and_then(|()| {
                 // Here the journal still has what is gone: it will be undone once more.
                 self.recorder.point("undone", &piece.to_string())?;

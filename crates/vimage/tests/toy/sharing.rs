@@ -29,6 +29,20 @@ fn what_two_jails_share_is_made_once_and_goes_with_the_last() {
 }
 
 #[test]
+fn what_will_not_go_keeps_what_was_used_before_it() {
+    let lab = Lab::new();
+    lab.create(&no_fault(), 1, "counters.pools=p,q").unwrap();
+    let strange = lab.root().join("counters/pool-q/strange");
+    fs::write(&strange, "").unwrap();
+    let errors = lab.remove(&no_fault(), 1);
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert_eq!(users(&lab, "p"), [1]);
+    fs::remove_file(&strange).unwrap();
+    assert_eq!(lab.remove(&no_fault(), 1), []);
+    lab.assert_clean();
+}
+
+#[test]
 fn what_was_made_by_half_is_made_anew_by_the_next_user() {
     let mut halves = 0;
     for n in 1..30 {

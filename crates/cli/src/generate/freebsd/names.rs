@@ -170,7 +170,7 @@ pub(super) static ALL: &[Group] = &[
                 .but("without it the jail's root debugs nothing, either"),
             changing("allow.suser"),
             changing("allow.unprivileged_parent_tampering").but("there it is so whether it is given or not"),
-            changing("allow.vmm"),
+            changing("allow.vmm").but("the device is /dev/kvm; with vnet=new there is /dev/net/tun, too, for taps"),
             changing("allow.vmm_ppt"),
             changing("allow.dying"),
         ],
