@@ -282,3 +282,48 @@ lab_test!(a_database_in_a_classic_jail_is_reached_from_another for root; needs [
     quiet(lab, "jail -q -r app db");
     without_addresses(lab);
 });
+
+lab_test!(raw_sockets_send_with_the_jails_own_addresses_alone for root; needs [CgroupV2, Program("python3")]; |lab| {
+    addresses(lab);
+    quiet(lab, "jail -c name=a user=inherit ip4.addr=10.1.1.2 ip6.addr=fd01::2 allow.raw_sockets persist");
+    // Protocol 253 is for experiments, RFC 3692. What comes is counted by its source.
+    std::fs::write("/tmp/listen.py", r#"
+import sys, select
+from socket import *
+ends = [socket(AF_INET, SOCK_RAW, 253), socket(AF_INET6, SOCK_RAW, 253)]
+print('ready', flush=True)
+while True:
+    for s in select.select(ends, [], [])[0]: print(s.recvfrom(100)[1][0], flush=True)
+"#).unwrap();
+    let listens = lab.spawn("exec python3 /tmp/listen.py");
+    lab.until("it listens", || listens.stdout().contains("ready"));
+    let send = r#"
+import struct
+def send(source):
+    if ':' in source:
+        s = socket(AF_INET6, SOCK_RAW, 253)
+        s.setsockopt(IPPROTO_IPV6, 78, 1)  # IPV6_FREEBIND
+        try: s.bind((source, 0)); s.sendto(b'x', ('fd01::1', 0))
+        except OSError as e: return name(e)
+        return 'sent'
+    s = socket(AF_INET, SOCK_RAW, 253)
+    s.setsockopt(IPPROTO_IP, IP_HDRINCL, 1)
+    head = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 21, 0, 0, 64, 253, 0, inet_aton(source), inet_aton('10.1.1.1'))
+    try: s.sendto(head + b'x', ('10.1.1.1', 0))
+    except OSError as e: return name(e)
+    return 'sent'
+for source in ['10.1.1.3', '10.1.1.1', '8.8.8.8', 'fd01::3', 'fd01::1', '10.1.1.2', 'fd01::2']: print(source, send(source))
+"#;
+    let sent = python(lab, "a", send);
+    assert!(sent.ends_with("10.1.1.2 sent\nfd01::2 sent"), "{sent}");
+    assert_eq!(sent.matches(" sent").count(), 2, "{sent}");
+    lab.until("both have come", || listens.stdout().lines().count() >= 3);
+    let mut seen: Vec<_> = listens.stdout().lines().skip(1).map(str::to_owned).collect();
+    seen.sort();
+    assert_eq!(seen, ["10.1.1.2", "fd01::2"]);
+    let mut listens = listens;
+    listens.kill();
+    let _killed = listens.finish();
+    quiet(lab, "jail -r a; rm /tmp/listen.py");
+    without_addresses(lab);
+});

@@ -26,7 +26,7 @@ mod stack;
 mod tries;
 
 /// A program that makes the calls it is told, see its own documentation.
-const ATTEMPT: &str = "/media/examples/attempt";
+pub(crate) const ATTEMPT: &str = "/media/examples/attempt";
 
 /// A kind of jail.
 #[derive(Clone, Debug)]

@@ -2,6 +2,8 @@
 
 use vimage_tests::{Lab, lab_test};
 
+use crate::escape::ATTEMPT;
+
 lab_test!(one_key_holds_different_contents for root; needs [CgroupV2, Program("perl")]; |lab| {
     two(lab);
     for jail in ["a", "b"] {
@@ -91,6 +93,53 @@ lab_test!(what_is_disabled_is_not_implemented_and_nothing_else_is for root;
             assert_eq!(said, if kind == off { "Function not implemented" } else { "made" }, "{off} {kind}");
         }
         lab.sh("jail -r a");
+    }
+});
+
+/// Every way to each kind, in the words of the example `attempt`. None fails with ENOSYS where the kind is there; what
+/// begins with int80 is by the entry of 32-bit programs: ipc(2), the same with a version in its upper half, and the
+/// numbers that each call has had since Linux 5.1.
+#[rustfmt::skip]
+const WAYS: &[(&str, &[&str])] = &[
+    ("sysvshm", &[
+        "shmget 0 4096 0x380", "shmat -1 0 0", "shmdt 1", "shmctl -1 2 0",
+        "int80:117 23 0 4096 0x380", "int80:117 21 -1 0 0 0", "int80:117 22 0 0 0 1", "int80:117 24 -1 2 0 0",
+        "int80:117 0x10017 0 4096 0x380",
+        "int80:395 0 4096 0x380", "int80:396 -1 2 0", "int80:397 -1 0 0", "int80:398 1",
+    ]),
+    ("sysvsem", &[
+        "semget 0 1 0x380", "semop -1 0 0", "semtimedop -1 0 0 0", "semctl -1 0 0 0",
+        "int80:117 2 0 1 0x380", "int80:117 1 -1 0 0 0", "int80:117 4 -1 0 0 0", "int80:117 3 -1 0 0 0",
+        "int80:117 0x10002 0 1 0x380",
+        "int80:393 0 1 0x380", "int80:394 -1 0 0 0", "int80:420 -1 0 0 0",
+    ]),
+    ("sysvmsg", &[
+        "msgget 0 0x380", "msgsnd -1 0 1 0", "msgrcv -1 0 1 0 0", "msgctl -1 2 0",
+        "int80:117 13 0 0x380", "int80:117 11 -1 1 0 0", "int80:117 12 -1 1 0 0", "int80:117 14 -1 2 0 0",
+        "int80:117 0x1000d 0 0x380",
+        "int80:399 0 0x380", "int80:400 -1 0 1 0", "int80:401 -1 0 1 0 0", "int80:402 -1 2 0",
+    ]),
+];
+
+lab_test!(no_way_leads_to_what_is_disabled_and_each_to_what_is_not for root; needs [CgroupV2]; |lab| {
+    // Not every kernel has the entry of 32-bit programs; getpid(2) is always answered by one that has.
+    let has_entry = lab.cmd(ATTEMPT).stdin("int80:20\n").run().stdout == "ok\n";
+    let ways = WAYS.iter().flat_map(|(kind, calls)| calls.iter().map(move |call| (*kind, *call)));
+    let ways: Vec<_> = ways.filter(|(_, call)| has_entry || !call.starts_with("int80")).collect();
+    // By x32 there is no call at all.
+    let lines: String = ways.iter().map(|(_, call)| format!("{call}\n")).chain(["0x4000001d 0 4096 0x380\n".into()]).collect();
+    for user in ["new", "inherit"] {
+        for off in [&[][..], &["sysvshm"], &["sysvsem"], &["sysvmsg"], &["sysvshm", "sysvsem", "sysvmsg"]] {
+            let jail = lab.cmd("jail").args(["-c", &format!("user={user}")]);
+            let jail = jail.args(off.iter().map(|kind| format!("{kind}=disable")));
+            let answers = jail.arg(format!("command={ATTEMPT}")).stdin(&lines).run().ok();
+            let answers: Vec<_> = answers.lines().collect();
+            assert_eq!(answers.len(), ways.len() + 1, "{answers:?}");
+            for ((kind, call), answer) in ways.iter().zip(&answers) {
+                assert_eq!(*answer == "ENOSYS", off.contains(kind), "user={user}, without {off:?}: {call}: {answer}");
+            }
+            assert_eq!(answers.last(), Some(&"ENOSYS"));
+        }
     }
 });
 

@@ -1,5 +1,7 @@
 //! The integration tests: one binary, so that it is linked once; one module for each concern.
 
+/// Privileges of a jail.
+mod allow;
 /// Cables between jails.
 mod boot;
 mod cable;
