@@ -20,7 +20,13 @@ use crate::{
 pub(crate) static TOOL: Tool = Tool {
     name: "rctl",
     about: "limit what jails use, by rules",
-    synopsis: &["[-hn] [FILTER ...]", "-a RULE ...", "[-hn] -l FILTER ...", "-r FILTER ...", "[-h] -u FILTER ..."],
+    synopsis: &[
+        "[-hn] [FILTER ...]",
+        "-a RULE ...",
+        "[-hn] -l FILTER ...",
+        "-r FILTER ...",
+        "[-h] -u FILTER ...",
+    ],
     doc: &[
         "A rule limits what the jail of a name uses, those in it included, as long as there is one: it can be added before the \
          jail is there, and stays when it is gone. It looks like jail:NAME:RESOURCE:ACTION=AMOUNT, or, where Linux limits each \
@@ -52,7 +58,12 @@ pub(crate) static TOOL: Tool = Tool {
             doc: "Prints the rules that a jail is under: those of its name, and of the jails that it is in.",
             ..Flag::BASE
         },
-        Flag { short: "r", help: "remove rules", doc: "Removes the rules that a filter means.", ..Flag::BASE },
+        Flag {
+            short: "r",
+            help: "remove rules",
+            doc: "Removes the rules that a filter means.",
+            ..Flag::BASE
+        },
         Flag {
             short: "u",
             help: "what a jail uses",
@@ -78,8 +89,14 @@ pub(crate) static TOOL: Tool = Tool {
     exit: "The number of rules and filters that failed, 0 if none did.",
     diagnostics: &[],
     examples: &[
-        ("rctl -a jail:web:memoryuse:deny=512m jail:web:nthr:deny=200", "Limits the jail web, now or when it is made."),
-        ("rctl -a jail:web:openfiles:deny=1024/process", "Each process of the jail web has 1,024 files open at most."),
+        (
+            "rctl -a jail:web:memoryuse:deny=512m jail:web:nthr:deny=200",
+            "Limits the jail web, now or when it is made.",
+        ),
+        (
+            "rctl -a jail:web:openfiles:deny=1024/process",
+            "Each process of the jail web has 1,024 files open at most.",
+        ),
         ("rctl -hu jail:web", "What it uses."),
         ("rctl -r jail:web", "Removes all its rules."),
     ],
@@ -203,7 +220,9 @@ fn limits(call: &mut Call<'_>, jails: &Jails<'_>, word: &str) -> Result<()> {
     let filter = Filter::parse(word)?;
     let jail = named(&filter).doing_with(|| format!("failed to get limits for '{word}'"))?.to_owned();
     let all = rules::read(&jails.premises)?.rules;
-    let is_in = |rule: &Rule| jail.strip_prefix(&rule.jail).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    let is_in = |rule: &Rule| {
+        jail.strip_prefix(&rule.jail).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
     let mut any = filter.clone();
     any.jail = None;
     print(call, all.iter().filter(|rule| is_in(rule) && any.means(rule)));
@@ -244,7 +263,9 @@ fn print<'r>(call: &mut Call<'_>, rules: impl Iterator<Item = &'r Rule>) {
             (true, Some((_, per))) => {
                 call.out.line(format_args!("{before}={}/{per}", for_people(rule.amount.unsigned_abs())));
             }
-            (true, None) => call.out.line(format_args!("{before}={}", for_people(rule.amount.unsigned_abs()))),
+            (true, None) => {
+                call.out.line(format_args!("{before}={}", for_people(rule.amount.unsigned_abs())))
+            }
         }
     }
 }
@@ -255,7 +276,11 @@ fn for_people(amount: u64) -> String {
     let power = UNITS.len().min(1 + (amount.max(1).ilog2() / 10) as usize) - 1;
     let unit = 1_u64 << (10 * power);
     let (whole, tenths) = (amount / unit, u128::from(amount % unit) * 10 / u128::from(unit));
-    if power > 0 && whole < 10 { format!("{whole}.{tenths}{}", UNITS[power]) } else { format!("{whole}{}", UNITS[power]) }
+    if power > 0 && whole < 10 {
+        format!("{whole}.{tenths}{}", UNITS[power])
+    } else {
+        format!("{whole}{}", UNITS[power])
+    }
 }
 
 #[cfg(test)]

@@ -102,8 +102,13 @@ impl Store {
     pub fn hold_rules(&self, alone: bool) -> Result<File> {
         let path = self.root.join(RULES).join("lock");
         let doing = || format!("cannot lock {}", path.display());
-        let mut options = File::options();
-        let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path).doing_with(doing)?;
+        let file = match File::open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                File::options().write(true).create(true).truncate(false).mode(0o600).open(&path)
+            }
+            opened => opened,
+        };
+        let file = file.doing_with(doing)?;
         if alone { file.lock() } else { file.lock_shared() }.doing_with(doing)?;
         Ok(file)
     }
@@ -111,7 +116,8 @@ impl Store {
     /// Whether anything is said of any jail.
     pub(crate) fn has_rules(&self) -> bool {
         let said = fs::read_dir(self.root.join(RULES)).into_iter().flatten().flatten();
-        said.into_iter().any(|entry| entry.file_name() != "lock" && entry.metadata().is_ok_and(|m| m.len() > 0))
+        said.into_iter()
+            .any(|entry| entry.file_name() != "lock" && entry.metadata().is_ok_and(|m| m.len() > 0))
     }
 
     fn dir(&self, jid: u32) -> PathBuf {

@@ -120,8 +120,7 @@ impl Subsystem<Act> for Rctl {
     }
 
     fn update(&self, site: &mut Site<'_>, old: &Settings) -> Result<Vec<Act>> {
-        let changed: Vec<_> =
-            LIMITS.iter().filter(|l| l.value(site.settings) != l.value(old)).collect();
+        let changed: Vec<_> = LIMITS.iter().filter(|l| l.value(site.settings) != l.value(old)).collect();
         apply(site, &changed)?;
         process::update(&site.instance(), old)?;
         Ok(Vec::new())
@@ -255,7 +254,9 @@ fn home(hierarchies: &Hierarchies, limit: &'static Limit) -> Result<Place> {
 /// # Errors
 /// It lacks what limits it.
 pub fn admit(resource: &Resource) -> Result<()> {
-    let Some(limit) = LIMITS.iter().find(|limit| limit.params.contains(&resource.param)) else { return Ok(()) };
+    let Some(limit) = LIMITS.iter().find(|limit| limit.params.contains(&resource.param)) else {
+        return Ok(());
+    };
     home(&Hierarchies::read()?, limit).map(drop)
 }
 

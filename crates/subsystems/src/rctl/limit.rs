@@ -262,7 +262,8 @@ pub fn write(dir: &Path, above: &Path, format: &Format, value: Option<&Value>) -
 /// The numbers of the machine's block devices, `8:0`; of a disk, not of its parts.
 fn block_devices() -> Result<Vec<String>> {
     let doing = || format!("cannot read {DEVICES}");
-    let entries = fs::read_dir(DEVICES).doing_with(doing)?.collect::<io::Result<Vec<_>>>().doing_with(doing)?;
+    let entries =
+        fs::read_dir(DEVICES).doing_with(doing)?.collect::<io::Result<Vec<_>>>().doing_with(doing)?;
     let number = |dir: PathBuf| fs::read_to_string(dir.join("dev")).ok().map(|text| text.trim().to_owned());
     Ok(entries.into_iter().filter_map(|entry| number(entry.path())).collect())
 }
@@ -293,7 +294,10 @@ mod tests {
         assert_eq!(cpu.unified.text(None), "max 100000");
         assert_eq!(legacy(cpu).text(Some(&int(20))), "20000");
         assert_eq!(cpuset.unified.text(Some(&text("0-3,8"))), "0-3,8");
-        assert_eq!((read.unified.text(Some(&int(9))), legacy(read).text(Some(&int(9)))), ("rbps=9".into(), "9".into()));
+        assert_eq!(
+            (read.unified.text(Some(&int(9))), legacy(read).text(Some(&int(9)))),
+            ("rbps=9".into(), "9".into())
+        );
         assert_eq!((read.unified.text(None), legacy(read).text(None)), ("rbps=max".into(), "0".into()));
         assert!(swap.legacy.is_none() && swap.unified.text(Some(&int(0))) == "0");
     }

@@ -52,7 +52,11 @@ pub(super) fn update(of: &Instance<'_>, old: &Settings) -> Result<()> {
                 (_, is, Some(was)) => raised(limit, was, is, &getrlimit(*resource)),
                 _ => limit,
             };
-            each(&dir, less, *resource, &change).doing(*param)?;
+            let kept = each(&dir, less, *resource, &change).doing(*param)?;
+            if kept > 0 {
+                let what = "processes keep the limit that they have: to raise one takes CAP_SYS_RESOURCE";
+                of.house.tell(format!("{}: {param}: {kept} {what}", of.name));
+            }
         }
     }
     Ok(())
@@ -79,19 +83,21 @@ fn raised(limit: Rlimit, was: u64, is: Option<u64>, ours: &Rlimit) -> Rlimit {
     Rlimit { current, maximum: most(ours.maximum) }
 }
 
-/// Changes a limit of each process of a cgroup, again while there are new ones: a child has what its parent had.
-fn each(dir: &Path, all: bool, resource: Resource, change: &dyn Fn(Rlimit) -> Rlimit) -> Result<()> {
-    let mut done = BTreeSet::new();
+/// Changes a limit of each process of a cgroup, again while there are new ones: a child has what its parent had. Returns
+/// how many we may not give more.
+fn each(dir: &Path, less: bool, resource: Resource, change: &dyn Fn(Rlimit) -> Rlimit) -> Result<usize> {
+    let (mut done, mut kept) = (BTreeSet::new(), 0);
     loop {
-        let new: Vec<_> = processes(dir, all).into_iter().filter(|pid| done.insert(*pid)).collect();
+        let new: Vec<_> = processes(dir, less).into_iter().filter(|pid| done.insert(*pid)).collect();
         if new.is_empty() {
-            return Ok(());
+            return Ok(kept);
         }
         for pid in new.into_iter().filter_map(Pid::from_raw) {
             match set(pid, resource, change) {
                 // It has ended.
                 Err(Errno::SRCH) => {}
-                other => other.doing_with(|| format!("cannot change the limits of process {pid:?}"))?,
+                Err(Errno::PERM) if !less => kept += 1,
+                other => other.doing_with(|| format!("cannot limit process {}", pid.as_raw_nonzero()))?,
             }
         }
     }

@@ -129,8 +129,16 @@ mod tests {
         assert_eq!(
             bytes,
             [
-                "datasize", "stacksize", "coredumpsize", "memoryuse", "memorylocked", "vmemoryuse", "swapuse", "shmsize",
-                "readbps", "writebps"
+                "datasize",
+                "stacksize",
+                "coredumpsize",
+                "memoryuse",
+                "memorylocked",
+                "vmemoryuse",
+                "swapuse",
+                "shmsize",
+                "readbps",
+                "writebps"
             ]
         );
     }

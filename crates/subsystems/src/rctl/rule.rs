@@ -188,6 +188,9 @@ impl<'t> Parts<'t> {
         let resource = parts.next().unwrap_or_default();
         let last = parts.next().unwrap_or_default();
         let (rest, per) = last.split_once('/').map_or((last, None), |(rest, per)| (rest, Some(per)));
+        if last.contains(':') {
+            return wrong("a rule has four parts");
+        }
         let (action, amount) = match rest.split_once('=') {
             Some((action, amount)) => (action, Some(amount)),
             None => (rest, None),
@@ -239,10 +242,17 @@ fn cannot(action: &str, jail: &str, resource: &Resource) -> Error {
             format!("action {action}: a process can put off every signal of {name} but SIGKILL")
         }
         _ if action.starts_with("sig") => {
-            format!("action {action}: Linux sends no signal at a limit of {name}, and nothing of ours runs to do it")
+            format!(
+                "action {action}: Linux sends no signal at a limit of {name}, and nothing of ours runs to do it"
+            )
         }
         "deny" | "throttle" => {
-            format!("action {action}: the kernel does {} at a limit of {name}", resource.action)
+            let does = match resource.action {
+                "throttle" => "waits",
+                "sigkill" => "is killed",
+                _ => "is denied",
+            };
+            format!("action {action}: what is above a limit of {name} {does}")
         }
         _ => return Error::usage(format!("unknown action '{action}'")).hint(suggestion(jail, resource)),
     };
@@ -305,4 +315,77 @@ pub fn rules(settings: &Settings) -> impl Iterator<Item = Rule> + '_ {
 pub(crate) fn told(settings: &Settings, name: &str) -> Value {
     let rules = rules(settings).map(|rule| Rule { jail: name.to_owned(), ..rule }.to_string());
     Value::List(rules.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn settings(rules: &[&str]) -> Settings {
+        let rules = rules.iter().map(|rule| (*rule).to_owned()).collect();
+        [(RULES.to_owned(), Value::List(rules))].into_iter().collect()
+    }
+
+    #[test]
+    fn a_rule_is_written_in_one_way() {
+        for (text, written) in [
+            ("jail:web:memoryuse:deny=1g", "jail:web:memoryuse:deny=1073741824"),
+            ("j:a.b:nthr:deny=2K", "jail:a.b:nthr:deny=2048"),
+            ("JAIL:web:pcpu:deny=50/jail", "jail:web:pcpu:deny=50"),
+            ("jail:1:openfiles:deny=64/process", "jail:1:openfiles:deny=64/process"),
+            ("jail:web:readbps:throttle=4MB", "jail:web:readbps:throttle=4194304"),
+        ] {
+            assert_eq!(Rule::parse(text).unwrap().to_string(), written);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_malformed_and_what_linux_lacks_is_not_added() {
+        let error = |text: &str| Rule::parse(text).unwrap_err().to_string();
+        assert_eq!(
+            error("jail:a:nthr:deny=x"),
+            "malformed rule 'jail:a:nthr:deny=x': invalid numeric value 'x'"
+        );
+        assert!(
+            error("jail:a:nthr:log=1").starts_with("failed to add rule 'jail:a:nthr:log=1': action log: ")
+        );
+        assert!(error("jail:\u{1b}:nthr:deny=1").starts_with("malformed rule 'jail:\\u{1b}:nthr:deny=1': "));
+        for resource in ["wallclock", "pseudoterminals", "msgqsize", "msgqqueued"] {
+            assert!(error(&format!("jail:a:{resource}:deny=1")).contains(&format!("resource {resource}: ")));
+        }
+    }
+
+    #[test]
+    fn the_rules_of_a_jail_are_told_below_by_its_own_name() {
+        let settings = settings(&["jail:a.b:nshm:deny=3"]);
+        assert_eq!(told(&settings, "b"), Value::List(vec!["jail:b:nshm:deny=3".into()]));
+        assert!(is_said(&settings, "rctl.nshm") && !is_said(&settings, "rctl.nsem"));
+        assert_eq!((least(&settings, &["x", "rctl.nshm"]), least(&settings, &["x"])), (Some(3), None));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics_and_what_is_read_is_written_alike(text in "\\PC{0,40}|(jail|j|user|):[a.]{0,3}:(nthr|nshm|openfiles|x):[a-z]{0,5}=?[0-9kmge]{0,9}(/process|/)?") {
+            if let Ok(rule) = Rule::parse(&text) {
+                prop_assert_eq!(Rule::parse(&rule.to_string()), Ok(rule.clone()));
+                prop_assert!(Filter::parse(&rule.to_string()).unwrap().means(&rule));
+            }
+            let _no_panic = Filter::parse(&text);
+        }
+
+        #[test]
+        fn a_filter_that_says_less_means_more(
+            n in 0..RESOURCES.len(), amount in 0_i64..9, parts in 0_usize..4, other in 0..RESOURCES.len(),
+        ) {
+            let (resource, other) = (&RESOURCES[n], &RESOURCES[other]);
+            let rule = Rule { jail: "a".into(), resource, amount: resource.least + amount };
+            let text = rule.to_string();
+            let less: Vec<_> = text.splitn(4, ':').enumerate().map(|(n, part)| if n == parts { "" } else { part }).collect();
+            prop_assert!(Filter::parse(&less.join(":")).unwrap().means(&rule), "{}", text);
+            let filter = Filter::parse(&format!("::{}", other.name())).unwrap();
+            prop_assert_eq!(filter.means(&rule), resource == other);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! All rules, of jails that are there and of those that are not: a text of one rule a line in a folder of the store. Whoever
 //! changes it holds the folder's lock; it is replaced whole.
 
-use std::path::PathBuf;
+use std::{fs, io, path::PathBuf};
 
 use vimage::{Context as _, Error, ErrorKind, House, Result, file};
 
@@ -37,8 +37,15 @@ pub fn read(house: &dyn House) -> Result<Rules> {
 /// # Errors
 /// The file cannot be written; it is as it was.
 pub fn write(house: &dyn House, rules: &[Rule]) -> Result<()> {
+    let path = path(house);
+    if rules.is_empty() {
+        return match fs::remove_file(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done.doing_with(|| format!("cannot remove {}", path.display())),
+        };
+    }
     let text: String = rules.iter().map(|rule| format!("{rule}\n")).collect();
-    file::replace(&path(house), text)
+    file::replace(&path, text)
 }
 
 fn of(text: &[u8]) -> Rules {
@@ -63,7 +70,8 @@ mod tests {
 
     #[test]
     fn a_damaged_line_takes_no_other_along() {
-        let text = b"jail:a:nthr:deny=7\njail:a:nth\xff\n\0\0\njail:a:nthr:deny=7\njail:b:pcpu:deny=50\njail:c:p";
+        let text =
+            b"jail:a:nthr:deny=7\njail:a:nth\xff\n\0\0\njail:a:nthr:deny=7\njail:b:pcpu:deny=50\njail:c:p";
         let Rules { rules, damaged } = of(text);
         assert_eq!(
             rules.iter().map(Rule::to_string).collect::<Vec<_>>(),

@@ -120,7 +120,8 @@ fn memory(of: &Instance<'_>, dir: &Path) -> Option<u64> {
 /// The processes of the jail and of those in it.
 fn pids(dir: &Path) -> Vec<String> {
     let dirs = legacy::below(dir).into_iter().chain([dir.to_owned()]);
-    dirs.flat_map(|dir| read(dir.join("cgroup.procs")).lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+    dirs.flat_map(|dir| read(dir.join("cgroup.procs")).lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect()
 }
 
 fn read(path: impl AsRef<Path>) -> String {

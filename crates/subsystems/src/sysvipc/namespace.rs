@@ -8,9 +8,7 @@ use kernel::{
     probe::release,
     step::{Stage, Step},
 };
-use vimage::{
-    Ask, Context as _, Error, ErrorKind, Instance, Mode, Result, Settings, Site, Value,
-};
+use vimage::{Ask, Context as _, Error, ErrorKind, Instance, Mode, Result, Settings, Site, Value};
 
 use crate::rctl::rule::{is_said, least};
 
@@ -78,7 +76,11 @@ fn page() -> i64 {
 }
 
 /// The files of some limits, each once, with the text that they have for a jail's values.
-fn texts<'k>(knobs: impl IntoIterator<Item = &'k Knob>, all: &[Knob], settings: &Settings) -> Vec<(&'static str, String)> {
+fn texts<'k>(
+    knobs: impl IntoIterator<Item = &'k Knob>,
+    all: &[Knob],
+    settings: &Settings,
+) -> Vec<(&'static str, String)> {
     let mut texts: Vec<(&'static str, String)> = Vec::new();
     for knob in knobs {
         if texts.iter().any(|(file, _)| *file == knob.file) {
@@ -235,7 +237,10 @@ fn given(knobs: &[Knob], settings: &Settings) -> Vec<(&'static str, String)> {
 fn write_from_host(of: &Instance<'_>, texts: Vec<(&'static str, String)>) -> Result<()> {
     let Some((first, _)) = texts.first() else { return Ok(()) };
     let Some(ipc) = of.fd("ipc")? else {
-        return Err(Error::new(ErrorKind::NotFound, format!("cannot write {first}: the ipc namespace is gone")));
+        return Err(Error::new(
+            ErrorKind::NotFound,
+            format!("cannot write {first}: the ipc namespace is gone"),
+        ));
     };
     let _inside = Visit::enter(&*ipc, Ns::Ipc).doing("cannot enter the ipc namespace")?;
     for (file, text) in texts {
