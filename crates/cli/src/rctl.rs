@@ -37,7 +37,7 @@ pub(crate) static TOOL: Tool = Tool {
          says when a rule is removed. When a jail is renamed the rules stay with the name.",
         "A filter is a rule of which any part may be left out: jail:web are all rules of the jail web, ::memoryuse those of \
          memory of all jails, and : is all. Without any flag, the rules that a filter means are printed; without a filter, all.",
-        "Resources with the action deny: memoryuse, swapuse, maxproc, nthr, pcpu (which waits), nmsgq, nsem, nsemop, nshm and \
+        "Resources with the action deny: memoryuse, swapuse, maxproc, nthr, pcpu (which waits), pseudoterminals, nmsgq, nsem, nsemop, nshm and \
          shmsize; with throttle: readbps, writebps, readiops and writeiops, of each block device; with deny and /process: \
          datasize, stacksize, coredumpsize, memorylocked, openfiles and vmemoryuse; with sigkill and /process: cputime, in \
          seconds. All other resources, actions and subjects of FreeBSD's are known and refused, each with its reason: there is no \

@@ -94,9 +94,11 @@ impl Jails<'_> {
             let mut free = |jid| self.give_up(jid);
             let mut locked = self.premises.store.allocate(wanted.as_deref(), jid, &mut free)?;
             let created = Created { jid: locked.record.jid, name: locked.record.name.clone() };
-            if name.is_empty() {
+            if name.is_empty() && self.premises.store.has_rules() {
                 // What is said of the number is known only now.
-                match self.driver().ask(&created.name, created.jid, given, parent, None) {
+                let mut numbered = given.clone();
+                numbered.settings.set("jid", Value::Int(i64::from(created.jid)));
+                match self.driver().ask(&created.name, created.jid, &numbered, parent, None) {
                     Ok(ask) => settings = ask.settings,
                     Err(error) => {
                         let _nothing_made = locked.forget(&self.premises.store);

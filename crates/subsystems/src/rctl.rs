@@ -40,8 +40,10 @@ use hierarchy::{Hierarchies, Home};
 use legacy::{CGROUP1, PATIENCE};
 use limit::{Format, LIMITS, Limit};
 use params::PARAMS;
-use resource::{RESOURCES, Resource};
+use resource::{RESOURCES, Resource, TERMINALS};
 use rule::{RULES, is_said, least};
+
+use crate::root::terminals;
 
 /// The subsystem.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +65,10 @@ impl Subsystem<Act> for Rctl {
         &PARAMS
     }
 
+    fn after(&self) -> &'static [&'static str] {
+        &["root"]
+    }
+
     fn probe(&self) -> Support {
         let hierarchies = Hierarchies::read().unwrap_or_default();
         let lacks = LIMITS.iter().filter(|l| home(&hierarchies, l).is_err());
@@ -80,7 +86,7 @@ impl Subsystem<Act> for Rctl {
             false => ask.settings.set(RULES, Value::List(all)),
         };
         let Some(above) = ask.above.filter(|_| ask.living.is_none()) else { return };
-        for (param, _) in &process::ROWS {
+        for param in apart() {
             if let (None, Some(limit)) = (ask.settings.get(param), above.get(param)) {
                 ask.settings.set(param, limit.clone());
             }
@@ -113,6 +119,13 @@ impl Subsystem<Act> for Rctl {
         joins(&site.instance())
     }
 
+    fn provide(&self, site: &mut Site<'_>) -> Result<()> {
+        match least(site.settings, &[TERMINALS]) {
+            Some(most) => terminals::limit(&site.instance(), Some(most)).doing(TERMINALS),
+            None => Ok(()),
+        }
+    }
+
     fn enter(&self, of: &Instance<'_>, how: Entry) -> Result<Vec<Act>> {
         let mut acts = if how == Entry::Born { Vec::new() } else { joins(of)? };
         acts.extend(process::steps(of.settings));
@@ -123,13 +136,17 @@ impl Subsystem<Act> for Rctl {
         let changed: Vec<_> = LIMITS.iter().filter(|l| l.value(site.settings) != l.value(old)).collect();
         apply(site, &changed)?;
         process::update(&site.instance(), old)?;
+        let terminals = least(site.settings, &[TERMINALS]);
+        if terminals != least(old, &[TERMINALS]) {
+            terminals::limit(&site.instance(), terminals).doing(TERMINALS)?;
+        }
         Ok(Vec::new())
     }
 
     fn inspect(&self, of: &Instance<'_>, wanted: &dyn Fn(&str) -> bool) -> Result<Settings> {
         let mut live = Settings::default();
         let is_wanted = |param: &&&str| wanted(param) && is_said(of.settings, param);
-        for (param, _) in process::ROWS.iter().filter(|(param, _)| is_wanted(&param)) {
+        for param in apart().filter(|param| is_wanted(&param)) {
             live.set(param, Value::Int(least(of.settings, &[param]).unwrap_or_default()));
         }
         for limit in &LIMITS {
@@ -216,6 +233,11 @@ fn joins(of: &Instance<'_>) -> Result<Vec<Act>> {
     legacy::dirs(of).into_values().map(join).collect()
 }
 
+/// The parameters of what is each jail's own, and not counted in the one that it is in; but for System V objects.
+fn apart() -> impl Iterator<Item = &'static str> {
+    process::ROWS.iter().map(|(param, _)| *param).chain([TERMINALS])
+}
+
 /// Where a limit is enforced, and the file of it there.
 enum Place {
     /// In the version 2 hierarchy that is mounted here.
@@ -300,9 +322,8 @@ mod tests {
 
     #[test]
     fn each_limit_is_a_parameter() {
-        let processes = process::ROWS.map(|(param, _)| param);
         let limits: BTreeSet<_> =
-            LIMITS.iter().flat_map(|l| l.params).copied().chain(processes).chain([RULES]).collect();
+            LIMITS.iter().flat_map(|l| l.params).copied().chain(apart()).chain([RULES]).collect();
         assert_eq!(limits, PARAMS.iter().map(|p| p.name).collect());
     }
 

@@ -44,11 +44,6 @@ pub static ROWS: &[Refused] = &[
         "mount=\"/MOUNTPOINT /DIR none\" hands its files in",
     ),
     row(
-        "rctl.pseudoterminals",
-        "Linux counts terminals for the whole machine, but for an option of a mount that a jail has already",
-        "kernel.pty.max is the machine's",
-    ),
-    row(
         "rctl.msgqqueued",
         "Linux counts messages by queue, in bytes",
         "rctl.nmsgq limits queues, of which each holds kernel.msgmnb bytes, 16384 by default",

@@ -147,9 +147,23 @@ lab_test!(a_rule_comes_before_its_jail_and_outlives_it for root; needs [CgroupV2
     // One without a name is called by its number.
     quiet(lab, "rctl -a jail:77:nmsgq:deny=4");
     prints(lab, "jail -c jid=77 command=cat /proc/sys/kernel/msgmni", "4\n");
+    let next = lab.sh("jail -c persist=true; jls -n name | tail -1 | cut -d = -f 2").trim().parse::<u32>().unwrap() + 1;
+    quiet(lab, &format!("rctl -a jail:{next}:nmsgq:deny=6; jail -q -r '*'"));
+    prints(lab, "jail -c command=cat /proc/sys/kernel/msgmni", "6\n");
     quiet(lab, "rctl -r :; jail -c name=a persist");
     prints(lab, &format!("jexec a {seen} | tail -1; jls -j a rctl.rules"), "32000\n-\n");
     quiet(lab, "jail -r a");
+});
+
+lab_test!(what_a_jail_shares_has_no_limit_of_its_own for root; needs [CgroupV2]; |lab| {
+    let shared = "jail -c name=a persist sysvmsg=inherit sysvsem=inherit sysvshm=inherit";
+    quiet(lab, shared);
+    refused(lab, "rctl -a jail:a:nshm:deny=3", "rctl: failed to add rule 'jail:a:nshm:deny=3': rctl.nshm needs sysvshm=new, which is inherit\n");
+    prints(lab, "rctl; jls -j a rctl.rules", "-\n");
+    quiet(lab, "jail -r a; rctl -a jail:a:nshm:deny=3");
+    refused(lab, shared, "jail: rctl.nshm needs sysvshm=new, which is inherit\n");
+    // None can exist where they are disabled.
+    quiet(lab, "jail -c name=a persist sysvshm=disable; jail -r a; rctl -r jail:a");
 });
 
 lab_test!(rules_stay_with_the_name for root; needs [CgroupV2]; |lab| {
@@ -184,7 +198,7 @@ fn meet(lab: &Lab, line: &str, within: &str) -> Output {
     lab.cmd("sh").args(["-c", within]).env("LINE", line).run()
 }
 
-const PROGRAMS: [Meets; 13] = [
+const PROGRAMS: [Meets; 14] = [
     meets("cputime:sigkill=1/process", "sh -c 'while :; do :; done'; echo $?", "137"),
     meets("datasize:deny=64m/process", "python3 -c 'x = bytearray(200 << 20)' 2>&1", "MemoryError"),
     meets(
@@ -208,6 +222,11 @@ const PROGRAMS: [Meets; 13] = [
         "openfiles:deny=32/process",
         "python3 -c 'f = [open(\"/dev/null\") for n in range(100)]' 2>&1",
         "Too many open files: '/dev/null'",
+    ),
+    meets(
+        "pseudoterminals:deny=2",
+        "python3 -c 'import os; [os.openpty() for n in range(3)]' 2>&1",
+        "No space left on device",
     ),
     meets("nmsgq:deny=2", "for n in 1 2 3; do ipcmk -Q; done 2>&1", "No space left on device"),
     meets("nsem:deny=4", "ipcmk -S 3; ipcmk -S 2 2>&1", "No space left on device"),
@@ -316,6 +335,19 @@ lab_test!(processes_that_are_there_are_limited_and_let_go for root; needs [Cgrou
     }
     prints(lab, "jexec a.b sh -c 'ulimit -n'", "40\n");
     quiet(lab, "jail -q -r a");
+});
+
+lab_test!(terminals_are_limited_while_a_jail_lives for root; needs [CgroupV2, Program("python3")]; |lab| {
+    quiet(lab, "jail -c name=a persist");
+    let open = "jexec a python3 -c 'import os; print(len([os.openpty() for n in range(3)]))' 2>&1 | tail -1; jexec a stat -c '%a %G' /dev/pts/ptmx /dev/pts; \
+        jexec a script -qc 'stat -c \"%a %G\" $(tty)' /dev/null </dev/null";
+    let free = lab.sh(open);
+    quiet(lab, "rctl -a jail:a:pseudoterminals:deny=2");
+    assert_eq!(lab.sh(open), free.replacen('3', "OSError: [Errno 28] No space left on device", 1));
+    prints(lab, "jls -j a rctl.pseudoterminals", "2\n");
+    quiet(lab, "jail -m name=a rctl.pseudoterminals=7; rctl -r jail:a");
+    assert_eq!(lab.sh(open), free);
+    quiet(lab, "jail -m name=a rctl.pseudoterminals=; jail -r a");
 });
 
 lab_test!(what_a_jail_uses_is_counted_with_those_in_it for root; needs [CgroupV2]; |lab| {

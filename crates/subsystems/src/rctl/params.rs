@@ -4,12 +4,13 @@ use vimage::{Child, Kind, Param, When};
 
 use super::{
     limit::LAST_CPU,
-    resource::{TASKS, count, size},
+    resource::{TASKS, TERMINALS, count, size},
     rule::RULES,
 };
+use crate::root::terminals;
 
 /// All of them.
-pub(super) static PARAMS: [Param; 18] = [
+pub(super) static PARAMS: [Param; 19] = [
     Param {
         name: RULES,
         kind: Kind::List { commas: true },
@@ -90,6 +91,14 @@ pub(super) static PARAMS: [Param; 18] = [
         (1, i64::MAX),
         "how many times a second the jail may write",
         "As rctl.writebps, in requests a second: io.max, or blkio.throttle.write_iops_device.",
+    ),
+    count(
+        TERMINALS,
+        (0, terminals::MOST),
+        "how many pseudo-terminals the jail may have",
+        "The greatest number of terminals of the jail's own /dev/pts: max of its file system, pts(4), and in Documentation/\
+         filesystems/devpts.rst of the kernel. At the limit posix_openpt(3) fails with ENOSPC, in jexec(8), too. A jail in \
+         another has a /dev/pts, and so many, of its own.",
     ),
     count(
         "rctl.cputime",

@@ -3,6 +3,8 @@
 
 use vimage::{Child, Kind, Param};
 
+use crate::root::terminals;
+
 /// A resource.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Resource {
@@ -30,6 +32,8 @@ pub enum Per {
     Process,
 }
 
+/// The parameter of terminals.
+pub(super) const TERMINALS: &str = "rctl.pseudoterminals";
 /// What the names of all parameters begin with.
 pub const PREFIX: &str = "rctl.";
 
@@ -57,7 +61,7 @@ const fn process(param: &'static str, least: i64) -> Resource {
 }
 
 /// All of them, by the order of rctl(8).
-pub static RESOURCES: [Resource; 21] = [
+pub static RESOURCES: [Resource; 22] = [
     Resource { action: "sigkill", ..process("rctl.cputime", 1) },
     process("rctl.datasize", 4096),
     process("rctl.stacksize", 4096),
@@ -67,6 +71,7 @@ pub static RESOURCES: [Resource; 21] = [
     jail("rctl.maxproc", 1, TASKS),
     process("rctl.openfiles", 8),
     process("rctl.vmemoryuse", 4096),
+    Resource { apart: true, ..jail(TERMINALS, 0, terminals::MOST) },
     jail("rctl.swapuse", 0, i64::MAX),
     jail("rctl.nthr", 1, TASKS),
     ipc("rctl.nmsgq", MOST),

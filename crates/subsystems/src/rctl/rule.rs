@@ -352,7 +352,7 @@ mod tests {
             error("jail:a:nthr:log=1").starts_with("failed to add rule 'jail:a:nthr:log=1': action log: ")
         );
         assert!(error("jail:\u{1b}:nthr:deny=1").starts_with("malformed rule 'jail:\\u{1b}:nthr:deny=1': "));
-        for resource in ["wallclock", "pseudoterminals", "msgqsize", "msgqqueued"] {
+        for resource in ["wallclock", "msgqsize", "msgqqueued"] {
             assert!(error(&format!("jail:a:{resource}:deny=1")).contains(&format!("resource {resource}: ")));
         }
     }
