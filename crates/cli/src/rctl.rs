@@ -264,7 +264,7 @@ fn print<'r>(call: &mut Call<'_>, rules: impl Iterator<Item = &'r Rule>) {
                 call.out.line(format_args!("{before}={}/{per}", for_people(rule.amount.unsigned_abs())));
             }
             (true, None) => {
-                call.out.line(format_args!("{before}={}", for_people(rule.amount.unsigned_abs())))
+                call.out.line(format_args!("{before}={}", for_people(rule.amount.unsigned_abs())));
             }
         }
     }
