@@ -43,7 +43,7 @@ pub(crate) static TOOL: Tool = Tool {
          seconds. All other resources, actions and subjects of FreeBSD's are known and refused, each with its reason: there is no \
          daemon that would see that a limit is reached.",
         "Rules are in the folder of the jails' records, and are kept as long as that: those in /run/jail until the machine is \
-         booted. xargs rctl -a </etc/rctl.conf adds those of a file. A jail that makes jails itself has rules of its own for them.",
+         booted. grep -v '^#' /etc/rctl.conf | xargs rctl -a adds those of a file. A jail that makes jails itself has rules of its own for them.",
     ],
     flags: &[
         Flag {
@@ -61,7 +61,8 @@ pub(crate) static TOOL: Tool = Tool {
         Flag {
             short: "r",
             help: "remove rules",
-            doc: "Removes the rules that a filter means.",
+            doc: "Removes the rules that a filter means. Limits of each process are given back to those that are there if the caller may \
+                  raise them (CAP_SYS_RESOURCE), and to later ones always.",
             ..Flag::BASE
         },
         Flag {
