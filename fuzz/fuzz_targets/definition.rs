@@ -67,7 +67,7 @@ fuzz_target!(|text: &str| {
     }
     let Ok(settings) = REGISTRY.complete(&given, None, None) else { return };
     let (given, house) = (&given.settings, &Empty);
-    let mut ask = Ask { name: "fuzz", jid: 1, given, settings, parent: None, living: None, house };
+    let mut ask = Ask { name: "fuzz", jid: 1, given, settings, parent: None, above: None, living: None, house };
     for subsystem in REGISTRY.iter() {
         subsystem.resolve(&mut ask);
     }

@@ -59,6 +59,7 @@ fn is_bookkeeping(line: &str) -> bool {
         "shared",
         "numbers",
         "pending",
+        "rules",
         "ranges",
         "addresses",
         "files",
@@ -66,7 +67,7 @@ fn is_bookkeeping(line: &str) -> bool {
         "told",
         "vault",
     ];
-    let files = ["ledger", "trace", "trace.old", "secret", "vault/ns"];
+    let files = ["ledger", "trace", "trace.old", "secret", "vault/ns", "rules/lock"];
     let path = path.trim_start_matches('/');
     folders.contains(&path) || files.contains(&path) || path.starts_with("numbers/")
 }

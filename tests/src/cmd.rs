@@ -18,7 +18,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The product. These are never looked for on the host.
-const PRODUCT: [&str; 4] = ["jail", "jls", "jexec", "jdb"];
+const PRODUCT: [&str; 5] = ["jail", "jls", "jexec", "jdb", "rctl"];
 
 /// Returns the directory of the product's binaries: the one above the test binary's, `target/PROFILE/deps`.
 pub(crate) fn binaries() -> PathBuf {

@@ -13,6 +13,7 @@ mod jexec;
 mod jls;
 mod ledger;
 mod output;
+mod rctl;
 mod relay;
 mod sealed;
 mod show;
@@ -33,7 +34,7 @@ use flags::{Call, Tool};
 use output::{Output, complain, warn};
 
 /// All tools.
-static TOOLS: &[&Tool] = &[&jail8::TOOL, &jls::TOOL, &jexec::TOOL, &jdb::TOOL];
+static TOOLS: &[&Tool] = &[&jail8::TOOL, &jls::TOOL, &jexec::TOOL, &jdb::TOOL, &rctl::TOOL];
 
 /// What a tool ends with, exit(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,7 @@ impl ExitCode {
 }
 
 /// Runs the tool that the program's name says, or, if it says none, the first argument: `jail`, `jls`,
-/// `jexec`, `jdb`. `own` are subsystems beyond those of this project.
+/// `jexec`, `jdb`, `rctl`. `own` are subsystems beyond those of this project.
 #[must_use]
 pub fn run(own: &[&'static dyn Subsystem<Act>]) -> process::ExitCode {
     status(own).into()

@@ -11,7 +11,9 @@ use vimage::{
 };
 
 use crate::{
-    Created, Jails, entry, privilege, process,
+    Created, Jails, entry,
+    jails::below,
+    privilege, process,
     record::parent_of,
     rename::set_name,
     store::{Locked, Wait},
@@ -58,7 +60,29 @@ impl Jails<'_> {
             altered?;
             self.narrow_all(&mut locked, parent)
         })?;
-        Ok(Created { jid: locked.record.jid, name: locked.record.name.clone() })
+        let changed = Created { jid: locked.record.jid, name: locked.record.name.clone() };
+        drop(locked);
+        if wanted.is_some() && self.premises.store.has_rules() {
+            // Those in it have new names, too.
+            self.renew(&changed.name, false)
+                .hint("the change is made; what rctl(8) says of the new names comes with the next")?;
+        }
+        Ok(changed)
+    }
+
+    /// Gives the living jails of a name, and of those below it, what is said of their names now (rctl(8)); with `itself`
+    /// false, only those below.
+    ///
+    /// # Errors
+    /// The kernel refused it for one of them, which is as before; those further up are changed.
+    pub fn renew(&self, name: &str, itself: bool) -> Result<()> {
+        let names = self.premises.store.taken()?;
+        let own = names.iter().filter(|other| itself && *other == name);
+        // Each before those in it.
+        own.chain(below(&names, name)).try_for_each(|name| match self.modify(name, &Given::default()) {
+            Err(error) if error.kind() == ErrorKind::NotFound && self.read(name).is_err() => Ok(()),
+            done => done.map(drop),
+        })
     }
 
     /// Changes a locked jail from its owner's settings to others, and perhaps to another name.
@@ -115,6 +139,8 @@ impl Jails<'_> {
             return Err(failed.error);
         }
         locked.record.change = None;
+        // Not what the kernel had, which may have been less than was said.
+        locked.record.settings.clone_from(&settled.settings);
         locked
             .save(&mut owner.journal)
             .and_then(|()| self.follow(locked))

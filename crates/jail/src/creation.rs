@@ -87,12 +87,26 @@ impl Jails<'_> {
             }
             // Checked before anything is made, under the name it will have or a stand-in for its number.
             let stand_in = if name.is_empty() { "new" } else { &name };
+            let rules = self.premises.store.hold_rules(false)?;
             let ask = self.driver().ask(stand_in, jid.unwrap_or(0), given, parent, None)?;
             let mut settings = ask.settings;
             let mut plan = Plan::of(&settings, &self.driver());
             let mut free = |jid| self.give_up(jid);
             let mut locked = self.premises.store.allocate(wanted.as_deref(), jid, &mut free)?;
             let created = Created { jid: locked.record.jid, name: locked.record.name.clone() };
+            if name.is_empty() && self.premises.store.has_rules() {
+                // What is said of the number is known only now.
+                let mut numbered = given.clone();
+                numbered.settings.set("jid", Value::Int(i64::from(created.jid)));
+                match self.driver().ask(&created.name, created.jid, &numbered, parent, None) {
+                    Ok(ask) => settings = ask.settings,
+                    Err(error) => {
+                        let _nothing_made = locked.forget(&self.premises.store);
+                        return Err(error);
+                    }
+                }
+            }
+            drop(rules);
             settings.set("name", Value::Text(created.name.clone()));
             settings.set("jid", Value::Int(i64::from(created.jid)));
             let of = Of { name: &created.name, jid: Some(created.jid), settings: &settings, signals };

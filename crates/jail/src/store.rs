@@ -9,6 +9,8 @@
 //! numbers/…         the next number of each series
 //! pending/3         the jail may have to be swept: it is being made, dies with its processes, or is being removed
 //! pending/3.dying   all of ours is undone; the kernel is not done with it
+//! rules/…           what is said of jails by their names, whether they are there or not; locked by who changes it, and
+//!                   while a name is taken
 //! boot              which boot this is of, where the store is on a disk
 //! ```
 //!
@@ -17,7 +19,7 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::{DirBuilderExt as _, symlink},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink},
     path::{Path, PathBuf},
 };
 
@@ -54,6 +56,9 @@ pub struct Locked {
 /// What the mark of a jail ends with that waits for nothing but the kernel.
 const DYING: &str = ".dying";
 
+/// The folder of what is said of jails by their names.
+const RULES: &str = "rules";
+
 /// The greatest jid, as in FreeBSD.
 const JID_MAX: u32 = 999_999;
 
@@ -65,7 +70,7 @@ impl Store {
     pub fn open(root: &Path) -> Result<Self> {
         let store = Self { root: root.to_owned() };
         // Anybody may read what jails there are; what is locked nobody else may open, for who can open can lock.
-        let public = ["jails", "names", "pending"].map(|dir| (dir, 0o755));
+        let public = ["jails", "names", "pending", RULES].map(|dir| (dir, 0o755));
         for (dir, mode) in public.into_iter().chain(["shared", "numbers"].map(|dir| (dir, 0o700))) {
             let dir = store.root.join(dir);
             if !dir.is_dir() {
@@ -87,6 +92,32 @@ impl Store {
     #[must_use]
     pub fn goes_with_the_boot(&self) -> bool {
         rustix::fs::statfs(&self.root).is_ok_and(|system| system.f_type == vault::TMPFS)
+    }
+
+    /// Holds what is said of jails by their names: alone to change it, or together with others who take names. Who takes
+    /// one meanwhile does it before a change, and is found by the name, or after it, and reads what was changed.
+    ///
+    /// # Errors
+    /// The lock cannot be opened.
+    pub fn hold_rules(&self, alone: bool) -> Result<File> {
+        let path = self.root.join(RULES).join("lock");
+        let doing = || format!("cannot lock {}", path.display());
+        let file = match File::open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                File::options().write(true).create(true).truncate(false).mode(0o600).open(&path)
+            }
+            opened => opened,
+        };
+        let file = file.doing_with(doing)?;
+        if alone { file.lock() } else { file.lock_shared() }.doing_with(doing)?;
+        Ok(file)
+    }
+
+    /// Whether anything is said of any jail.
+    pub(crate) fn has_rules(&self) -> bool {
+        let said = fs::read_dir(self.root.join(RULES)).into_iter().flatten().flatten();
+        said.into_iter()
+            .any(|entry| entry.file_name() != "lock" && entry.metadata().is_ok_and(|m| m.len() > 0))
     }
 
     fn dir(&self, jid: u32) -> PathBuf {

@@ -15,6 +15,7 @@ pub mod fork;
 pub mod init;
 mod ioctl;
 pub mod kcmp;
+pub mod limit;
 pub mod mount;
 pub mod namespace;
 pub mod pidfd;

@@ -19,7 +19,10 @@ use std::{
 };
 
 use linux_raw_sys::{errno as sys_errno, general as sys};
-use rustix::mount::{MountFlags, MountPropagationFlags};
+use rustix::{
+    mount::{MountFlags, MountPropagationFlags},
+    process::Resource,
+};
 
 use crate::{affinity, below::Below, raw, seccomp::SockFilter, spawn};
 
@@ -150,6 +153,8 @@ pub enum Step {
     Signals,
     /// umask(2).
     Umask(u32),
+    /// prlimit(2): from here on at most this much of a resource, also for whoever may have more. What is less stays.
+    Limit(Resource, u64),
     /// sched_setaffinity(2) with all CPUs: those of the cpuset. Where it is refused nobody was kept from any.
     Anywhere,
     /// Another program in a new process.
@@ -309,6 +314,7 @@ impl Step {
                 call(sys::__NR_rt_sigprocmask, [sys::SIG_SETMASK as usize, address, 0, 8, 0, 0])
             }
             Self::Umask(mask) => call(sys::__NR_umask, [*mask as usize, 0, 0, 0, 0, 0]),
+            Self::Limit(resource, most) => limit(*resource, *most),
             Self::Anywhere => {
                 let all = &raw const affinity::ALL as usize;
                 call(sys::__NR_sched_setaffinity, [0, size_of_val(&affinity::ALL), all, 0, 0, 0]);
@@ -362,6 +368,7 @@ impl fmt::Display for Step {
             Self::Private | Self::Close => f.write_str("cannot close descriptors"),
             Self::Signals => f.write_str("cannot reset signals"),
             Self::Umask(_) => f.write_str("cannot set the umask"),
+            Self::Limit(resource, most) => write!(f, "cannot limit {resource:?} to {most}"),
             Self::Anywhere => f.write_str("cannot run on any CPU"),
             Self::Spawn(..) => f.write_str("cannot start a process"),
         }
@@ -416,6 +423,19 @@ fn cover(path: usize, flags: MountFlags) -> isize {
         0 => call(sys::__NR_mount, [0, path, 0, flags, 0, 0]),
         failed => failed,
     }
+}
+
+/// Lowers a limit of the calling process.
+fn limit(resource: Resource, most: u64) -> isize {
+    // struct rlimit64: the soft limit and the hard one.
+    let mut there = [0_u64; 2];
+    let (resource, address) = (resource as usize, (&raw mut there).addr());
+    let asked = call(sys::__NR_prlimit64, [0, resource, 0, address, 0, 0]);
+    if asked < 0 {
+        return asked;
+    }
+    let less = there.map(|limit| limit.min(most));
+    call(sys::__NR_prlimit64, [0, resource, (&raw const less).addr(), 0, 0, 0])
 }
 
 /// One error number counts as success.

@@ -25,7 +25,7 @@ const CALLS: &[&str] =
     &["mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr"];
 
 static KNOBS: [Knob; 1] = [Knob {
-    param: "mqueue.queues",
+    params: &["mqueue.queues"],
     file: "/proc/sys/fs/mqueue/queues_max",
     default: "256",
     format: Format::Number,

@@ -43,6 +43,21 @@ pub static ROWS: &[Refused] = &[
         "a dataset cannot be handed to a jail",
         "mount=\"/MOUNTPOINT /DIR none\" hands its files in",
     ),
+    row(
+        "rctl.msgqqueued",
+        "Linux counts messages by queue, in bytes",
+        "rctl.nmsgq limits queues, of which each holds kernel.msgmnb bytes, 16384 by default",
+    ),
+    row(
+        "rctl.msgqsize",
+        "Linux limits the size of each queue, which the jail's root may raise, and not of all together",
+        "rctl.nmsgq limits queues, rctl.memoryuse memory",
+    ),
+    row(
+        "rctl.wallclock",
+        "Linux ends no process because of its age, and nothing of ours runs to do it",
+        "command=\"timeout 3600 ...\" ends a program, jail -r in a timer of systemd(1) a jail",
+    ),
     row("exec.fib", "Linux has no numbered routing tables of processes", "vnet.route says where packets go"),
 ];
 

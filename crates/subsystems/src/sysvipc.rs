@@ -13,7 +13,10 @@ use vimage::{
     Subsystem, Support, When,
 };
 
-use crate::needs;
+use crate::{
+    needs,
+    rctl::resource::{MOST, SEMAPHORES, count, size},
+};
 
 use namespace::{Format, Knob};
 
@@ -22,9 +25,6 @@ pub const FILTER: &str = "filter";
 /// What the pieces of the facilities are for the kernel.
 pub const OBJECTS: &[(&str, &str)] =
     &[(FILTER, "rule of the seccomp filter"), (Piece::INSTANCE, "ipc namespace")];
-
-/// The greatest number of objects of one kind: `IPCMNI` of Linux (without its boot option `ipcmni_extend`).
-const MOST: i64 = 32768;
 
 /// One of the three subsystems.
 #[derive(Debug)]
@@ -53,10 +53,16 @@ pub static SYSVMSG: Sysv = Sysv {
                   limit msgget(2) fails with ENOSPC.",
             ..Param::BASE
         },
+        count(
+            "rctl.nmsgq",
+            (0, MOST),
+            "how many System V message queues may exist",
+            "The same as sysvmsg.queues, as a resource of rctl(8). Of both the smaller counts.",
+        ),
     ],
     calls: &["msgget", "msgsnd", "msgrcv", "msgctl"],
     knobs: &[Knob {
-        param: "sysvmsg.queues",
+        params: &["sysvmsg.queues", "rctl.nmsgq"],
         file: "/proc/sys/kernel/msgmni",
         default: "32000",
         format: Format::Number,
@@ -79,15 +85,33 @@ pub static SYSVSEM: Sysv = Sysv {
                   default. At the limit semget(2) fails with ENOSPC.",
             ..Param::BASE
         },
+        count(
+            "rctl.nsem",
+            (0, SEMAPHORES),
+            "how many System V semaphores may exist",
+            "The greatest number of semaphores in all sets of the jail together: the second field of kernel.sem. At the \
+             limit semget(2) fails with ENOSPC.",
+        ),
+        count(
+            "rctl.nsemop",
+            (0, SEMAPHORES),
+            "how many System V semaphores a call may change",
+            "The greatest number of operations of one semop(2) in the jail: the third field of kernel.sem, 500 by default. A \
+             call with more fails with E2BIG.",
+        ),
     ],
     calls: &["semget", "semop", "semtimedop", "semctl"],
-    knobs: &[Knob {
-        param: "sysvsem.sets",
-        file: "/proc/sys/kernel/sem",
-        default: "32000 1024000000 500 32000",
-        format: Format::FourthField,
-    }],
+    knobs: &[
+        semaphores(&["sysvsem.sets"], 3),
+        semaphores(&["rctl.nsem"], 1),
+        semaphores(&["rctl.nsemop"], 2),
+    ],
 };
+
+const fn semaphores(params: &'static [&'static str], field: usize) -> Knob {
+    let (file, default) = ("/proc/sys/kernel/sem", "32000 1024000000 500 32000");
+    Knob { params, file, default, format: Format::Field(field) }
+}
 
 /// Shared memory.
 pub static SYSVSHM: Sysv = Sysv {
@@ -114,21 +138,40 @@ pub static SYSVSHM: Sysv = Sysv {
                   the limit shmget(2) fails with ENOSPC.",
             ..Param::BASE
         },
+        count(
+            "rctl.nshm",
+            (0, MOST),
+            "how many System V shared memory segments may exist",
+            "The same as sysvshm.segments, as a resource of rctl(8). Of both the smaller counts.",
+        ),
+        size(
+            "rctl.shmsize",
+            "how large all System V shared memory may be",
+            "The greatest size of all shared memory segments of the jail together, in whole pages: kernel.shmall. At the limit \
+             shmget(2) fails with ENOSPC.",
+        ),
     ],
     calls: &["shmget", "shmat", "shmdt", "shmctl"],
     knobs: &[
         // ULONG_MAX - (1 << 24), SHMMAX of <linux/shm.h>.
         Knob {
-            param: "sysvshm.max",
+            params: &["sysvshm.max"],
             file: "/proc/sys/kernel/shmmax",
             default: "18446744073692774399",
             format: Format::Number,
         },
         Knob {
-            param: "sysvshm.segments",
+            params: &["sysvshm.segments", "rctl.nshm"],
             file: "/proc/sys/kernel/shmmni",
             default: "4096",
             format: Format::Number,
+        },
+        // As shmmax, in pages.
+        Knob {
+            params: &["rctl.shmsize"],
+            file: "/proc/sys/kernel/shmall",
+            default: "18446744073692774399",
+            format: Format::Pages,
         },
     ],
 };
@@ -176,7 +219,8 @@ impl Subsystem<Act> for Sysv {
     }
 
     fn check(&self, ask: &Ask<'_>) -> Result<()> {
-        namespace::check_mixture(&ask.settings, ask.given, self.name)
+        namespace::check_mixture(&ask.settings, ask.given, self.name)?;
+        namespace::check_limits(&ask.settings, self.name, self.knobs)
     }
 
     fn prepare(&self, site: &mut Site<'_>) -> Result<Vec<Act>> {
@@ -190,6 +234,11 @@ impl Subsystem<Act> for Sysv {
 
     fn enter(&self, of: &Instance<'_>, _how: Entry) -> Result<Vec<Act>> {
         Ok(deny(of.settings, self.name, self.calls))
+    }
+
+    fn follows_all(&self) -> bool {
+        // A rule is a limit, too.
+        true
     }
 
     fn update(&self, site: &mut Site<'_>, old: &Settings) -> Result<Vec<Act>> {
@@ -239,6 +288,8 @@ pub fn deny(settings: &Settings, facility: &str, syscalls: &'static [&'static st
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use kernel::seccomp::{Abi, is_known, syscall_number};
     use vimage::{Registry, Value};
 
@@ -255,10 +306,9 @@ mod tests {
     #[test]
     fn each_limit_is_a_parameter() {
         for facility in [&SYSVMSG, &SYSVSEM, &SYSVSHM] {
-            for knob in facility.knobs {
-                assert!(facility.params.iter().any(|p| p.name == knob.param), "{}", knob.param);
-            }
-            assert_eq!(facility.params.len(), 1 + facility.knobs.len());
+            let params = facility.params.iter().skip(1).map(|p| p.name).collect::<BTreeSet<_>>();
+            let limits = facility.knobs.iter().flat_map(|knob| knob.params).copied().collect();
+            assert_eq!(params, limits);
         }
     }
 

@@ -15,7 +15,8 @@ pub struct Refused {
 
 impl Refused {
     /// The row that is about a user's word, which may be negated (`exec.noclean`).
-    pub(crate) fn find<'r>(rows: &'r [Self], word: &str) -> Option<&'r Self> {
+    #[must_use]
+    pub fn find<'r>(rows: &'r [Self], word: &str) -> Option<&'r Self> {
         let (stem, last) = word.rsplit_once('.').map_or(("", word), |(stem, last)| (stem, last));
         let positive = last.strip_prefix("no").map(|bare| match stem {
             "" => bare.to_owned(),

@@ -66,6 +66,8 @@ mod people;
 /// PostgreSQL, the job that System V IPC of a jail's own is for.
 mod postgres;
 mod published;
+/// Rules that limit what jails use.
+mod rctl;
 /// Jails are removed and renamed.
 mod remove;
 /// Segments of many links.

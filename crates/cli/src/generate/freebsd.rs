@@ -60,8 +60,10 @@ const DIFFERS: &[(&str, &str)] = &[
     ),
     (
         "limits",
-        "What rctl(8) says by rules is a parameter of the jail: rctl.memoryuse, rctl.maxproc, rctl.pcpu. What cpuset -l -j says \
-         is another: cpuset.cpus.",
+        "Each resource of rctl(8) is a parameter of the jail, too: rctl.memoryuse. Rules are of jails alone, and do what the \
+         kernel does at a limit: deny, throttle or, for cputime, sigkill; what would take a daemon, log, devctl and other signals, \
+         is refused. What Linux limits for each process needs /process behind the amount: jail:web:openfiles:deny=1024/process. \
+         No tunable switches accounting on. What cpuset -l -j says is a parameter: cpuset.cpus.",
     ),
     (
         "removal",
@@ -80,7 +82,7 @@ const DIFFERS: &[(&str, &str)] = &[
     ),
 ];
 
-const INTRODUCTION: &str = "All parameters of FreeBSD's jail(8), and what each is here. What is the same is so in name, type, \
+const INTRODUCTION: &str = "All parameters of FreeBSD's jail(8) and resources of its rctl(8), and what each is here. What is the same is so in name, type, \
     values and meaning. What differs does so in what is said of it; to change what is given at creation alone is an error. \
     What is refused is known, and refused with its reason, so that no jail is less than its configuration says. Parameters that \
     FreeBSD does not have are in jail(8).";
@@ -121,7 +123,7 @@ pub(super) fn page(registry: &Registry<Act>) -> String {
         }
     }
     page.line(".SH SEE ALSO");
-    page.line("\\fBjail.conf\\fR(5),\n\\fBjail\\fR(8),\n\\fBjdb\\fR(8),\n\\fBjexec\\fR(8),\n\\fBjls\\fR(8)");
+    page.line("\\fBjail.conf\\fR(5),\n\\fBjail\\fR(8),\n\\fBjdb\\fR(8),\n\\fBjexec\\fR(8),\n\\fBjls\\fR(8),\n\\fBrctl\\fR(8)");
     page.into_text()
 }
 

@@ -10,7 +10,7 @@ use std::{
 use vimage::{Context as _, House, Piece, Result, Site, Told, file};
 
 use super::{NAME, hosts};
-use crate::shown::folder;
+use crate::{rctl::rule, shown::folder};
 
 /// The piece of a jail's folder.
 pub(super) const FOLDER: &str = "folder";
@@ -86,6 +86,9 @@ fn text(site: &Site<'_>) -> Result<Vec<u8>> {
         settings.remove(name);
     }
     let name = site.name.rsplit('.').next().unwrap_or_default().to_owned();
+    if settings.get(rule::RULES).is_some() {
+        settings.set(rule::RULES, rule::told(site.settings, &name));
+    }
     let parent = site.parent.map_or(0, |parent| parent.jid);
     serde_json::to_vec(&Told { jid: site.jid, name, parent, settings }).doing("children.max")
 }

@@ -81,9 +81,10 @@ impl Hierarchies {
         self.legacy.iter().find(|(c, _)| c == controller).map(|(_, point)| point.as_path())
     }
 
-    /// Where a controller is; `None`: nowhere. A controller is in one hierarchy at a time.
+    /// Where a controller is, by its names in version 2 and in version 1; `None`: nowhere. A controller is in one
+    /// hierarchy at a time.
     #[must_use]
-    pub fn home(&self, controller: &str) -> Option<Home> {
+    pub fn home(&self, controller: &str, legacy: &str) -> Option<Home> {
         let has = |point: &&PathBuf| {
             let controllers = fs::read_to_string(point.join("cgroup.controllers")).unwrap_or_default();
             controllers.split_whitespace().any(|c| c == controller)
@@ -91,7 +92,7 @@ impl Hierarchies {
         if let Some(point) = self.unified.as_ref().filter(has) {
             return Some(Home::Unified(point.clone()));
         }
-        self.legacy(controller).map(|point| Home::Legacy(point.to_owned()))
+        self.legacy(legacy).map(|point| Home::Legacy(point.to_owned()))
     }
 }
 

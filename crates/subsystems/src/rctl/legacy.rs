@@ -26,10 +26,10 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) fn make(site: &mut Site<'_>, base: &Path, limit: &Limit) -> Result<PathBuf> {
     let common = base.join(site.house.mark());
     let nests = limit.seeds.is_empty();
-    let parents = dirs(&site.instance()).remove(limit.controller).filter(|_| nests);
+    let parents = dirs(&site.instance()).remove(limit.legacy_controller()).filter(|_| nests);
     let above = parents.unwrap_or_else(|| common.clone());
     let dir = above.join(site.jid.to_string());
-    site.make(piece(&dir, limit.controller), || {
+    site.make(piece(&dir, limit.legacy_controller()), || {
         let make = || {
             fs::create_dir_all(&dir)?;
             [&common, &dir].into_iter().try_for_each(|dir| seed(dir, limit.seeds))

@@ -22,7 +22,7 @@ use vimage::{Context as _, Error, Result};
 
 use super::{
     devfs::{Node, PARAM, What},
-    tree,
+    terminals, tree,
 };
 use crate::user::Ids;
 
@@ -49,8 +49,6 @@ pub(super) const OWN: &[(&str, What, Option<Class>)] = &[
 ];
 /// File systems of the jail's own, which other parameters are about: their mount points are there always.
 const POINTS: [&str; 3] = ["pts", "shm", "mqueue"];
-/// The group of terminals, in every Linux system's /etc/group.
-const TTY: u32 = 5;
 
 /// Whether a path below /dev is one that a jail has of its own.
 pub(super) fn is_own(path: &str) -> bool {
@@ -87,10 +85,7 @@ pub(super) fn make(ids: Option<Ids>, nodes: &[Node]) -> Result<Vec<(String, Owne
         }
     }
     mounts.push(("/dev".to_owned(), dev));
-    // Ids in a mount's options are those of whoever makes it.
-    let gid = ids.filter(|i| i.count > TTY).map_or(TTY, |i| i.base + TTY);
-    let own = ids.is_none_or(|i| i.count > TTY);
-    mounts.push(("/dev/pts".to_owned(), terminals(own.then_some(gid)).doing("cannot make /dev/pts")?));
+    mounts.push(("/dev/pts".to_owned(), terminals::make(ids).doing("cannot make /dev/pts")?));
     Ok(mounts)
 }
 
@@ -179,25 +174,4 @@ impl Drop for Umask {
     fn drop(&mut self) {
         umask(self.0);
     }
-}
-
-fn terminals(gid: Option<u32>) -> rustix::io::Result<OwnedFd> {
-    let fs = fsopen("devpts", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(&fs, "mode", "620")?;
-    fsconfig_set_string(&fs, "ptmxmode", "666")?;
-    if let Some(gid) = gid {
-        fsconfig_set_string(&fs, "gid", gid.to_string())?;
-    }
-    fsconfig_create(&fs)?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-}
-
-/// Opens a new terminal of a jail whose devpts is at hand: the master's end.
-///
-/// # Errors
-/// The kernel refused.
-pub fn open_terminal(devpts: &OwnedFd) -> Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    openat(devpts, "ptmx", flags, Mode::empty()).doing("cannot open a terminal of the jail")
 }

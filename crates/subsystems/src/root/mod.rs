@@ -4,11 +4,12 @@
 //! process in a mount namespace made for it. So nothing of them is ever mounted on the host.
 
 mod dev;
-pub use dev::open_terminal;
+pub use terminals::open_terminal;
 
 pub mod devfs;
 pub mod fstab;
 mod identity;
+pub(crate) mod terminals;
 mod tree;
 pub(crate) use tree::tmpfs;
 

@@ -10,14 +10,16 @@ use kernel::{
 };
 use vimage::{Ask, Context as _, Error, ErrorKind, Instance, Mode, Result, Settings, Site, Value};
 
+use crate::rctl::rule::{is_said, least};
+
 /// The facilities of an ipc namespace, in the order of their subsystems.
 pub const FACILITIES: [&str; 4] = ["sysvmsg", "sysvsem", "sysvshm", "mqueue"];
 
-/// A limit of an ipc namespace: a parameter and its file.
+/// A limit of an ipc namespace: its parameters and its file.
 #[derive(Debug)]
 pub struct Knob {
-    /// The parameter.
-    pub param: &'static str,
+    /// The parameters: of several that are one to the kernel the strictest counts.
+    pub params: &'static [&'static str],
     /// The file below /proc/sys.
     pub file: &'static str,
     /// What it holds in a new namespace, whatever the parent's holds.
@@ -31,31 +33,82 @@ pub struct Knob {
 pub enum Format {
     /// A number alone.
     Number,
-    /// The last of four numbers, the others being the default's.
-    FourthField,
+    /// Bytes, as a number of pages; what is less than one is none.
+    Pages,
+    /// One of several numbers, of which some may be other limits, and the others are the default's.
+    Field(usize),
 }
 
 impl Knob {
-    /// The file's text for a value; `None`: the kernel's default.
-    fn text(&self, value: Option<i64>) -> String {
-        match (value, self.format) {
-            (None, _) => self.default.to_owned(),
-            (Some(n), Format::Number) => n.to_string(),
-            (Some(n), Format::FourthField) => {
-                let (first, _) = self.default.rsplit_once(' ').unwrap_or_default();
-                format!("{first} {n}")
-            }
+    /// What a jail's values come to; `None`: the kernel's default.
+    fn limit(&self, settings: &Settings) -> Option<i64> {
+        least(settings, self.params)
+    }
+
+    /// Puts a value into the numbers of its file.
+    fn put(&self, value: i64, numbers: &mut [String]) {
+        let (at, number) = match self.format {
+            Format::Number => (0, value),
+            Format::Pages => (0, value / page()),
+            Format::Field(at) => (at, value),
+        };
+        if let Some(place) = numbers.get_mut(at) {
+            *place = number.to_string();
         }
     }
 
-    /// The value in a file's text; what is above the greatest number is that.
-    fn value(&self, text: &str) -> Option<i64> {
-        let field = match self.format {
-            Format::Number => 0,
-            Format::FourthField => 3,
+    /// The value in a file's text, of which `limit` was written; what is above the greatest number is that.
+    fn value(&self, text: &str, limit: i64) -> Option<i64> {
+        let (field, unit) = match self.format {
+            Format::Number => (0, 1),
+            Format::Pages => (0, page()),
+            Format::Field(at) => (at, 1),
         };
         let number: u64 = text.split_whitespace().nth(field)?.parse().ok()?;
-        Some(i64::try_from(number).unwrap_or(i64::MAX))
+        let value = i64::try_from(number).unwrap_or(i64::MAX).saturating_mul(unit);
+        Some(if value / unit == limit / unit { limit } else { value })
+    }
+}
+
+/// The size of a page in bytes.
+fn page() -> i64 {
+    i64::try_from(rustix::param::page_size()).unwrap_or(4096)
+}
+
+/// The files of some limits, each once, with the text that they have for a jail's values.
+fn texts<'k>(
+    knobs: impl IntoIterator<Item = &'k Knob>,
+    all: &[Knob],
+    settings: &Settings,
+) -> Vec<(&'static str, String)> {
+    let mut texts: Vec<(&'static str, String)> = Vec::new();
+    for knob in knobs {
+        if texts.iter().any(|(file, _)| *file == knob.file) {
+            continue;
+        }
+        let mut numbers: Vec<_> = knob.default.split(' ').map(str::to_owned).collect();
+        for other in all.iter().filter(|other| other.file == knob.file) {
+            if let Some(value) = other.limit(settings) {
+                other.put(value, &mut numbers);
+            }
+        }
+        texts.push((knob.file, numbers.join(" ")));
+    }
+    texts
+}
+
+/// Refuses limits of what a jail shares with its parent: they would be the parent's.
+///
+/// # Errors
+/// [`ErrorKind::Usage`].
+pub fn check_limits(settings: &Settings, facility: &str, knobs: &[Knob]) -> Result<()> {
+    if settings.mode(facility) != Mode::Inherit {
+        return Ok(());
+    }
+    let params = knobs.iter().flat_map(|knob| knob.params);
+    match params.into_iter().find(|param| is_said(settings, param)) {
+        Some(param) => Err(Error::usage(format!("{param} needs {facility}=new, which is inherit"))),
+        None => Ok(()),
     }
 }
 
@@ -88,9 +141,9 @@ pub fn inherit_limits(ask: &mut Ask<'_>, facility: &str, knobs: &[Knob]) {
     let Some(above) = ask.above.filter(|_| ask.living.is_none() && ask.settings.is_new(facility)) else {
         return;
     };
-    for knob in knobs.iter().filter(|k| ask.given.get(k.param).is_none()) {
-        if let Some(limit) = above.get(knob.param) {
-            ask.settings.set(knob.param, limit.clone());
+    for param in knobs.iter().flat_map(|k| k.params).filter(|param| ask.given.get(param).is_none()) {
+        if let Some(limit) = above.get(param) {
+            ask.settings.set(param, limit.clone());
         }
     }
 }
@@ -105,8 +158,7 @@ pub fn birth(settings: &Settings, facility: &str, knobs: &[Knob]) -> Result<Vec<
         acts.push(Act::Namespace(Ns::Ipc, None));
     }
     if settings.is_new(facility) && !host_sets_limits() {
-        let given = knobs.iter().filter(|k| settings.int(k.param).is_some());
-        acts.extend(given.map(|k| write_inside(k, settings)));
+        acts.extend(given(knobs, settings).into_iter().map(write_inside));
     }
     Ok(acts)
 }
@@ -122,8 +174,7 @@ pub fn adopt(site: &mut Site<'_>, facility: &str, knobs: &[Knob]) -> Result<()> 
     if !site.settings.is_new(facility) || !host_sets_limits() {
         return Ok(());
     }
-    let given: Vec<_> = knobs.iter().filter(|k| site.settings.int(k.param).is_some()).collect();
-    write_from_host(&site.instance(), &given)
+    write_from_host(&site.instance(), given(knobs, site.settings))
 }
 
 /// Changes the limits that differ; what a process must do for it inside, if it must be done there.
@@ -134,12 +185,13 @@ pub fn update(site: &mut Site<'_>, old: &Settings, facility: &str, knobs: &[Knob
     if !site.settings.is_new(facility) {
         return Ok(Vec::new());
     }
-    let changed: Vec<_> = knobs.iter().filter(|k| site.settings.get(k.param) != old.get(k.param)).collect();
+    let changed = knobs.iter().filter(|k| k.limit(site.settings) != k.limit(old));
+    let texts = texts(changed, knobs, site.settings);
     if host_sets_limits() {
-        write_from_host(&site.instance(), &changed)?;
+        write_from_host(&site.instance(), texts)?;
         return Ok(Vec::new());
     }
-    Ok(changed.into_iter().map(|k| write_inside(k, site.settings)).collect())
+    Ok(texts.into_iter().map(write_inside).collect())
 }
 
 /// The live values of the limits that were given and are wanted.
@@ -152,18 +204,20 @@ pub fn inspect(
     facility: &str,
     knobs: &[Knob],
 ) -> Result<Settings> {
+    let is_wanted = |param: &&&str| wanted(param) && is_said(of.settings, param);
     let given: Vec<_> =
-        knobs.iter().filter(|k| wanted(k.param) && of.settings.get(k.param).is_some()).collect();
+        knobs.iter().flat_map(|k| k.params.iter().filter(is_wanted).map(move |param| (k, *param))).collect();
     let mut live = Settings::default();
     if given.is_empty() || !of.settings.is_new(facility) {
         return Ok(live);
     }
     let Some(ipc) = of.fd("ipc")? else { return Ok(live) };
     let _inside = Visit::enter(&*ipc, Ns::Ipc).doing("cannot enter the ipc namespace")?;
-    for knob in given {
+    for (knob, param) in given {
         let text = fs::read_to_string(knob.file).doing_with(|| format!("cannot read {}", knob.file));
-        if let Some(value) = knob.value(&text.doing(knob.param)?) {
-            live.set(knob.param, Value::Int(value));
+        let limit = knob.limit(of.settings).unwrap_or_default();
+        if let Some(value) = knob.value(&text.doing(param)?, limit) {
+            live.set(param, Value::Int(value));
         }
     }
     Ok(live)
@@ -175,30 +229,30 @@ fn host_sets_limits() -> bool {
     release() < (6, 9)
 }
 
-fn write_from_host(of: &Instance<'_>, knobs: &[&Knob]) -> Result<()> {
-    if knobs.is_empty() {
-        return Ok(());
-    }
+/// The files of the limits that a jail has, with their texts.
+fn given(knobs: &[Knob], settings: &Settings) -> Vec<(&'static str, String)> {
+    texts(knobs.iter().filter(|k| k.limit(settings).is_some()), knobs, settings)
+}
+
+fn write_from_host(of: &Instance<'_>, texts: Vec<(&'static str, String)>) -> Result<()> {
+    let Some((first, _)) = texts.first() else { return Ok(()) };
     let Some(ipc) = of.fd("ipc")? else {
         return Err(Error::new(
             ErrorKind::NotFound,
-            format!("{}: the ipc namespace is gone", knobs[0].param),
+            format!("cannot write {first}: the ipc namespace is gone"),
         ));
     };
     let _inside = Visit::enter(&*ipc, Ns::Ipc).doing("cannot enter the ipc namespace")?;
-    for knob in knobs {
-        let text = knob.text(of.settings.int(knob.param));
-        fs::write(knob.file, &text)
-            .doing_with(|| format!("{}: cannot write \"{text}\" to {}", knob.param, knob.file))?;
+    for (file, text) in texts {
+        fs::write(file, &text).doing_with(|| format!("cannot write \"{text}\" to {file}"))?;
     }
     Ok(())
 }
 
 /// After the process has become the jail's root, who alone may write the file, and before the jail's own
 /// root directory hides the host's /proc.
-fn write_inside(knob: &Knob, settings: &Settings) -> Act {
-    let file = CString::new(knob.file).unwrap_or_default();
-    Act::Step(Stage::Ids, Step::Write(file, knob.text(settings.int(knob.param)).into_bytes()))
+fn write_inside((file, text): (&'static str, String)) -> Act {
+    Act::Step(Stage::Ids, Step::Write(CString::new(file).unwrap_or_default(), text.into_bytes()))
 }
 
 #[cfg(test)]
@@ -206,13 +260,15 @@ mod tests {
     use super::*;
     use crate::host::tests::ask;
 
-    const SEM: Knob = Knob {
-        param: "sysvsem.sets",
-        file: "/proc/sys/kernel/sem",
-        default: "32000 1024000000 500 32000",
-        format: Format::FourthField,
-    };
-    const MAX: Knob = Knob { param: "sysvshm.max", file: "/x", default: "7", format: Format::Number };
+    const SEM: Knob = sem(&["sysvsem.sets"], 3);
+    const ALL: Knob = sem(&["rctl.nsem"], 1);
+    const MAX: Knob = Knob { params: &["sysvshm.max"], file: "/x", default: "7", format: Format::Number };
+    const PAGES: Knob = Knob { params: &["rctl.shmsize"], file: "/y", default: "7", format: Format::Pages };
+
+    const fn sem(params: &'static [&'static str], field: usize) -> Knob {
+        let (file, default) = ("/proc/sys/kernel/sem", "32000 1024000000 500 32000");
+        Knob { params, file, default, format: Format::Field(field) }
+    }
 
     fn modes(words: [&str; 4]) -> Settings {
         FACILITIES.iter().zip(words).map(|(f, w)| ((*f).to_owned(), Value::Text(w.to_owned()))).collect()
@@ -259,13 +315,33 @@ mod tests {
     }
 
     #[test]
-    fn a_limits_file_has_its_value_in_place() {
-        assert_eq!(SEM.text(Some(5)), "32000 1024000000 500 5");
-        assert_eq!(SEM.text(None), SEM.default);
-        assert_eq!(SEM.value("32000\t1024000000\t500\t9\n"), Some(9));
-        assert_eq!(MAX.text(Some(1 << 30)), "1073741824");
-        assert_eq!(MAX.value("18446744073692774399\n"), Some(i64::MAX));
-        assert_eq!(MAX.value(""), None);
+    fn a_limits_file_has_its_values_in_place() {
+        let text = |knob: Knob, list: &[(&str, i64)]| {
+            let settings = list.iter().map(|(name, n)| ((*name).to_owned(), Value::Int(*n))).collect();
+            let all = [SEM, ALL, knob];
+            texts(&all[2..], &all, &settings).remove(0).1
+        };
+        assert_eq!(text(SEM, &[("sysvsem.sets", 5)]), "32000 1024000000 500 5");
+        assert_eq!(text(SEM, &[("sysvsem.sets", 5), ("rctl.nsem", 9)]), "32000 9 500 5");
+        assert_eq!(text(SEM, &[]), SEM.default);
+        assert_eq!(text(MAX, &[("sysvshm.max", 1 << 30)]), "1073741824");
+        assert_eq!(text(PAGES, &[("rctl.shmsize", 3 * page() + 1)]), "3");
+        assert_eq!(SEM.value("32000\t1024000000\t500\t9\n", 0), Some(9));
+        assert_eq!(MAX.value("18446744073692774399\n", 0), Some(i64::MAX));
+        assert_eq!(PAGES.value("3\n", 3 * page() + 1), Some(3 * page() + 1));
+        assert_eq!(PAGES.value("4\n", 3 * page() + 1), Some(4 * page()));
+        assert_eq!(MAX.value("", 0), None);
+    }
+
+    #[test]
+    fn what_is_shared_is_not_limited() {
+        let mut settings = modes(["inherit"; 4]);
+        assert!(check_limits(&settings, "sysvsem", &[SEM, ALL]).is_ok());
+        settings.set("rctl.nsem", Value::Int(1));
+        let error = check_limits(&settings, "sysvsem", &[SEM, ALL]).unwrap_err();
+        assert_eq!(error.to_string(), "rctl.nsem needs sysvsem=new, which is inherit");
+        settings.set("sysvsem", Value::Text("disable".into()));
+        assert!(check_limits(&settings, "sysvsem", &[SEM, ALL]).is_ok());
     }
 
     #[test]

@@ -15,7 +15,9 @@ use vimage::{Context as _, Cost, House, Instance, Node, Piece, Result};
 pub struct Usage {
     /// Message queues.
     pub queues: u64,
-    /// Bytes of the messages in them.
+    /// Messages in them.
+    pub messages: u64,
+    /// Bytes of these.
     pub queued_bytes: u64,
     /// Semaphore sets.
     pub sets: u64,
@@ -90,6 +92,7 @@ fn count(ipc: Option<BorrowedFd<'_>>) -> Result<Usage> {
     let [msg, sem, shm] = texts;
     Ok(Usage {
         queues: rows(&msg),
+        messages: sum(&msg, "qnum"),
         queued_bytes: sum(&msg, "cbytes"),
         sets: rows(&sem),
         semaphores: sum(&sem, "nsems"),

@@ -142,7 +142,8 @@ mod tests {
                 Kind::Mode(modes) => {
                     modes.iter().map(|m| format!("{name}={}", m.word())).chain([name.to_owned()]).collect()
                 }
-                Kind::Int { min, .. } => vec![format!("{name}={min}")],
+                Kind::Int { min, .. } | Kind::Percent { min, .. } => vec![format!("{name}={min}")],
+                Kind::Size => vec![format!("{name}=64K"), format!("{name}=")],
                 Kind::Pairs { .. } => vec![name.to_owned(), format!("{name}.k=v"), format!("{name}.k")],
                 _ => vec![format!("{name}=x")],
             };

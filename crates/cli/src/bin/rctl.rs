@@ -1,0 +1,5 @@
+//! The tool rctl.
+
+#![no_main]
+
+kernel::main!(cli::status(&[]));
