@@ -91,6 +91,7 @@ lab_test!(every_kind_of_piece_says_which_kernel_object_it_is for root; needs [Cg
     objects.remove("rctl/cgroup1");
     let expected = [
         ("host/instance", "uts namespace"),
+        ("inet/programs", "programs at a cgroup"),
         ("jail/cgroup", "cgroup"),
         ("jail/held", "mounts in the vault"),
         ("jail/instance", "cgroup namespace"),
