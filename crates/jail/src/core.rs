@@ -437,7 +437,8 @@ fn clone_of(path: &str) -> Result<OwnedFd> {
     match open_tree(CWD, &target, flags) {
         // What is locked below it cannot be left out of a copy.
         Err(Errno::INVAL) => {
-            let what = "persist: a jail that makes jails itself persists from its creation on, or never";
+            let what =
+                "persist: a jail whose root mounts, or makes jails, persists from its creation on, or never";
             Err(Error::unsupported(what).hint("its mounts are locked; give it when the jail is created"))
         }
         tree => tree.doing_with(|| format!("cannot open its mount {path}")),

@@ -41,9 +41,8 @@ impl Plan {
         let of = Of { name: "", jid: None, settings, signals: None };
         let hooks = of.has(&[hooks::CREATED, hooks::POSTSTART]);
         let alone = !persist && commands.len() == 1 && !of.has(&[hooks::CREATED]) && of.is_plain();
-        // One that makes jails itself has mounts that cannot be made by a process that was born with its namespaces.
-        let is_kept = driver.first(settings).iter().any(|act| matches!(act, Act::Keep));
-        let joint = alone && !is_kept && birth::can_join(settings.is_new("proc"));
+        let is_apart = driver.first(settings).iter().any(|act| matches!(act, Act::Apart));
+        let joint = alone && !is_apart && birth::can_join(settings.is_new("proc"));
         let maker = if commands.is_empty() && !hooks { None } else { process::myself() };
         Self { commands, hooks, persist, joint, maker }
     }

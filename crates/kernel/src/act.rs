@@ -24,6 +24,9 @@ pub enum Act {
     Deny(Rule<'static>),
     /// Capabilities to lose.
     Drop(CapSet),
+    /// That the first process is made by one outside, which prepares its mounts ([`Stage::Outside`]): it cannot be born with
+    /// the jail.
+    Apart,
     /// A process that stays when a persistent jail has no other, so that the namespaces stay that go with its last.
     Keep,
 }
@@ -66,6 +69,7 @@ pub fn fold(acts: Vec<Act>) -> Result<Folded, BadRule> {
             Act::Step(stage, step) => staged.push((stage, step)),
             Act::Deny(rule) => rules.push(rule),
             Act::Drop(caps) => dropped.0 |= caps.0,
+            Act::Apart => {}
             Act::Keep => keeps = true,
         }
     }

@@ -96,15 +96,15 @@ const fn command(number: u64) -> Rule<'static> {
 /// The limits of the jail's user namespace that deny nested ones, user_namespaces(7). Without a nested user
 /// namespace all others need CAP_SYS_ADMIN over the jail's, which its processes lack unless they make jails.
 const LIMITS: [&std::ffi::CStr; 1] = [c"/proc/sys/user/max_user_namespaces"];
-/// The limits of those others.
-const OTHER_LIMITS: [&std::ffi::CStr; 7] = [
-    c"/proc/sys/user/max_cgroup_namespaces",
-    c"/proc/sys/user/max_ipc_namespaces",
-    c"/proc/sys/user/max_mnt_namespaces",
-    c"/proc/sys/user/max_net_namespaces",
-    c"/proc/sys/user/max_pid_namespaces",
-    c"/proc/sys/user/max_time_namespaces",
-    c"/proc/sys/user/max_uts_namespaces",
+/// The limits of those others, and whether a jail makes some anew whenever it gets processes again.
+const OTHER_LIMITS: [(&std::ffi::CStr, bool); 7] = [
+    (c"/proc/sys/user/max_cgroup_namespaces", false),
+    (c"/proc/sys/user/max_ipc_namespaces", false),
+    (c"/proc/sys/user/max_mnt_namespaces", true),
+    (c"/proc/sys/user/max_net_namespaces", false),
+    (c"/proc/sys/user/max_pid_namespaces", true),
+    (c"/proc/sys/user/max_time_namespaces", false),
+    (c"/proc/sys/user/max_uts_namespaces", false),
 ];
 /// How many namespaces of a kind there may be for each jail that a jail may make. It has two at most; those of jails
 /// that were removed count until the kernel has freed them.
@@ -157,9 +157,10 @@ impl Subsystem<Act> for Allow {
         let children = NAMESPACES * children::most(site.settings);
         // That of the jail's host name lives as long as the jail.
         let users = children + i64::from(sets_hostname(site.settings));
-        // The jail has its own besides, some of them made anew whenever it gets processes again.
-        let others = if children::hosts(site.settings) { &OTHER_LIMITS[..] } else { &[] };
-        let others = others.iter().map(|file| (*file, children + NAMESPACES));
+        let (administers, hosts) = (administers(site.settings), children::hosts(site.settings));
+        // The jail has its own besides, which were made before.
+        let most = |again: bool| if hosts || again { children + NAMESPACES } else { 0 };
+        let others = OTHER_LIMITS.iter().filter(|_| administers).map(|(file, again)| (*file, most(*again)));
         // As the jail's root, and while the host's /proc is still in sight: the jail may have none.
         let limit = |(file, most): (&std::ffi::CStr, i64)| {
             Act::Step(Stage::Ids, Step::Write(file.to_owned(), most.to_string().into_bytes()))
@@ -195,6 +196,12 @@ fn grantable(row: &Row, settings: &Settings) -> Result<()> {
         Can::With(other, reason) if !settings.bool(other) => {
             Err(refused(reason).hint(format!("{other} includes it")))
         }
+        Can::Beside(other, reason) if !settings.bool(other) => lacks(reason),
+        Can::Mounting(reason) if !(settings.is_new("user") && settings.is_new("proc")) => lacks(reason),
+        Can::Mounting(_) if !MOUNTED.iter().any(|kind| settings.bool(kind)) => {
+            Err(Error::usage(format!("{}: nothing that can be mounted is said", row.name))
+                .hint(format!("give {}, too", MOUNTED.join(" or "))))
+        }
         _ => Ok(()),
     }
 }
@@ -205,15 +212,38 @@ pub fn sets_hostname(settings: &Settings) -> bool {
     settings.bool("allow.set_hostname") && settings.bool("allow.suser")
 }
 
-/// The devices of the host, by their paths below /dev, that a jail with these settings has whatever its rule set shows.
+/// What says which mounts a jail's root makes.
+const MOUNTED: [&str; 2] = ["allow.mount.tmpfs", "allow.mount.nullfs"];
+
+/// Whether the root of a jail with these settings may mount.
+fn mounts(settings: &Settings) -> bool {
+    settings.bool("allow.mount") && children::is_able(settings)
+}
+
+/// Whether the root of a jail with these settings has CAP_SYS_ADMIN over the jail's own user namespace, to mount or to make
+/// jails: what could be undone with it has to be locked.
 #[must_use]
-pub fn devices(settings: &Settings) -> &'static [&'static str] {
-    match (settings.bool("allow.vmm"), settings.is_new("vnet")) {
-        (false, _) => &[],
+pub fn administers(settings: &Settings) -> bool {
+    mounts(settings) || children::hosts(settings)
+}
+
+/// The ids of a jail whose root has that, or may have it again.
+pub(crate) fn administrator(of: &Instance<'_>) -> Option<user::Ids> {
+    children::could_host(of).or_else(|| user::ids(of).filter(|_| mounts(of.settings)))
+}
+
+/// The devices of the host, by their paths below /dev, that a jail with these settings has whatever its rule set shows, each
+/// with the privilege that says so.
+#[must_use]
+pub fn devices(settings: &Settings) -> Vec<(&'static str, &'static str)> {
+    let devices = [
+        ("allow.mount.fusefs", "fuse", true),
+        ("allow.vmm", "kvm", true),
         // A tap is made in a stack that one rules.
-        (true, false) => &["kvm"],
-        (true, true) => &["kvm", "net/tun"],
-    }
+        ("allow.vmm", "net/tun", settings.is_new("vnet")),
+    ];
+    let has = |(privilege, _, fits): &(&str, &str, bool)| *fits && settings.bool(privilege);
+    devices.into_iter().filter(has).map(|(privilege, path, _)| (privilege, path)).collect()
 }
 
 /// The capabilities that a jail's processes lose.
@@ -229,7 +259,7 @@ pub fn dropped(settings: &Settings) -> CapSet {
     if !user::has_namespace(settings) {
         lost.0 |= SHARED_USER.0;
     }
-    if children::hosts(settings) {
+    if administers(settings) {
         lost = lost.without(&[cap::SYS_ADMIN]);
     }
     // A stack of its own belongs to its own user namespace: a capability over it is none over the host's, nor
@@ -245,8 +275,12 @@ pub fn dropped(settings: &Settings) -> CapSet {
 #[must_use]
 pub fn rules(settings: &Settings) -> Vec<Rule<'static>> {
     let mut rules = ALWAYS.to_vec();
+    if administers(settings) && !sets_hostname(settings) {
+        rules.push(table::HOSTNAME);
+    }
     if !children::hosts(settings) {
         rules.push(ENTERING);
+        rules.extend(mount_rules(settings));
     }
     for row in ROWS.iter().filter(|row| !settings.bool(row.name)) {
         rules.extend(row.calls);
@@ -262,6 +296,16 @@ pub fn rules(settings: &Settings) -> Vec<Rule<'static>> {
         rules.extend([table::PACKET, table::URING]);
     }
     rules
+}
+
+/// What is denied of mounts where only some may be made; without CAP_SYS_ADMIN none can.
+fn mount_rules(settings: &Settings) -> Vec<Rule<'static>> {
+    if !mounts(settings) {
+        return Vec::new();
+    }
+    let kinds = MOUNTED.into_iter().zip([table::MOUNTS, table::BINDS]);
+    let denied = kinds.filter(|(kind, _)| !settings.bool(kind)).map(|(_, rule)| rule);
+    denied.chain([table::NEW_CALLS]).collect()
 }
 
 #[cfg(test)]

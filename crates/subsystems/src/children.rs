@@ -168,7 +168,8 @@ pub fn hosts(settings: &Settings) -> bool {
     is_able(settings) && most(settings) > 0
 }
 
-fn is_able(settings: &Settings) -> bool {
+/// Whether the root of a jail with these settings can have CAP_SYS_ADMIN over a user namespace of the jail's own.
+pub(crate) fn is_able(settings: &Settings) -> bool {
     settings.is_new("user") && settings.is_new("proc") && settings.bool("allow.suser")
 }
 

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use vimage_tests::{Lab, lab_test};
 
-use crate::{escape::ATTEMPT, shell::run};
+use crate::{
+    escape::ATTEMPT,
+    shell::{all_gone, prints, quiet, refused, run},
+};
 
 /// The shapes: in the host's stack or with one of its own, with ids of its own or the host's.
 const SHAPES: [&str; 4] =
@@ -16,6 +19,8 @@ type Case = (&'static str, &'static str, [(&'static str, &'static str); 4]);
 
 const OFF: (&str, &str) = ("EPERM", "-");
 const NEVER: [(&str, &str); 4] = [OFF; 4];
+/// With ids of the jail's own.
+const OWN: [(&str, &str); 4] = [("EPERM", "ok"), OFF, ("EPERM", "ok"), OFF];
 
 /// A case for each privilege, but for those in [`ELSEWHERE`].
 #[rustfmt::skip]
@@ -24,15 +29,16 @@ const CASES: &[Case] = &[
     ("allow.raw_sockets", "socket 2 3 1", [OFF, ("EPERM", "ok"), ("ok", "ok"), ("ok", "ok")]),
     ("allow.chflags", "openat -100 /tmp/fixed 0x41 0x1a4; ioctl $0 0x40086602 [0x10]; ioctl $0 0x40086602 [0]",
         [("ioctl: EPERM", "-"), ("ioctl: EPERM", "ok"), ("ioctl: EPERM", "-"), ("ioctl: EPERM", "-")]),
-    ("allow.mount", "mount tmpfs /tmp tmpfs 0 0", NEVER),
-    ("allow.mount.devfs", "mount none /tmp devpts 0 0", NEVER),
-    ("allow.mount.fdescfs", "mount none /tmp mqueue 0 0", NEVER),
-    ("allow.mount.fusefs", "mount none /tmp fuse 0 0", NEVER),
-    ("allow.mount.linprocfs", "mount none /tmp proc 0 0", NEVER),
-    ("allow.mount.linsysfs", "mount none /tmp sysfs 0 0", NEVER),
-    ("allow.mount.nullfs", "mount / /tmp none 0x1000 0", NEVER),
-    ("allow.mount.procfs", "mount none /tmp proc 0 0", NEVER),
-    ("allow.mount.tmpfs", "mount none /tmp tmpfs 0 0", NEVER),
+    ("allow.mount", "mount tmpfs /tmp tmpfs 0 0", OWN),
+    ("allow.mount.devfs", "mount none /tmp devtmpfs 0 0", NEVER),
+    ("allow.mount.fdescfs", "mount none /tmp fdescfs 0 0", NEVER),
+    ("allow.mount.fusefs", "openat -100 /dev/fuse 2 0; mount none /tmp fuse 0 'fd=3,rootmode=40000,user_id=0,group_id=0",
+        [("openat: ENOENT", "ok"), ("openat: ENOENT", "-"), ("openat: ENOENT", "ok"), ("openat: ENOENT", "-")]),
+    ("allow.mount.linprocfs", "mount none /tmp proc 0 0", OWN),
+    ("allow.mount.linsysfs", "mount none /tmp sysfs 0 0", [("EPERM", "EPERM"), OFF, ("EPERM", "ok"), OFF]),
+    ("allow.mount.nullfs", "mount /usr /tmp none 0x1000 0", OWN),
+    ("allow.mount.procfs", "mount none /tmp proc 0 0", OWN),
+    ("allow.mount.tmpfs", "mount none /tmp tmpfs 0 0", OWN),
     ("allow.socket_af", "socket 40 1 0", [("ENOSYS", "ok"); 4]),
     ("allow.mlock", "setrlimit 8 [0,0]; mlock %m:8192 4096", [OFF, ("EPERM", "ok"), OFF, OFF]),
     ("allow.extattr", "setxattr /tmp trusted.x v 1 0", NEVER),
@@ -61,15 +67,32 @@ const ELSEWHERE: &[(&str, [bool; 4])] = &[
     ("allow.dying", [true; 4]),
 ];
 
+/// A privilege in the words of jail(8), and what it takes besides.
+fn definition(name: &str, value: &str) -> String {
+    let besides = match (name, value) {
+        ("allow.mount", "true") => "allow.mount.tmpfs",
+        ("allow.mount.tmpfs" | "allow.mount.nullfs", "true") => "allow.mount",
+        (name, "true") if name.starts_with("allow.mount.") => "allow.mount allow.mount.tmpfs",
+        _ => "",
+    };
+    format!("{name}={value} {besides}")
+}
+
 fn tried(lab: &Lab, shape: &str, definition: &str, calls: &str) -> String {
-    let line = format!("echo '{calls}' | jail -c {shape} {definition} command={ATTEMPT}");
+    std::fs::write("/tmp/calls", format!("{calls}\n")).unwrap();
+    let line = format!("jail -c {shape} {definition} command={ATTEMPT} < /tmp/calls");
     let got = run(lab, &line);
     if got.status.success() {
         return got.stdout.trim_end().to_owned();
     }
     // A privilege that cannot be granted is refused by its name, and with what to do instead.
     let name = definition.split('=').next().unwrap_or_default();
-    assert!(got.stderr.contains(&format!("{name}: ")) && got.stderr.contains("\nhint: "), "{line}: {got}");
+    let named = |name: &str| got.stderr.contains(&format!("{name}: "));
+    assert!(
+        (named(name) || (name.starts_with("allow.mount.") && named("allow.mount")))
+            && got.stderr.contains("\nhint: "),
+        "{line}: {got}"
+    );
     "-".to_owned()
 }
 
@@ -82,7 +105,7 @@ lab_test!(a_privilege_grants_what_its_absence_denies for root; needs [CgroupV2];
     for (name, calls, answers) in CASES {
         for (shape, (without, with)) in SHAPES.iter().zip(answers) {
             for (value, wanted) in [("false", without), ("true", with)] {
-                let got = tried(lab, shape, &format!("{name}={value}"), calls);
+                let got = tried(lab, shape, &definition(name, value), calls);
                 if got != *wanted {
                     wrong.push(format!("{shape} {name}={value}: {calls}: {got}, not {wanted}"));
                 }
@@ -101,4 +124,87 @@ lab_test!(a_privilege_grants_what_its_absence_denies for root; needs [CgroupV2];
     let both = "allow.settime allow.adjtime";
     assert_eq!(tried(lab, SHAPES[1], both, "getpid"), "ok");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+});
+
+/// A jail whose root mounts both what there is and what there was not.
+const MOUNTS: &str = "allow.mount allow.mount.tmpfs allow.mount.nullfs";
+
+lab_test!(who_may_mount_mounts_what_is_said_and_nothing_else for root; needs [CgroupV2]; |lab| {
+    let tmpfs = "mount none /tmp tmpfs 0 0";
+    let bind = "mount /usr /tmp none 0x1000 0";
+    for (definition, wanted) in [("allow.mount allow.mount.tmpfs", ["ok", "EPERM"]), ("allow.mount allow.mount.nullfs", ["EPERM", "ok"]), (MOUNTS, ["ok", "ok"])] {
+        assert_eq!([tmpfs, bind].map(|calls| tried(lab, "", definition, calls)), wanted, "{definition}");
+    }
+    // A number that old programs had in the flags hides nothing.
+    let old = "mount none /tmp tmpfs 0xc0ed0000 0";
+    assert_eq!(tried(lab, "", "allow.mount allow.mount.nullfs", old), "EPERM");
+    for calls in ["fsopen tmpfs 0", "open_tree -100 /etc 1", "mount_setattr -100 / 0 0 0", "move_mount -100 /etc -100 /tmp 0", "setns 0 0"] {
+        assert_eq!(tried(lab, "", MOUNTS, calls), "ENOSYS", "{calls}");
+    }
+    for kind in ["ext4", "btrfs", "vfat", "debugfs", "tracefs", "securityfs", "bpf", "configfs", "devtmpfs", "nfs", "hugetlbfs"] {
+        let got = tried(lab, "", MOUNTS, &format!("mount none /tmp {kind} 0 0"));
+        assert!(["EPERM", "ENODEV", "ENOTBLK", "EINVAL"].contains(&got.as_str()), "{kind}: {got}");
+    }
+    for kind in ["tmpfs", "ramfs", "proc", "mqueue"] {
+        assert_eq!(tried(lab, "", MOUNTS, &format!("mount none /tmp {kind} 0 0")), "ok", "{kind}");
+    }
+    // A namespace of another kind would have what this jail is denied, or limits of its own.
+    for (flag, wanted) in [(0x2000_0000, "EPERM"), (0x0002_0000, "ok"), (0x0800_0000, "ENOSPC"), (0x4000_0000, "ENOSPC"), (0x0400_0000, "ENOSPC"), (0x0200_0000, "ENOSPC"), (0x1000_0000, "ENOSPC")] {
+        let got = tried(lab, "vnet", MOUNTS, &format!("unshare {flag}"));
+        assert!(got == wanted || flag == 0x2000_0000, "{flag:#x}: {got}");
+    }
+    // Over its own user namespace it has the capability, and over the host name no more than is said.
+    assert_eq!(tried(lab, "", &format!("{MOUNTS} allow.noset_hostname"), "sethostname x 1"), "EPERM");
+    assert_eq!(tried(lab, "allow.noset_hostname", "children.max=1", "sethostname x 1"), "EPERM");
+    for (words, error) in [
+        ("allow.mount", "allow.mount: nothing that can be mounted is said\nhint: give allow.mount.tmpfs or allow.mount.nullfs, too"),
+        ("allow.mount.tmpfs", "allow.mount.tmpfs: mounting takes CAP_SYS_ADMIN\nhint: with allow.mount it can be granted"),
+        ("allow.mount allow.mount.tmpfs user=inherit", "allow.mount: CAP_SYS_ADMIN over the host would be far more\nhint: with user=new and proc=new it can be granted"),
+        ("allow.mount allow.mount.tmpfs mount='/etc /proc/fs none ro'", "mount: /proc/fs: the jail's root, who mounts, could take it away\nhint: mount it elsewhere than below /proc and /sys, or without children.max and allow.mount"),
+    ] {
+        refused(lab, &format!("jail -c {words} command=true"), &format!("jail: {error}\n"));
+    }
+    all_gone(lab);
+});
+
+lab_test!(what_a_jail_was_given_stays_whatever_its_root_mounts for root; needs [CgroupV2]; |lab| {
+    quiet(lab, &format!("mkdir -p /media/given/below; touch /media/given/file; jail -c name=m {MOUNTS} mount='/media/given /srv none ro' persist"));
+    let inside = |line: &str| run(lab, &format!("jexec m sh -c '{line}'"));
+    // What it has made itself, with its first process, it may also take down.
+    let left = lab.sh("jexec m sh -c 'for at in $(cut -d\" \" -f5 /proc/self/mountinfo | tac); do umount $at 2>/dev/null && echo $at; done; true'");
+    assert!(left.lines().all(|at| ["/sys", "/proc", "/dev/mqueue", "/dev/pts"].contains(&at)), "{left}");
+    assert!(!inside("mount -o remount,bind,rw /srv").status.success());
+    assert!(!inside("touch /srv/new").status.success());
+    assert!(!inside("mkdir /tmp/all && mount --bind / /tmp/all").status.success(), "what is below a mount shows");
+    let got = inside("mount --rbind /srv /tmp && mount -o remount,bind,rw /tmp");
+    assert!(!got.status.success(), "{got}");
+    // Whatever is mounted over what we use from outside, the jail is entered, changed and removed.
+    quiet(lab, "jexec m sh -c '(sleep 1000 >/dev/null 2>&1 &); mount -t tmpfs none /dev; mount -t tmpfs none /etc; mount -t tmpfs none /srv'");
+    prints(lab, "jexec m cat /srv/file 2>/dev/null || echo none", "none\n");
+    quiet(lab, "jail -m name=m meta=x");
+    prints(lab, "ls /media/given", "below\nfile\n");
+    quiet(lab, "jail -q -R m");
+    // It goes with the last process.
+    quiet(lab, &format!("jail -c name=n {MOUNTS} persist; jexec n sh -c 'mount -t tmpfs none /srv; touch /srv/x; test -e /srv/x'"));
+    lab.until("its processes are gone", || !run(lab, "jexec n test -e /srv/x").status.success());
+    // It may be given persistence later, with all that it was given.
+    quiet(lab, &format!("jail -c name=o {MOUNTS} mount='/media/given /srv none ro' command=sleep 2 & until jexec o true 2>/dev/null; do sleep 0.1; done; jail -m name=o persist; wait"));
+    prints(lab, "jexec o ls /srv", "below\nfile\n");
+    assert!(!run(lab, "jexec o umount /srv").status.success());
+    quiet(lab, "jail -q -R o");
+    quiet(lab, "jail -q -R n; rm -r /media/given");
+    all_gone(lab);
+});
+
+lab_test!(a_jail_sees_no_mounts_but_its_own for root; needs [CgroupV2]; |lab| {
+    quiet(lab, "mkdir -p /media/tree/bin /media/secret; cp /usr/bin/busybox /media/tree/bin; mount -t tmpfs secret /media/secret; mkdir /media/secret/jail; mkdir /media/tree/below; mount -t tmpfs below /media/tree/below");
+    for shape in SHAPES {
+        let jail = format!("jail -c path=/media/tree {shape} enforce_statfs=2 command=/bin/busybox");
+        let seen = lab.sh(&format!("{jail} cat /proc/self/mounts; {jail} df -a"));
+        assert!(seen.contains("below /below tmpfs") && !seen.contains("secret") && !seen.contains("/media"), "{seen}");
+    }
+    refused(lab, "jail -c enforce_statfs=1 command=true",
+        "jail: enforce_statfs: a jail sees no mounts but its own, which is 2 and not 1\nhint: leave it out\n");
+    quiet(lab, "umount /media/secret /media/tree/below; rm -r /media/secret /media/tree");
+    all_gone(lab);
 });

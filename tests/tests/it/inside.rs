@@ -94,7 +94,7 @@ lab_test!(a_persistent_jail_keeps_its_jails_when_it_has_no_process for root; nee
     all_gone(lab);
     quiet(lab, "jail -c name=a children.max=1 command=sh -c 'sleep 1000 >/dev/null 2>&1 &'");
     refused(lab, "jail -m name=a persist", concat!(
-        "jail: a: persist: a jail that makes jails itself persists from its creation on, or never\n",
+        "jail: a: persist: a jail whose root mounts, or makes jails, persists from its creation on, or never\n",
         "hint: its mounts are locked; give it when the jail is created\n"));
     quiet(lab, "jail -r a");
     all_gone(lab);
@@ -248,7 +248,7 @@ lab_test!(what_could_not_be_locked_is_not_mounted_in_a_jail_that_makes_jails for
     quiet(lab, "mkdir /tmp/given");
     for (at, vnet) in [("/proc/fs", ""), ("/proc", ""), ("/sys/fs/bpf", "vnet")] {
         refused(lab, &format!("jail -c name=a {vnet} children.max=1 mount='/tmp/given {at} none ro' persist"),
-            &format!("jail: mount: {at}: a jail that makes jails could take it away\nhint: mount it elsewhere than below /proc and /sys, or without children.max\n"));
+            &format!("jail: mount: {at}: the jail's root, who mounts, could take it away\nhint: mount it elsewhere than below /proc and /sys, or without children.max and allow.mount\n"));
     }
     // Where no jails are made it is there, also below a /sys of the jail's own.
     quiet(lab, "touch /tmp/given/seen; jail -c name=a vnet mount='/tmp/given /sys/fs/bpf none ro' command=test -e /sys/fs/bpf/seen");

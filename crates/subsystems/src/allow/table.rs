@@ -45,6 +45,10 @@ pub enum Can {
     OwnStackOrSharedUser(&'static str),
     /// Together with another privilege, which includes it.
     With(&'static str, &'static str),
+    /// Together with another privilege.
+    Beside(&'static str, &'static str),
+    /// With ids and pids of the jail's own, and one of the privileges that say what can be mounted.
+    Mounting(&'static str),
     /// In no jail; what to do instead.
     Never(&'static str, &'static str),
 }
@@ -61,7 +65,8 @@ impl Can {
             Self::OwnStack(_) => Some("vnet=new"),
             Self::OwnHost => Some("host=new, and user=new or vnet=new"),
             Self::OwnStackOrSharedUser(_) => Some("vnet=new or user=inherit"),
-            Self::With(other, _) => Some(other),
+            Self::With(other, _) | Self::Beside(other, _) => Some(other),
+            Self::Mounting(_) => Some("user=new and proc=new"),
         }
     }
 
@@ -75,6 +80,8 @@ impl Can {
             | Self::OwnStack(reason)
             | Self::OwnStackOrSharedUser(reason)
             | Self::With(_, reason)
+            | Self::Beside(_, reason)
+            | Self::Mounting(reason)
             | Self::Never(reason, _) => Some(reason),
         }
     }
@@ -85,21 +92,50 @@ impl Row {
     const BASE: Self =
         Self { name: "", default: false, can: Can::Always, caps: &[], calls: &[], help: "", doc: "" };
 
-    /// A kind of mount that a jail's root could make on FreeBSD.
-    const fn mount(name: &'static str, help: &'static str) -> Self {
-        Self {
-            name,
-            can: Can::Never(
-                "mounting takes CAP_SYS_ADMIN, and with it far more",
-                "hand directories and file systems in with the parameter mount",
-            ),
-            help,
-            doc: "Not supported: mount(2) takes CAP_SYS_ADMIN, which would give the jail far more than mounts. \
-                  What is to be mounted in the jail is handed in with the parameter mount.",
-            ..Self::BASE
-        }
+    /// A kind of mount that a jail's root could make on FreeBSD, and here could not or need not.
+    const fn unmounted(
+        name: &'static str,
+        reason: &'static str,
+        instead: &'static str,
+        help: &'static str,
+    ) -> Self {
+        Self { name, can: Can::Never(reason, instead), help, doc: "Not supported.", ..Self::BASE }
     }
 }
+
+/// The new calls for mounts hide from a filter what they do; programs fall back to mount(2).
+pub(super) const NEW_CALLS: Rule<'static> = Rule {
+    syscalls: &["open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr"],
+    condition: None,
+    errno: Errno::NOSYS,
+};
+
+// Flags of mount(2), by which it does what it does, in this order of importance. The upper half of the flags may be a number
+// that old programs had there, and means nothing then.
+const MS_BIND: u64 = 0x1000;
+const MS_REMOUNT: u64 = 0x20;
+const MS_MOVE: u64 = 0x2000;
+
+/// mount(2) of what is there already, and what is changed of one mount alone.
+pub(super) const BINDS: Rule<'static> = Rule {
+    syscalls: &["mount"],
+    condition: Some(ArgEq { index: 3, value: MS_BIND, mask: MS_BIND }),
+    errno: Errno::PERM,
+};
+
+/// mount(2) of a file system: nothing else that it does.
+pub(super) const MOUNTS: Rule<'static> = Rule {
+    syscalls: &["mount"],
+    condition: Some(ArgEq { index: 3, value: 0, mask: MS_BIND | MS_REMOUNT | MS_MOVE }),
+    errno: Errno::PERM,
+};
+
+/// What the host name takes, where CAP_SYS_ADMIN over the jail's user namespace would do.
+pub(super) const HOSTNAME: Rule<'static> =
+    Rule { syscalls: &["sethostname", "setdomainname"], condition: None, errno: Errno::PERM };
+
+/// Why some file systems come with tmpfs.
+const ALIKE: &str = "a filter of system calls tells no file system from another, but for nullfs";
 
 /// Address families by the bits of their number, of which the kernel has 46: these leave 1 (unix), 2 and 10
 /// (inet), 16 (netlink, the counterpart of route), 17 (packet, which takes CAP_NET_RAW) and 0 (none at all).
@@ -163,16 +199,79 @@ pub static ROWS: [Row; 31] = [
         doc: "The file attributes a and i of chattr(1): CAP_LINUX_IMMUTABLE. Only with user=inherit and vnet=inherit.",
         ..Row::BASE
     },
-    Row::mount("allow.mount", "root in the jail may mount file systems"),
-    Row::mount("allow.mount.devfs", "root in the jail may mount devfs"),
-    Row::mount("allow.mount.fdescfs", "root in the jail may mount fdescfs"),
-    Row::mount("allow.mount.fusefs", "root in the jail may mount fuse file systems"),
-    Row::mount("allow.mount.linprocfs", "root in the jail may mount linprocfs"),
-    Row::mount("allow.mount.linsysfs", "root in the jail may mount linsysfs"),
-    Row::mount("allow.mount.nullfs", "root in the jail may mount directories elsewhere"),
-    Row::mount("allow.mount.procfs", "root in the jail may mount procfs"),
-    Row::mount("allow.mount.tmpfs", "root in the jail may mount tmpfs"),
-    Row::mount("allow.mount.zfs", "root in the jail may mount zfs"),
+    Row {
+        name: "allow.mount",
+        can: Can::Mounting("CAP_SYS_ADMIN over the host would be far more"),
+        help: "root in the jail may mount file systems",
+        doc: "CAP_SYS_ADMIN over the jail's own user namespace: mount(2) and umount(2) of what allow.mount.tmpfs and \
+              allow.mount.nullfs say, one of which it takes. What the jail was given is locked, mount_namespaces(7): it cannot be \
+              unmounted, nor be made writable. What is mounted inside goes with the jail's last process. Mount namespaces \
+              can be made, and no others. The newer calls, fsopen(2) and the like, fail with ENOSYS, so that programs use mount(2). Only \
+              with user=new and proc=new. A jail with children.max mounts in any case.",
+        ..Row::BASE
+    },
+    Row::unmounted(
+        "allow.mount.devfs",
+        "devices are made by the host alone",
+        "devfs_ruleset says which the jail has",
+        "root in the jail may mount devfs",
+    ),
+    Row::unmounted(
+        "allow.mount.fdescfs",
+        "/dev/fd of every jail leads to /proc/self/fd",
+        "leave it out",
+        "root in the jail may mount fdescfs",
+    ),
+    Row {
+        name: "allow.mount.fusefs",
+        can: Can::Beside("allow.mount.tmpfs", ALIKE),
+        help: "root in the jail may mount fuse file systems",
+        doc: "The jail has the host's /dev/fuse, without which fuse(4) mounts nothing. Only with allow.mount.tmpfs.",
+        ..Row::BASE
+    },
+    Row {
+        name: "allow.mount.linprocfs",
+        can: Can::Beside("allow.mount.tmpfs", ALIKE),
+        help: "root in the jail may mount procfs",
+        doc: "As allow.mount.procfs: Linux has one.",
+        ..Row::BASE
+    },
+    Row {
+        name: "allow.mount.linsysfs",
+        can: Can::Beside("allow.mount.tmpfs", ALIKE),
+        help: "root in the jail may mount sysfs",
+        doc: "The kernel lets it have the sysfs of a stack of its own, vnet=new. Only with allow.mount.tmpfs, which includes it.",
+        ..Row::BASE
+    },
+    Row {
+        name: "allow.mount.nullfs",
+        can: Can::Beside("allow.mount", "mounting takes CAP_SYS_ADMIN"),
+        help: "root in the jail may mount directories elsewhere",
+        doc: "mount(2) with MS_BIND: what the jail has, at another place, too. Only with allow.mount.",
+        ..Row::BASE
+    },
+    Row {
+        name: "allow.mount.procfs",
+        can: Can::Beside("allow.mount.tmpfs", ALIKE),
+        help: "root in the jail may mount procfs",
+        doc: "The proc(5) of the jail's own pids. Only with allow.mount.tmpfs, which includes it.",
+        ..Row::BASE
+    },
+    Row {
+        name: "allow.mount.tmpfs",
+        can: Can::Beside("allow.mount", "mounting takes CAP_SYS_ADMIN"),
+        help: "root in the jail may mount tmpfs",
+        doc: "mount(2) of the file systems that the kernel lets root of any user namespace mount: tmpfs, ramfs, proc, sysfs, \
+              devpts, mqueue, cgroup and overlay, with what the jail has anyway; and fuse where there is /dev/fuse. None of a disk. What is in a \
+              tmpfs is memory, which rctl.memoryuse limits. Only with allow.mount.",
+        ..Row::BASE
+    },
+    Row::unmounted(
+        "allow.mount.zfs",
+        "zfs is no part of Linux",
+        "hand its directories in with the parameter mount",
+        "root in the jail may mount zfs",
+    ),
     Row {
         name: "allow.quotas",
         can: Can::Never("quotactl(2) takes CAP_SYS_ADMIN over the host", "set quotas from outside"),

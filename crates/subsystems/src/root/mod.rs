@@ -37,7 +37,7 @@ use vimage::{
     Node, Param, Piece, Result, Settings, Site, Subsystem, Value, When,
 };
 
-use crate::{children, shown, user};
+use crate::{allow, shown, user};
 
 /// The subsystem.
 #[derive(Debug)]
@@ -49,8 +49,9 @@ static PARAMS: &[Param] = &[
         kind: Kind::Int { min: 0, max: 2 },
         default: Some("2"),
         help: "how much the jail sees of the host's mounts",
-        doc: "What every jail has is 2, and 0 and 1 are refused: the mounts of a jail are its own, and it sees none of \
-              the host's.",
+        doc: "What every jail has is 2, and 0 and 1 are refused: the mounts of a jail are its own, copies of those at and below its \
+              root and what it was given, and it sees none of the host's. Of each the kernel tells the device and which directory \
+              of it that is, by its name on the host: proc_pid_mountinfo(5).",
         ..Param::BASE
     },
     Param {
@@ -96,7 +97,7 @@ static PARAMS: &[Param] = &[
               in or of /etc/devfs.rules, see devfs.rules(5). The default 4, devfsrules_jail, shows null, zero, full, random, \
               urandom, tty, ptmx, fd, stdin, stdout and stderr, and no device of the host. Others show what they \
               say, but never a disk or memory of the host: such a set is refused, and so is 0, which is none. With \
-              allow.vmm there are those for virtual machines besides. A \
+              allow.vmm there are those for virtual machines besides, and with allow.mount.fusefs /dev/fuse. A \
               jail in a jail has the rule set of that. When it is changed, devices come to a living jail and go from \
               it; a process that has one open keeps it. What the set says is looked up when the jail is made and when \
               its number is changed.",
@@ -189,18 +190,20 @@ impl Subsystem<Act> for Root {
         }
         identity::check(ask)?;
         let lines = fstab::lines(&ask.settings)?;
-        if children::hosts(&ask.settings)
+        if allow::administers(&ask.settings)
             && let Some(line) = lines.iter().find(|line| is_late(&line.at, !ask.settings.is_new("vnet")))
         {
-            let what = format!("mount: {}: a jail that makes jails could take it away", line.at);
-            return Err(Error::unsupported(what)
-                .hint("mount it elsewhere than below /proc and /sys, or without children.max"));
+            let what = format!("mount: {}: the jail's root, who mounts, could take it away", line.at);
+            return Err(Error::unsupported(what).hint(
+                "mount it elsewhere than below /proc and /sys, or without children.max and allow.mount",
+            ));
         }
         if path == "/" { places(&lines) } else { Ok(()) }
     }
 
-    fn first(&self, _settings: &Settings) -> Vec<Act> {
-        vec![Act::Namespace(Namespace::Mnt, None)]
+    fn first(&self, settings: &Settings) -> Vec<Act> {
+        let apart = allow::administers(settings).then_some(Act::Apart);
+        [Act::Namespace(Namespace::Mnt, None)].into_iter().chain(apart).collect()
     }
 
     fn provide(&self, site: &mut Site<'_>) -> Result<()> {
@@ -214,8 +217,8 @@ impl Subsystem<Act> for Root {
             }
         }
         let nodes = devfs::nodes(site.settings)?;
-        for path in devfs::lacks(site.settings, &nodes) {
-            site.house.tell(format!("{}: allow.vmm: the host has no /dev/{path}", site.name));
+        for (privilege, path) in devfs::lacks(site.settings, &nodes) {
+            site.house.tell(format!("{}: {privilege}: the host has no /dev/{path}", site.name));
         }
         let devices = dev::make(user::nearest_ids(&instance), &nodes)?;
         let own = devices.iter().find(|(at, _)| at == "/dev").map(|(_, dev)| dev::system(dev)).transpose()?;
@@ -345,7 +348,7 @@ impl Subsystem<Act> for Root {
         let own_user = user::has_namespace(of.settings);
         // Whose root has CAP_SYS_ADMIN could take these away, and change what they forbid, unless they were there when
         // the mount namespace was copied into another user namespace: they are locked then.
-        let locked = children::could_host(of);
+        let locked = allow::administrator(of);
         let mut steps = match locked {
             Some(ids) => vec![
                 Step::Unshare(Namespace::Mnt.flag()),
