@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::cmd::binaries;
+
 /// The modules of a network card, in the order in which they can be loaded, below `/lib/modules/RELEASE/kernel`.
 const MODULES: [&str; 8] = [
     "drivers/virtio/virtio_ring",
@@ -52,6 +54,38 @@ fn module_file(dir: &Path, module: &str) -> PathBuf {
     dir.join("kernel").join(module).with_extension("ko")
 }
 
+/// The first process of one that runs a script, in a root that can be left, as that of every system.
+const ROOT: &str = r#"#!/bin/busybox sh
+box=/bin/busybox
+$box mkdir /new; $box mount -t tmpfs none /new
+$box cp -a /bin /script /new; cd /new; $box mkdir dev etc proc root run sys tmp var var/tmp
+exec $box switch_root /new /bin/busybox sh /script
+"#;
+
+/// As [`write`], of one that runs a script with busybox and the product's tools.
+///
+/// # Panics
+/// As [`write`].
+pub fn write_script(dir: &Path, script: &str) {
+    let (kernel, _) = kernel().expect("the test needs GuestKernel");
+    fs::copy(kernel, dir.join("kernel")).expect("there is room for a kernel");
+    let mut archive = Archive::default();
+    archive.add("bin", 0o40755, b"");
+    archive.add("bin/busybox", 0o100_755, &read("/bin/busybox".as_ref()));
+    archive.add("bin/jail", 0o100_755, &read(&binaries().join("jail")));
+    for name in ["jls", "jexec", "jdb", "rctl"] {
+        archive.add(&format!("bin/{name}"), 0o120_777, b"jail");
+    }
+    archive.add("script", 0o100_644, script.as_bytes());
+    archive.add("init", 0o100_755, ROOT.as_bytes());
+    archive.add("TRAILER!!!", 0, b"");
+    fs::write(dir.join("initrd"), archive.0).expect("there is room for a file system");
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
 /// Writes what a virtual machine starts from into a directory: `kernel`, and `initrd` with a page that says `page`.
 ///
 /// # Panics
@@ -63,7 +97,6 @@ pub fn write(dir: &Path, page: &str) {
     for dir in ["bin", "dev", "proc", "modules", "www"] {
         archive.add(dir, 0o40755, b"");
     }
-    let read = |path: &Path| fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     archive.add("bin/busybox", 0o100_755, &read(Path::new("/bin/busybox")));
     for (n, module) in MODULES.iter().enumerate() {
         archive.add(&format!("modules/{n}"), 0o100_644, &read(&module_file(&modules, module)));

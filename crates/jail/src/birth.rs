@@ -181,14 +181,15 @@ pub(crate) fn can_join(proc_is_new: bool) -> bool {
 
 /// The program of a jail's first process: with a pid namespace of its own it starts the command and becomes
 /// the init, while the command waits for the jail to be furnished; else it becomes the command.
-pub(crate) fn first_program(mut steps: Vec<Step>, run: Option<&Command>, own_pids: bool) -> Result<Program> {
+pub(crate) fn first_program(steps: Vec<Step>, run: Option<&Command>, own_pids: bool) -> Result<Program> {
+    let (limits, mut steps) = limits(steps);
     let mut rest = vec![Step::Wait(FURNISHED)];
     let Some(run) = run else {
         steps.extend(rest);
         return Ok(Program::new(steps, End::Exit));
     };
     let (command, end) = run.program()?;
-    rest.extend(command);
+    rest.extend(command.into_iter().chain(limits));
     if !own_pids {
         steps.extend(rest);
         return Ok(Program::new(steps, end));
@@ -196,6 +197,12 @@ pub(crate) fn first_program(mut steps: Vec<Step>, run: Option<&Command>, own_pid
     steps.push(Step::Spawn(Box::new(Program::new(rest, end).immortal()), How::default()));
     steps.extend(as_init(null()?));
     Ok(Program::new(steps, End::ExecFd(Rc::new(init::memfd().doing("cannot make the init")?), init_exec())))
+}
+
+/// Limits of each process, and the other steps: those that lead to the jail's process take more than the least that it may
+/// have.
+pub(crate) fn limits(steps: Vec<Step>) -> (Vec<Step>, Vec<Step>) {
+    steps.into_iter().partition(|step| matches!(step, Step::Limit(..)))
 }
 
 /// The last steps and the end of the process that stays in a jail: as an init that never stops waiting for its maker.

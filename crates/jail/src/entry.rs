@@ -110,13 +110,14 @@ fn join(
     if flags & Kind::User.flag() != 0 {
         steps.push(Step::Ids { uid: 0, gid: 0, groups: Vec::new() });
     }
+    let (limits, after) = birth::limits(after);
     steps.extend(after);
     let (command, end) = command.program()?;
     let reaper = if own_pids && has(Feature::PidfdExitInfo) { Reaper::Init } else { Reaper::Us };
     let sibling = reaper == Reaper::Us;
     let gates = [Step::Reached(ARRIVED), Step::Wait(EXPECTED)];
     let gates = gates.into_iter().filter(|_| own_pids);
-    let child = Program::new(gates.chain(command).collect(), end).immortal();
+    let child = Program::new(gates.chain(command).chain(limits).collect(), end).immortal();
     steps.push(Step::Spawn(Box::new(child), How { vfork: true, sibling, ..How::default() }));
     let doing = "cannot enter";
     // Made inside, the command's maker leaves it to the jail's init; from outside, to the host's.

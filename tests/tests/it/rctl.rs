@@ -6,7 +6,7 @@ use vimage_tests::{Lab, Output, lab_test};
 
 use crate::{
     house::House,
-    shell::{gives, prints, quiet, refused, run},
+    shell::{all_gone, gives, prints, quiet, refused, run},
 };
 
 /// What begins a line that is about a store of the test's own: version 1 hierarchies are common to all labs.
@@ -248,6 +248,60 @@ lab_test!(programs_meet_the_limits for root; needs [CgroupV2, Program("python3")
         let last = met.stdout.trim_end();
         assert!(last.ends_with(says), "{rule}: {met}");
     }
+});
+
+lab_test!(the_least_that_a_process_may_have_keeps_nobody_out for root; needs [CgroupV2]; |lab| {
+    let least = "rctl.openfiles=12 rctl.datasize=256k rctl.stacksize=64k rctl.memorylocked=0 rctl.cputime=1";
+    for shape in ["", "vnet", "user=inherit", "user=inherit vnet"] {
+        prints(lab, &format!("jail -c {shape} {least} command=sh -c 'ulimit -n'"), "12\n");
+        quiet(lab, &format!("jail -c name=a {shape} {least} persist"));
+        prints(lab, "jexec a sh -c 'ulimit -n; sleep 1000 >/dev/null 2>&1 &'", "12\n");
+        prints(lab, "jexec a sh -c 'ulimit -n'", "12\n");
+        quiet(lab, "jail -q -R a");
+    }
+    all_gone(lab);
+});
+
+/// What is done in a virtual machine with another kernel, whose controllers are all of version 2.
+const VERSION_2: &str = r#"
+export PATH=/bin; /bin/busybox --install -s /bin; cd /
+mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev; mount -t cgroup2 none /sys/fs/cgroup
+mount -t tmpfs none /run; ip link set lo up
+# Whatever it is, its figures are those of the folder of jail 1.
+show() { cd /sys/fs/cgroup/jail/1; echo "$1:" $(cat memory.max memory.swap.max pids.max cpu.max cpuset.cpus); cd /; }
+jail -c name=a vnet persist rctl.memoryuse=16m rctl.nthr=20 rctl.pcpu=50 rctl.swapuse=1m cpuset.cpus=1
+show made
+rctl -a jail:a:nthr:deny=10 jail:a:memoryuse:deny=8m
+show ruled
+jexec a sh -c 'for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 1 & done; wait' 2>&1 | grep -o "can't fork"
+until jexec a tail /dev/zero 2>/dev/null; test $? = 137; do sleep 0.1; done
+echo "killed for its memory"
+rctl -u jail:a:memoryuse | grep -c memoryuse=
+rctl -r jail:a
+show free
+jail -m name=a cpuset.cpus=0-1 rctl.pcpu= rctl.swapuse=
+show changed
+jail -c name=b persist children.max=2 rctl.nthr=30
+jail -c name=b.c persist rctl.nthr=10
+echo "nested:" $(cat /sys/fs/cgroup/jail/2/pids.max /sys/fs/cgroup/jail/2/3/pids.max)
+jail -q -r a b; jdb audit --all && test ! -e /sys/fs/cgroup/jail/1 && echo "nothing is left"
+echo "the end"
+poweroff -f
+"#;
+
+lab_test!(limits_are_those_of_cgroups_of_version_2 for root;
+needs [Program("qemu-system-x86_64"), Program("busybox"), GuestKernel]; with timeout(240); |lab| {
+    lab.sh("mkdir /tmp/guest");
+    vimage_tests::guest::write_script("/tmp/guest".as_ref(), VERSION_2);
+    let machine = "timeout 200 qemu-system-x86_64 -accel tcg -smp 2 -m 512 -nodefaults -no-user-config -display none -no-reboot \
+        -serial stdio -kernel /tmp/guest/kernel -initrd /tmp/guest/initrd -append 'console=ttyS0 quiet panic=-1' < /dev/null";
+    let said = lab.sh(machine).replace('\r', "");
+    // Without what the kernel says.
+    let said: String = said.lines().filter(|line| !line.starts_with('[')).map(|line| format!("{line}\n")).collect();
+    let wanted = "made: 16777216 1048576 20 50000 100000 1\nruled: 8388608 1048576 10 50000 100000 1\ncan't fork\n\
+        killed for its memory\n1\nfree: 16777216 1048576 20 50000 100000 1\nchanged: 16777216 max 20 max 100000 0-1\n\
+        nested: 30 10\nnothing is left\nthe end\n";
+    assert!(said.contains(wanted), "{said}");
 });
 
 lab_test!(programs_meet_the_limits_of_all_of_a_jail for root; needs [CgroupV2, Program("python3")]; |lab| {
