@@ -37,13 +37,15 @@ pub enum Stage {
     Outside,
     /// Becoming the jail's root.
     Ids,
+    /// Limits on namespaces: when those of the jail's own are made, and while the host's /proc is in sight.
+    Namespaces,
     /// The jail's root, and what is mounted in it.
     Mounts,
     /// After all mounts.
     Root,
     /// Host name and the like.
     Identity,
-    /// Limits, of resources and of namespaces.
+    /// Limits of resources.
     Limits,
     /// System call filters: they need a capability that the next stage drops.
     Seccomp,

@@ -154,16 +154,17 @@ impl Subsystem<Act> for Allow {
         if !own {
             return Ok(Vec::new());
         }
-        let children = NAMESPACES * children::most(site.settings);
-        // That of the jail's host name lives as long as the jail.
-        let users = children + i64::from(sets_hostname(site.settings));
         let (administers, hosts) = (administers(site.settings), children::hosts(site.settings));
+        let children = NAMESPACES * children::most(site.settings);
+        // A limit is each user's, and not all users' together: one for that of the host name would be one for every other
+        // user. It is there already, and stays as long as the jail.
+        let users = if children > 0 { children + 1 } else { 0 };
         // The jail has its own besides, which were made before.
         let most = |again: bool| if hosts || again { children + NAMESPACES } else { 0 };
         let others = OTHER_LIMITS.iter().filter(|_| administers).map(|(file, again)| (*file, most(*again)));
         // As the jail's root, and while the host's /proc is still in sight: the jail may have none.
         let limit = |(file, most): (&std::ffi::CStr, i64)| {
-            Act::Step(Stage::Ids, Step::Write(file.to_owned(), most.to_string().into_bytes()))
+            Act::Step(Stage::Namespaces, Step::Write(file.to_owned(), most.to_string().into_bytes()))
         };
         Ok(LIMITS.iter().map(|file| (*file, users)).chain(others).map(limit).collect())
     }
@@ -237,7 +238,6 @@ pub(crate) fn administrator(of: &Instance<'_>) -> Option<user::Ids> {
 #[must_use]
 pub fn devices(settings: &Settings) -> Vec<(&'static str, &'static str)> {
     let devices = [
-        ("allow.mount.fusefs", "fuse", true),
         ("allow.vmm", "kvm", true),
         // A tap is made in a stack that one rules.
         ("allow.vmm", "net/tun", settings.is_new("vnet")),

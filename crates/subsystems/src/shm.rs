@@ -118,7 +118,13 @@ impl Subsystem<Act> for Shm {
         if !wanted("shm.size") || !of.settings.is_new("shm") || of.settings.get("shm.size").is_none() {
             return Ok(live);
         }
-        let Some(mount) = of.fd(PREPARED)? else { return Ok(live) };
+        let mount = match of.fd(PREPARED) {
+            Ok(Some(mount)) => mount,
+            Ok(None) => return Ok(live),
+            // Of a jail whose root mounts, what was recorded is what is known.
+            Err(e) if e.kind() == ErrorKind::Unsupported => return Ok(live),
+            Err(e) => return Err(e),
+        };
         let stat = fstatvfs(&*mount).doing("shm.size: cannot read the size of /dev/shm")?;
         let bytes = i64::try_from(stat.f_blocks.saturating_mul(stat.f_frsize)).unwrap_or(i64::MAX);
         // The kernel counts whole pages.

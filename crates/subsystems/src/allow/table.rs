@@ -105,7 +105,19 @@ impl Row {
 
 /// The new calls for mounts hide from a filter what they do; programs fall back to mount(2).
 pub(super) const NEW_CALLS: Rule<'static> = Rule {
-    syscalls: &["open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr"],
+    syscalls: &[
+        "open_tree",
+        "open_tree_attr",
+        "move_mount",
+        "fsopen",
+        "fsconfig",
+        "fsmount",
+        "fspick",
+        "mount_setattr",
+        // These tell of what the jail's root covers, too.
+        "listmount",
+        "statmount",
+    ],
     condition: None,
     errno: Errno::NOSYS,
 };
@@ -205,8 +217,9 @@ pub static ROWS: [Row; 31] = [
         help: "root in the jail may mount file systems",
         doc: "CAP_SYS_ADMIN over the jail's own user namespace: mount(2) and umount(2) of what allow.mount.tmpfs and \
               allow.mount.nullfs say, one of which it takes. What the jail was given is locked, mount_namespaces(7): it cannot be \
-              unmounted, nor be made writable. What is mounted inside goes with the jail's last process. Mount namespaces \
-              can be made, and no others. The newer calls, fsopen(2) and the like, fail with ENOSYS, so that programs use mount(2). Only \
+              unmounted, nor be made writable. What is mounted inside goes with the jail's last process. Namespaces of mounts and \
+              pids can be made, and no others. What lies at /dev and /dev/shm of a jail that does not persist is nobody's to know then, \
+              and devfs_ruleset and shm.size are not changed. The newer calls, fsopen(2) and the like, fail with ENOSYS, so that programs use mount(2). Only \
               with user=new and proc=new. A jail with children.max mounts in any case.",
         ..Row::BASE
     },
@@ -222,13 +235,12 @@ pub static ROWS: [Row; 31] = [
         "leave it out",
         "root in the jail may mount fdescfs",
     ),
-    Row {
-        name: "allow.mount.fusefs",
-        can: Can::Beside("allow.mount.tmpfs", ALIKE),
-        help: "root in the jail may mount fuse file systems",
-        doc: "The jail has the host's /dev/fuse, without which fuse(4) mounts nothing. Only with allow.mount.tmpfs.",
-        ..Row::BASE
-    },
+    Row::unmounted(
+        "allow.mount.fusefs",
+        "whoever looks something up in the jail from outside would wait for a process of the jail's",
+        "mount it on the host, and hand it in with the parameter mount",
+        "root in the jail may mount fuse file systems",
+    ),
     Row {
         name: "allow.mount.linprocfs",
         can: Can::Beside("allow.mount.tmpfs", ALIKE),
@@ -262,7 +274,7 @@ pub static ROWS: [Row; 31] = [
         can: Can::Beside("allow.mount", "mounting takes CAP_SYS_ADMIN"),
         help: "root in the jail may mount tmpfs",
         doc: "mount(2) of the file systems that the kernel lets root of any user namespace mount: tmpfs, ramfs, proc, sysfs, \
-              devpts, mqueue, cgroup and overlay, with what the jail has anyway; and fuse where there is /dev/fuse. None of a disk. What is in a \
+              devpts, mqueue, cgroup, binfmt_misc and overlay, with what the jail has anyway. None of a disk. What is in a \
               tmpfs is memory, which rctl.memoryuse limits. Only with allow.mount.",
         ..Row::BASE
     },

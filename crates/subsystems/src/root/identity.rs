@@ -7,9 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use kernel::mount::{Attr, mount_setattr};
 use rustix::{
     fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, openat2, statat, unlinkat},
     io::Errno,
+    mount::MountAttrFlags,
 };
 use serde_json::json;
 use vimage::{Ask, Context as _, Doomed, Error, House, Piece, Result, Settings, Site, file};
@@ -57,7 +59,7 @@ pub(super) fn prepare(site: &mut Site<'_>) -> Result<Vec<(String, OwnedFd)>> {
             let dir = site.house.shelf().with_file_name("files");
             let path = dir.join(format!("{}.{}", site.jid, name.replace('/', ".")));
             site.make(Piece::new(FILE, path.to_string_lossy()), || file::show(&path, &content))?;
-            mounts.push((format!("/{name}"), tree::clone_one(&path)?));
+            mounts.push((format!("/{name}"), readable(&path)?));
         }
     }
     mounts.extend(resolver(site, &root)?);
@@ -77,7 +79,7 @@ fn resolver(site: &mut Site<'_>, root: &Path) -> Result<Option<(String, OwnedFd)
         return Ok(None);
     }
     // Last: a mount that is made and dropped again costs some ms (an RCU grace period).
-    let Ok(tree) = tree::clone_one(&Path::new("/").join(RESOLV)) else { return Ok(None) };
+    let Ok(tree) = readable(&Path::new("/").join(RESOLV)) else { return Ok(None) };
     let piece = Piece::new(POINT, path.to_string_lossy()).with(json!({ "root": root, "name": RESOLV }));
     let dir = fs::File::open(root).doing_with(|| format!("path {}", root.display()))?;
     let made = site.make(piece, || {
@@ -91,6 +93,19 @@ fn resolver(site: &mut Site<'_>, root: &Path) -> Result<Option<(String, OwnedFd)
         }
     })?;
     Ok(made.then(|| (format!("/{RESOLV}"), tree)))
+}
+
+/// A mount of a file of the host's, which root of a jail only reads: it may be his by a mapping of ids.
+fn readable(path: &Path) -> Result<OwnedFd> {
+    let file = tree::clone_one(path)?;
+    let set = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let attr = Attr { set, ..Attr::default() };
+    mount_setattr(&file, c"", AtFlags::EMPTY_PATH, &attr)
+        .doing_with(|| format!("cannot prepare {}", path.display()))?;
+    Ok(file)
 }
 
 /// Removes a file that [`prepare`] made.

@@ -310,7 +310,11 @@ impl Subsystem<Act> for Root {
 
     fn show(&self, of: &Instance<'_>) -> Result<Node> {
         let mut node = Node::map();
-        if let Some(dev) = dev::of(of)? {
+        let dev = match dev::of(of) {
+            Err(e) if e.kind() == ErrorKind::Unsupported => None,
+            dev => dev?,
+        };
+        if let Some(dev) = dev {
             node.put("devices", dev::show(&dev, user::nearest_ids(of))?);
         }
         Ok(node)

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use rustix::{
-    fs::{Mode, OFlags, openat},
+    fs::{Mode, OFlags, ResolveFlags, openat2},
     mount::{
         FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, fsconfig_create, fsconfig_reconfigure,
         fsconfig_set_string, fsmount, fsopen, fspick,
@@ -61,5 +61,8 @@ pub(crate) fn limit(of: &Instance<'_>, most: Option<i64>) -> Result<()> {
 /// The kernel refused.
 pub fn open_terminal(devpts: &OwnedFd) -> Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    openat(devpts, "ptmx", flags, Mode::empty()).doing("cannot open a terminal of the jail")
+    let doing = "cannot open a terminal of the jail";
+    // The jail's root may have mounted anything on it: a link of the host's devices, for one.
+    let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    openat2(devpts, "ptmx", flags, Mode::empty(), inside).doing(doing)
 }
