@@ -14,6 +14,9 @@ use crate::{Jails, jails::DRAINED, privilege, store::Wait};
 /// The name of this boot, random(4).
 const NOW: &str = "/proc/sys/kernel/random/boot_id";
 
+/// The jail's init, where we are in one.
+const INIT: &str = "/proc/1/stat";
+
 /// The file that says which boot a store is of, if it is on a disk.
 const FILE: &str = "boot";
 
@@ -36,6 +39,10 @@ impl Jails<'_> {
         if self.premises.above().is_some() {
             let mounts = namespace::current(Kind::Mnt).and_then(rustix::fs::fstat);
             now.extend(mounts.doing("cannot tell our mount namespace")?.st_ino.to_string().into_bytes());
+            // That number may be the next one's, too, which has another init: when this one was started, proc_pid_stat(5).
+            let stat = fs::read_to_string(INIT).doing_with(|| format!("cannot read {INIT}"))?;
+            let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+            now.extend(fields.split(' ').nth(19).unwrap_or_default().bytes());
         }
         Ok(now)
     }
