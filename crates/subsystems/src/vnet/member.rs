@@ -91,8 +91,14 @@ pub fn check(
 ) -> Result<()> {
     let foreign = around.foreign(house, "vnet.member", &spec.segment)?.map(|bridge| bridge.index);
     for name in &spec.interfaces {
-        if !Shared::is_used(house.shelf(), &Shared::name(NAME, &key(parent, name))) {
-            look(around, &spec.segment, foreign, name)?;
+        let record = Shared::name(NAME, &key(parent, name));
+        if Shared::is_used(house.shelf(), &record) {
+            continue;
+        }
+        // Another command may have made it a member since we looked.
+        match look(around, &spec.segment, foreign, name) {
+            Err(_) if Shared::is_used(house.shelf(), &record) => {}
+            looked => drop(looked?),
         }
     }
     Ok(())
