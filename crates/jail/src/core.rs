@@ -103,7 +103,7 @@ static PARAMS: &[Param] = &[
               it was created with: that many ids were set aside for children. With user=new and proc=new the \
               jail's root makes jails itself, with the jail, jls and jexec of the jail's own tree. For that it has \
               CAP_SYS_ADMIN over its own user namespace, and may mount there what the kernel lets the root of a user \
-              namespace mount; what it was given it cannot take away. Limits of System V IPC, message queues and \
+              namespace mount; what it was given it cannot take away, but for /proc and the like of its own. Limits of System V IPC, message queues and \
               /dev/shm are those of the jail's own, and jails that it makes have theirs.",
         ..Param::BASE
     },
@@ -390,20 +390,10 @@ pub(crate) fn reopen_mount(of: &Instance<'_>, premises: &Premises, name: &str) -
     if let Some(held) = of.pieces_of(NAME, HELD).next() {
         return premises.vault.open(&held.key, name);
     }
-    if mounts_itself(of.settings) {
-        let what = format!("the jail's root mounts, and what lies at {path} need not be what it was given");
-        return Err(Error::unsupported(what).hint("a jail that persists is known by what is held of it"));
-    }
     match visit(of)? {
         Some(_visit) => clone_of(path).map(Some),
         None => Ok(None),
     }
-}
-
-/// Whether the root of a jail of these settings may mount: then nothing at a place in it is looked up by us, who could be
-/// led or kept anywhere.
-fn mounts_itself(settings: &Settings) -> bool {
-    settings.bool("allow.mount") || settings.int("children.max").unwrap_or(0) > 0
 }
 
 /// The places of the mounts that were prepared for a jail.

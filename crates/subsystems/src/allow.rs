@@ -6,6 +6,8 @@
 
 pub mod table;
 
+use std::{os::fd::OwnedFd, rc::Rc};
+
 use kernel::{
     act::Act,
     capability::{self as cap, CapSet},
@@ -94,7 +96,7 @@ const fn command(number: u64) -> Rule<'static> {
 }
 
 /// The limits of the jail's user namespace that deny nested ones, user_namespaces(7). Without a nested user
-/// namespace all others need CAP_SYS_ADMIN over the jail's, which its processes lack unless they make jails.
+/// namespace all others need CAP_SYS_ADMIN over the jail's, which its processes lack unless they mount or make jails.
 const LIMITS: [&std::ffi::CStr; 1] = [c"/proc/sys/user/max_user_namespaces"];
 /// The limits of those others, and whether a jail makes some anew whenever it gets processes again.
 const OTHER_LIMITS: [(&std::ffi::CStr, bool); 7] = [
@@ -233,17 +235,30 @@ pub(crate) fn administrator(of: &Instance<'_>) -> Option<user::Ids> {
     children::could_host(of).or_else(|| user::ids(of).filter(|_| mounts(of.settings)))
 }
 
-/// The devices of the host, by their paths below /dev, that a jail with these settings has whatever its rule set shows, each
-/// with the privilege that says so.
+/// A mount that was prepared for a jail, by its name among the jail's open objects; `None`: it is there no more. Where the
+/// jail's root mounts it is what is held of the jail, and nothing is looked up in the jail: that could lead anywhere.
+///
+/// # Errors
+/// It cannot be opened; [`vimage::ErrorKind::Unsupported`]: it could only be looked up.
+pub(crate) fn prepared(of: &Instance<'_>, name: &str) -> Result<Option<Rc<OwnedFd>>> {
+    let open = of.fds.get(name);
+    if open.is_none() && administrator(of).is_some() && !of.settings.bool("persist") {
+        let at = name.strip_prefix("mount:").unwrap_or(name);
+        let what = format!("the jail's root mounts, and what lies at {at} need not be what it was given");
+        return Err(Error::unsupported(what).hint("a jail that persists is known by what is held of it"));
+    }
+    open.map_or_else(|| of.fd(name), |open| Ok(Some(open)))
+}
+
+/// The devices of the host, by their paths below /dev, that a jail with these settings has whatever its rule set shows.
 #[must_use]
-pub fn devices(settings: &Settings) -> Vec<(&'static str, &'static str)> {
-    let devices = [
-        ("allow.vmm", "kvm", true),
+pub fn devices(settings: &Settings) -> &'static [&'static str] {
+    match (settings.bool("allow.vmm"), settings.is_new("vnet")) {
+        (false, _) => &[],
         // A tap is made in a stack that one rules.
-        ("allow.vmm", "net/tun", settings.is_new("vnet")),
-    ];
-    let has = |(privilege, _, fits): &(&str, &str, bool)| *fits && settings.bool(privilege);
-    devices.into_iter().filter(has).map(|(privilege, path, _)| (privilege, path)).collect()
+        (true, false) => &["kvm"],
+        (true, true) => &["kvm", "net/tun"],
+    }
 }
 
 /// The capabilities that a jail's processes lose.

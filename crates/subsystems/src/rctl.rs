@@ -106,7 +106,7 @@ impl Subsystem<Act> for Rctl {
         }
         let hierarchies = Hierarchies::read()?;
         given.try_for_each(|limit| {
-            let (top, format) = home(&hierarchies, limit)?.into_parts();
+            let (Home::Unified(top) | Home::Legacy(top), format) = home(&hierarchies, limit)?;
             // What was there once may be gone, and is no reason to refuse a change of something else.
             ask.given.get(limit.name()).map_or(Ok(()), |value| format.check(&top, limit.name(), value))
         })
@@ -239,25 +239,10 @@ fn apart() -> impl Iterator<Item = &'static str> {
 }
 
 /// Where a limit is enforced, and the file of it there.
-enum Place {
-    /// In the version 2 hierarchy that is mounted here.
-    Unified(PathBuf, &'static Format),
-    /// In a version 1 hierarchy that is mounted here.
-    Legacy(PathBuf, &'static Format),
-}
-
-impl Place {
-    fn into_parts(self) -> (PathBuf, &'static Format) {
-        match self {
-            Self::Unified(top, format) | Self::Legacy(top, format) => (top, format),
-        }
-    }
-}
-
-fn home(hierarchies: &Hierarchies, limit: &'static Limit) -> Result<Place> {
+fn home(hierarchies: &Hierarchies, limit: &'static Limit) -> Result<(Home, &'static Format)> {
     match (hierarchies.home(limit.controller, limit.legacy_controller()), &limit.legacy) {
-        (Some(Home::Unified(top)), _) => Ok(Place::Unified(top, &limit.unified)),
-        (Some(Home::Legacy(top)), Some(format)) => Ok(Place::Legacy(top, format)),
+        (Some(unified @ Home::Unified(_)), _) => Ok((unified, &limit.unified)),
+        (Some(legacy @ Home::Legacy(_)), Some(format)) => Ok((legacy, format)),
         (Some(Home::Legacy(_)), None) => {
             let what = format!("version 1 of the cgroup controller {} cannot limit it", limit.controller);
             Err(Error::unsupported(format!("{}: {what}", limit.name()))
@@ -291,7 +276,7 @@ fn apply(site: &mut Site<'_>, limits: &[&'static Limit]) -> Result<()> {
     for limit in limits {
         let value = limit.value(site.settings);
         match home(&hierarchies, limit)? {
-            Place::Legacy(base, format) => {
+            (Home::Legacy(base), format) => {
                 let own = legacy::own(&site.instance(), limit.legacy_controller());
                 let dir = match own.filter(|d| d.exists()) {
                     Some(dir) => dir,
@@ -302,7 +287,7 @@ fn apply(site: &mut Site<'_>, limits: &[&'static Limit]) -> Result<()> {
                 let above = dir.parent().unwrap_or(&base);
                 limit::write(&dir, above, format, value.as_ref()).doing(limit.name())?;
             }
-            Place::Unified(top, format) => {
+            (Home::Unified(top), format) => {
                 let Some(dir) = site.instance().anchor("cgroup").map(|a| PathBuf::from(a.object())) else {
                     return Err(
                         Error::new(ErrorKind::Failed, "no cgroup of the jail's own").doing(limit.name())

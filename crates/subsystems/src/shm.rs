@@ -16,6 +16,8 @@ use vimage::{
     Subsystem, Value, When,
 };
 
+use crate::allow;
+
 /// The subsystem.
 #[derive(Clone, Copy, Debug)]
 pub struct Shm;
@@ -94,7 +96,7 @@ impl Subsystem<Act> for Shm {
         if !site.settings.is_new("shm") {
             return Ok(Vec::new());
         }
-        let Some(mount) = site.instance().fd(PREPARED)? else {
+        let Some(mount) = allow::prepared(&site.instance(), PREPARED)? else {
             return Err(Error::new(ErrorKind::NotFound, "shm.size: the mount of /dev/shm is gone"));
         };
         let size = size_text(site.settings.int("shm.size"));
@@ -118,7 +120,7 @@ impl Subsystem<Act> for Shm {
         if !wanted("shm.size") || !of.settings.is_new("shm") || of.settings.get("shm.size").is_none() {
             return Ok(live);
         }
-        let mount = match of.fd(PREPARED) {
+        let mount = match allow::prepared(of, PREPARED) {
             Ok(Some(mount)) => mount,
             Ok(None) => return Ok(live),
             // Of a jail whose root mounts, what was recorded is what is known.
@@ -153,7 +155,7 @@ fn parents(parent: Option<&Instance<'_>>) -> Result<OwnedFd> {
     let Some(parent) = parent else {
         return open_tree(CWD, "/dev/shm", flags).doing(doing);
     };
-    let Some(mount) = parent.fd(PREPARED)? else {
+    let Some(mount) = allow::prepared(parent, PREPARED)? else {
         return Err(Error::new(ErrorKind::NotFound, "no such mount").doing(doing));
     };
     // It is a clone already, made for us, and before Linux 6.15 a detached mount could not be cloned.

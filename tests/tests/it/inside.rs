@@ -94,8 +94,8 @@ lab_test!(a_persistent_jail_keeps_its_jails_when_it_has_no_process for root; nee
     all_gone(lab);
     quiet(lab, "jail -c name=a children.max=1 command=sh -c 'sleep 1000 >/dev/null 2>&1 &'");
     refused(lab, "jail -m name=a persist", concat!(
-        "jail: a: the jail's root mounts, and what lies at / need not be what it was given\n",
-        "hint: a jail that persists is known by what is held of it\n"));
+        "jail: a: persist: a jail whose root mounts, or makes jails, persists from its creation on, or never\n",
+        "hint: its mounts are locked; give it when the jail is created\n"));
     quiet(lab, "jail -r a");
     all_gone(lab);
 });

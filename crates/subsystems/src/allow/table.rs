@@ -217,8 +217,8 @@ pub static ROWS: [Row; 31] = [
         help: "root in the jail may mount file systems",
         doc: "CAP_SYS_ADMIN over the jail's own user namespace: mount(2) and umount(2) of what allow.mount.tmpfs and \
               allow.mount.nullfs say, one of which it takes. What the jail was given is locked, mount_namespaces(7): it cannot be \
-              unmounted, nor be made writable. What is mounted inside goes with the jail's last process. Namespaces of mounts and \
-              pids can be made, and no others. What lies at /dev and /dev/shm of a jail that does not persist is nobody's to know then, \
+              unmounted, nor be made writable; but for /proc, /sys and /dev/mqueue of its own, which it made itself. What is \
+              mounted inside goes with the jail's last process. Namespaces of mounts and pids can be made, and no others. What lies at /dev and /dev/shm of a jail that does not persist is nobody's to know then, \
               and devfs_ruleset and shm.size are not changed. The newer calls, fsopen(2) and the like, fail with ENOSYS, so that programs use mount(2). Only \
               with user=new and proc=new. A jail with children.max mounts in any case.",
         ..Row::BASE

@@ -209,24 +209,18 @@ pub(super) fn check(ask: &Ask<'_>) -> Result<()> {
     if ask.living.is_some() {
         return Ok(());
     }
-    let (granted, lacks) = (allow::devices(&ask.settings), lacks(&ask.settings, &nodes));
-    let of = |all: &[(&'static str, &'static str)], privilege| -> Vec<_> {
-        all.iter().filter(|(of, _)| *of == privilege).map(|(_, path)| *path).collect()
-    };
-    for (privilege, _) in &granted {
-        let lacks = of(&lacks, *privilege);
-        if lacks == of(&granted, *privilege) {
-            let what = format!("{privilege}: the host has no /dev/{}", lacks.join(" and no /dev/"));
-            return Err(Error::unsupported(what));
-        }
+    let lacks = lacks(&ask.settings, &nodes);
+    if !lacks.is_empty() && lacks == allow::devices(&ask.settings) {
+        let what = format!("allow.vmm: the host has no /dev/{}", lacks.join(" and no /dev/"));
+        return Err(Error::unsupported(what));
     }
     Ok(())
 }
 
-/// What a jail is granted of the host's devices and the host lacks, each with the privilege.
-pub(super) fn lacks(settings: &Settings, nodes: &[Node]) -> Vec<(&'static str, &'static str)> {
-    let is_there = |path: &str| nodes.iter().any(|node| node.path == path);
-    allow::devices(settings).into_iter().filter(|(_, path)| !is_there(path)).collect()
+/// What a jail is granted of the host's devices and the host lacks.
+pub(super) fn lacks(settings: &Settings, nodes: &[Node]) -> Vec<&'static str> {
+    let is_there = |path: &&&str| nodes.iter().any(|node| node.path == **path);
+    allow::devices(settings).iter().filter(|path| !is_there(path)).copied().collect()
 }
 
 /// What a jail is to have in its /dev.
@@ -235,8 +229,7 @@ pub(super) fn lacks(settings: &Settings, nodes: &[Node]) -> Vec<(&'static str, &
 /// As [`check`].
 pub(super) fn nodes(settings: &Settings) -> Result<Vec<Node>> {
     let sets = Sets::get();
-    let besides: Vec<_> = allow::devices(settings).into_iter().map(|(_, path)| path).collect();
-    let nodes = sets.rules(word(settings)).and_then(|rules| sets.nodes(&rules, &besides));
+    let nodes = sets.rules(word(settings)).and_then(|rules| sets.nodes(&rules, allow::devices(settings)));
     nodes.doing(PARAM)
 }
 

@@ -97,7 +97,7 @@ static PARAMS: &[Param] = &[
               in or of /etc/devfs.rules, see devfs.rules(5). The default 4, devfsrules_jail, shows null, zero, full, random, \
               urandom, tty, ptmx, fd, stdin, stdout and stderr, and no device of the host. Others show what they \
               say, but never a disk or memory of the host: such a set is refused, and so is 0, which is none. With \
-              allow.vmm there are those for virtual machines besides, and with allow.mount.fusefs /dev/fuse. A \
+              allow.vmm there are those for virtual machines besides. A \
               jail in a jail has the rule set of that. When it is changed, devices come to a living jail and go from \
               it; a process that has one open keeps it. What the set says is looked up when the jail is made and when \
               its number is changed.",
@@ -217,8 +217,8 @@ impl Subsystem<Act> for Root {
             }
         }
         let nodes = devfs::nodes(site.settings)?;
-        for (privilege, path) in devfs::lacks(site.settings, &nodes) {
-            site.house.tell(format!("{}: {privilege}: the host has no /dev/{path}", site.name));
+        for path in devfs::lacks(site.settings, &nodes) {
+            site.house.tell(format!("{}: allow.vmm: the host has no /dev/{path}", site.name));
         }
         let devices = dev::make(user::nearest_ids(&instance), &nodes)?;
         let own = devices.iter().find(|(at, _)| at == "/dev").map(|(_, dev)| dev::system(dev)).transpose()?;

@@ -11,7 +11,10 @@ use rustix::{
 };
 use vimage::{Context as _, Instance, Result};
 
-use crate::user::{self, Ids};
+use crate::{
+    allow,
+    user::{self, Ids},
+};
 
 /// What the mount is prepared and found under.
 const PREPARED: &str = "mount:/dev/pts";
@@ -44,7 +47,7 @@ fn options(fs: &OwnedFd, ids: Option<Ids>) -> rustix::io::Result<()> {
 /// # Errors
 /// The kernel refused.
 pub(crate) fn limit(of: &Instance<'_>, most: Option<i64>) -> Result<()> {
-    let Some(mount) = of.fd(PREPARED)? else { return Ok(()) };
+    let Some(mount) = allow::prepared(of, PREPARED)? else { return Ok(()) };
     let change = || {
         let fs = fspick(&*mount, "", FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH)?;
         // What is not said is as by default then.

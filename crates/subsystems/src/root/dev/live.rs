@@ -17,6 +17,7 @@ use vimage::{Context as _, Error, ErrorKind, Instance, Node as Shown, Result};
 
 use super::{OWN, SYSTEM, Umask, inside, outside, place};
 use crate::{
+    allow,
     root::devfs::{Node, What},
     user::Ids,
 };
@@ -38,7 +39,7 @@ pub(in crate::root) fn system(dev: &OwnedFd) -> Result<String> {
 /// # Errors
 /// It cannot be opened: a process that may make user namespaces has something else mounted there in its own.
 pub(in crate::root) fn of(of: &Instance<'_>) -> Result<Option<Rc<OwnedFd>>> {
-    let Some(dev) = of.fd("mount:/dev")? else { return Ok(None) };
+    let Some(dev) = allow::prepared(of, "mount:/dev")? else { return Ok(None) };
     let found = system(&dev)?;
     if of.pieces_of("root", SYSTEM).any(|piece| piece.key == found) {
         return Ok(Some(dev));
